@@ -1,0 +1,42 @@
+"""GC ViT (Global Context Vision Transformers, ICML 2023) for Keras 3."""
+
+from gcvit_keras import layers
+from gcvit_keras.models.gcvit import (
+    GCViT,
+    GCViTBase,
+    GCViTLarge,
+    GCViTSmall,
+    GCViTSmall2,
+    GCViTTiny,
+    GCViTTiny2,
+    GCViTXTiny,
+    GCViTXXTiny,
+    feature_pyramid,
+)
+from gcvit_keras.models.preprocessing import (
+    decode_predictions,
+    preprocess_input,
+)
+from gcvit_keras.variants import VARIANTS, Variant
+from gcvit_keras.weights import load_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VARIANTS",
+    "GCViT",
+    "GCViTBase",
+    "GCViTLarge",
+    "GCViTSmall",
+    "GCViTSmall2",
+    "GCViTTiny",
+    "GCViTTiny2",
+    "GCViTXTiny",
+    "GCViTXXTiny",
+    "Variant",
+    "decode_predictions",
+    "feature_pyramid",
+    "layers",
+    "load_weights",
+    "preprocess_input",
+]

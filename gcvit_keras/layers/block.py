@@ -1,0 +1,130 @@
+"""One GC ViT block (paper figure 2)."""
+
+import keras
+from keras import ops
+
+from gcvit_keras.layers.attention import WindowAttention
+from gcvit_keras.layers.composite import CompositeLayer
+from gcvit_keras.layers.conv import NORM_EPSILON, linear_initializer
+from gcvit_keras.layers.regularization import DropPath, LayerScale
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class GCViTBlock(CompositeLayer):
+    """Window attention, then an MLP, each normalised first and residual.
+
+    Args:
+        num_heads: Attention heads; must divide the channels.
+        window_size: Side of a window, an integer w.
+        global_query: Whether attention takes the level's query (the odd
+            blocks of a level) or its own (the even ones).
+        mlp_ratio: Hidden width of the MLP over the channels.
+        layer_scale: Initial value of the layer scales, `None` for none.
+        drop_path_rate: Probability of dropping each residual branch.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, height, width, channels)`.
+        query: With `global_query` only: tensor `(batch, w, w, channels)`.
+        training: Whether to drop paths.
+
+    Returns:
+        Tensor `(batch, height, width, channels)`.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        window_size,
+        global_query=False,
+        mlp_ratio=3.0,
+        layer_scale=None,
+        drop_path_rate=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.global_query = global_query
+        self.mlp_ratio = mlp_ratio
+        self.layer_scale = layer_scale
+        self.drop_path_rate = drop_path_rate
+
+    def build(self, inputs_shape, query_shape=None):
+        channels = inputs_shape[-1]
+        hidden = int(channels * self.mlp_ratio)
+        dtype = self.dtype_policy
+        self.norm1 = keras.layers.LayerNormalization(
+            epsilon=NORM_EPSILON, dtype=dtype, name="norm1"
+        )
+        self.attention = WindowAttention(
+            self.num_heads,
+            self.window_size,
+            self.global_query,
+            dtype=dtype,
+            name="attention",
+        )
+        self.norm2 = keras.layers.LayerNormalization(
+            epsilon=NORM_EPSILON, dtype=dtype, name="norm2"
+        )
+        self.mlp_expand = keras.layers.Dense(
+            hidden,
+            kernel_initializer=linear_initializer(),
+            dtype=dtype,
+            name="mlp_expand",
+        )
+        self.mlp_project = keras.layers.Dense(
+            channels,
+            kernel_initializer=linear_initializer(),
+            dtype=dtype,
+            name="mlp_project",
+        )
+        self.norm1.build(inputs_shape)
+        self.attention.build(inputs_shape, query_shape)
+        self.norm2.build(inputs_shape)
+        self.mlp_expand.build((None, channels))
+        self.mlp_project.build((None, hidden))
+        self.scale1 = self.scale2 = None
+        if self.layer_scale is not None:
+            self.scale1 = LayerScale(
+                self.layer_scale, dtype=dtype, name="scale1"
+            )
+            self.scale2 = LayerScale(
+                self.layer_scale, dtype=dtype, name="scale2"
+            )
+            self.scale1.build(inputs_shape)
+            self.scale2.build(inputs_shape)
+        self.drop_path1 = DropPath(
+            self.drop_path_rate, dtype=dtype, name="drop_path1"
+        )
+        self.drop_path2 = DropPath(
+            self.drop_path_rate, dtype=dtype, name="drop_path2"
+        )
+
+    def call(self, inputs, query=None, training=False):
+        x = self.attention(self.norm1(inputs), query)
+        if self.scale1 is not None:
+            x = self.scale1(x)
+        inputs = inputs + self.drop_path1(x, training=training)
+        _, height, width, channels = ops.shape(inputs)
+        # Tokens as rows of a matrix: the MLP is two plain matmuls.
+        x = ops.reshape(self.norm2(inputs), (-1, channels))
+        x = ops.gelu(self.mlp_expand(x), approximate=False)
+        x = ops.reshape(self.mlp_project(x), (-1, height, width, channels))
+        if self.scale2 is not None:
+            x = self.scale2(x)
+        return inputs + self.drop_path2(x, training=training)
+
+    def compute_output_shape(self, inputs_shape, query_shape=None):
+        return inputs_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "window_size": self.window_size,
+            "global_query": self.global_query,
+            "mlp_ratio": self.mlp_ratio,
+            "layer_scale": self.layer_scale,
+            "drop_path_rate": self.drop_path_rate,
+        }

@@ -1,0 +1,30 @@
+"""What all layers made of layers share."""
+
+import keras
+
+
+class CompositeLayer(keras.layers.Layer):
+    """A layer of layers that remembers which of them were quantized.
+
+    `model.quantize("int8")` changes the dtype policies of inner layers. A
+    composite's configuration has to carry them, or a quantized model could
+    be saved but not loaded.
+    """
+
+    def get_config(self):
+        config = super().get_config()
+        # Private, but what KerasHub's backbones use for the same purpose.
+        quantized = {
+            layer.path: layer.dtype_policy
+            for layer in self._flatten_layers(include_self=False)
+            if layer.quantization_mode is not None
+        }
+        policy = self.dtype_policy
+        if quantized and not isinstance(
+            policy, keras.dtype_policies.DTypePolicyMap
+        ):
+            policy = keras.dtype_policies.DTypePolicyMap(policy)
+            for path, inner_policy in quantized.items():
+                policy[path] = inner_policy
+            config["dtype"] = keras.dtype_policies.serialize(policy)
+        return config

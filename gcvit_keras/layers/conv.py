@@ -1,0 +1,282 @@
+"""Convolutional parts: squeeze-excite, FusedMBConv, Downsample and Stem.
+
+Paper section 3.3 ("Downsampling") and figure 3.
+"""
+
+import keras
+from keras import ops
+
+from gcvit_keras.layers.composite import CompositeLayer
+
+NORM_EPSILON = 1e-5
+
+
+def pad_one(x, mode="constant"):
+    """Pads one pixel on each side, as PyTorch's `padding=1` does.
+
+    TensorFlow's "same" puts the odd pixel right and below at stride 2, which
+    shifts the kernel against the reference.
+    """
+    return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
+
+
+def halved(size):
+    """Size of an axis after a 3-wide window at stride 2 with padding 1."""
+    return None if size is None else (size + 1) // 2
+
+
+def linear_initializer():
+    """Initial values of the dense kernels: normal, deviation 0.02.
+
+    A new instance a layer: one shared by two layers of the same shape would
+    give both the same values.
+    """
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def conv_initializer():
+    """PyTorch's default for convolutions: uniform within fan_in ** -0.5."""
+    return keras.initializers.VarianceScaling(
+        scale=1 / 3, mode="fan_in", distribution="uniform"
+    )
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class SqueezeExcite(CompositeLayer):
+    """Channel attention: `x * sigmoid(W2 GELU(W1 mean(x)))`, no biases.
+
+    Args:
+        divisor: The squeezed width is a quarter of the channels, rounded to
+            the nearest multiple of this and at least this. 1 for the official
+            code; timm rounds to 8. They agree on every published variant.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, height, width, channels)`.
+
+    Returns:
+        Tensor of the same shape.
+    """
+
+    def __init__(self, divisor=1, **kwargs):
+        super().__init__(**kwargs)
+        self.divisor = divisor
+
+    def build(self, inputs_shape):
+        channels = inputs_shape[-1]
+        # int(x + d / 2) // d * d is timm's rounding; with d = 1 the official
+        # code's int(x).
+        squeezed = max(
+            self.divisor,
+            int(channels / 4 + self.divisor // 2)
+            // self.divisor
+            * self.divisor,
+        )
+        self.reduce = keras.layers.Dense(
+            squeezed,
+            use_bias=False,
+            kernel_initializer=linear_initializer(),
+            dtype=self.dtype_policy,
+            name="reduce",
+        )
+        self.expand = keras.layers.Dense(
+            channels,
+            use_bias=False,
+            kernel_initializer=linear_initializer(),
+            dtype=self.dtype_policy,
+            name="expand",
+        )
+        self.reduce.build((None, channels))
+        self.expand.build((None, squeezed))
+
+    def call(self, inputs):
+        x = ops.mean(inputs, axis=(1, 2))
+        x = self.expand(ops.gelu(self.reduce(x), approximate=False))
+        return inputs * ops.sigmoid(x)[:, None, None, :]
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "divisor": self.divisor}
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class FusedMBConv(CompositeLayer):
+    """`x + conv1x1(SE(GELU(depthwise3x3(x))))`, convolutions without bias.
+
+    Args:
+        se_divisor: See `SqueezeExcite`.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, height, width, channels)`.
+
+    Returns:
+        Tensor of the same shape.
+    """
+
+    def __init__(self, se_divisor=1, **kwargs):
+        super().__init__(**kwargs)
+        self.se_divisor = se_divisor
+
+    def build(self, inputs_shape):
+        channels = inputs_shape[-1]
+        self.depthwise = keras.layers.DepthwiseConv2D(
+            3,
+            padding="same",  # at stride 1 the same as one pixel a side
+            use_bias=False,
+            # Nine inputs an output; Keras would count them times channels.
+            depthwise_initializer=keras.initializers.RandomUniform(
+                -1 / 3, 1 / 3
+            ),
+            dtype=self.dtype_policy,
+            name="depthwise",
+        )
+        self.squeeze_excite = SqueezeExcite(
+            self.se_divisor, dtype=self.dtype_policy, name="squeeze_excite"
+        )
+        self.pointwise = keras.layers.Conv2D(
+            channels,
+            1,
+            use_bias=False,
+            kernel_initializer=conv_initializer(),
+            dtype=self.dtype_policy,
+            name="pointwise",
+        )
+        self.depthwise.build(inputs_shape)
+        self.squeeze_excite.build(inputs_shape)
+        self.pointwise.build(inputs_shape)
+
+    def call(self, inputs):
+        x = ops.gelu(self.depthwise(inputs), approximate=False)
+        return inputs + self.pointwise(self.squeeze_excite(x))
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "se_divisor": self.se_divisor}
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class Downsample(CompositeLayer):
+    """LayerNorm, FusedMBConv, 3x3 convolution at stride 2, LayerNorm.
+
+    Args:
+        filters: Channels of the result.
+        se_divisor: See `SqueezeExcite`.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, height, width, channels)`.
+
+    Returns:
+        Tensor `(batch, ceil(height / 2), ceil(width / 2), filters)`.
+    """
+
+    def __init__(self, filters, se_divisor=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.se_divisor = se_divisor
+
+    def build(self, inputs_shape):
+        self.norm1 = keras.layers.LayerNormalization(
+            epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm1"
+        )
+        self.fused_mbconv = FusedMBConv(
+            self.se_divisor, dtype=self.dtype_policy, name="fused_mbconv"
+        )
+        self.reduction = keras.layers.Conv2D(
+            self.filters,
+            3,
+            strides=2,
+            use_bias=False,
+            kernel_initializer=conv_initializer(),
+            dtype=self.dtype_policy,
+            name="reduction",
+        )
+        self.norm2 = keras.layers.LayerNormalization(
+            epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm2"
+        )
+        self.norm1.build(inputs_shape)
+        self.fused_mbconv.build(inputs_shape)
+        self.reduction.build((None, None, None, inputs_shape[-1]))
+        self.norm2.build(self.compute_output_shape(inputs_shape))
+
+    def call(self, inputs):
+        x = self.fused_mbconv(self.norm1(inputs))
+        return self.norm2(self.reduction(pad_one(x)))
+
+    def compute_output_shape(self, inputs_shape):
+        batch, height, width, _ = inputs_shape
+        return (batch, halved(height), halved(width), self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "se_divisor": self.se_divisor,
+        }
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class Stem(CompositeLayer):
+    """Overlapping patches: 3x3 convolution at stride 2, then Downsample.
+
+    Args:
+        filters: Channels of the result, the model's embedding width.
+        se_divisor: See `SqueezeExcite`.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, height, width, channels)`, a normalised image.
+
+    Returns:
+        Tensor `(batch, ceil(height / 4), ceil(width / 4), filters)`.
+    """
+
+    def __init__(self, filters, se_divisor=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.se_divisor = se_divisor
+
+    def build(self, inputs_shape):
+        batch, height, width, channels = inputs_shape
+        self.conv = keras.layers.Conv2D(
+            self.filters,
+            3,
+            strides=2,
+            kernel_initializer=conv_initializer(),
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        self.downsample = Downsample(
+            self.filters,
+            self.se_divisor,
+            dtype=self.dtype_policy,
+            name="downsample",
+        )
+        self.conv.build((None, None, None, channels))
+        self.downsample.build(
+            (batch, halved(height), halved(width), self.filters)
+        )
+
+    def call(self, inputs):
+        return self.downsample(self.conv(pad_one(inputs)))
+
+    def compute_output_shape(self, inputs_shape):
+        batch, height, width, _ = inputs_shape
+        return (
+            batch,
+            halved(halved(height)),
+            halved(halved(width)),
+            self.filters,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "se_divisor": self.se_divisor,
+        }

@@ -1,0 +1,68 @@
+"""Stochastic depth and layer scale."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class DropPath(keras.layers.Dropout):
+    """Drops a residual branch of whole images (arXiv 1603.09382).
+
+    Dropout with one decision an image: right in mixed precision, in graphs
+    and under XLA, where the `StochasticDepth` of keras-cv and keras-hub fail.
+
+    Args:
+        rate: Probability of dropping, in [0, 1].
+        seed: Integer seed, or `None`.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(batch, height, width, channels)`.
+        training: Whether to drop; otherwise the input is returned.
+
+    Returns:
+        Tensor of the same shape, images kept scaled by `1 / (1 - rate)`.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(rate, noise_shape=(None, 1, 1, 1), seed=seed, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["noise_shape"]
+        return config
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class LayerScale(keras.layers.Layer):
+    """A learned factor for each channel (arXiv 2103.17239).
+
+    Args:
+        initial_value: What every factor starts from.
+        **kwargs: Of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(..., channels)`.
+
+    Returns:
+        Tensor of the same shape.
+    """
+
+    def __init__(self, initial_value, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_value = initial_value
+
+    def build(self, inputs_shape):
+        self.gamma = self.add_weight(
+            name="gamma",
+            shape=(inputs_shape[-1],),
+            initializer=keras.initializers.Constant(self.initial_value),
+        )
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "initial_value": self.initial_value}

@@ -1,0 +1,1 @@
+"""GC ViT models: constructors, feature pyramid and preprocessing."""

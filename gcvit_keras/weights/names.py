@@ -1,0 +1,105 @@
+"""What timm and the official code call each variable of our models."""
+
+import re
+
+LAYER = re.compile(
+    r"stem|level_\d+_(query|block_\d+|downsample)|norm|predictions"
+)
+"""Names of the layers whose variables a checkpoint holds."""
+
+_LEAVES = (
+    (r"/kernel$", ".weight"),
+    (r"/bias$", ".bias"),
+    (r"/beta$", ".bias"),
+    (r"/scale([12])/gamma$", r"/scale\1"),
+    (r"/gamma$", ".weight"),
+)
+
+_SCHEMES = {
+    "official": (
+        (r"^stem/conv", "patch_embed.proj"),
+        (r"^stem/downsample", "patch_embed.conv_down"),
+        (r"^level_(\d)_query", r"levels.\1.q_global_gen.to_q_global"),
+        (r"^level_(\d)_block_(\d+)", r"levels.\1.blocks.\2"),
+        (r"^level_(\d)_downsample", r"levels.\1.downsample"),
+        (r"^predictions", "head"),
+        (r"/fused_mbconv_(\d)", r".\1.conv"),
+        (r"/fused_mbconv", ".conv"),
+        (r"/depthwise", ".0"),
+        (r"/squeeze_excite/reduce", ".2.fc.0"),
+        (r"/squeeze_excite/expand", ".2.fc.2"),
+        (r"/pointwise", ".3"),
+        (r"/attention/", ".attn."),
+        (r"/scale([12])$", r".gamma\1"),
+    ),
+    "timm": (
+        (r"^stem/conv", "stem.conv1"),
+        (r"^stem/downsample", "stem.down"),
+        (r"^level_(\d)_query", r"stages.\1.global_block.blocks"),
+        (r"^level_(\d)_block_(\d+)", r"stages.\1.blocks.\2"),
+        # timm downsamples at the start of the next stage.
+        (r"^level_0_downsample", "stages.1.downsample"),
+        (r"^level_1_downsample", "stages.2.downsample"),
+        (r"^level_2_downsample", "stages.3.downsample"),
+        (r"^norm", "stages.3.norm"),
+        (r"^predictions", "head.fc"),
+        (r"/fused_mbconv_0", ".conv1"),
+        (r"/fused_mbconv_1", ".conv2"),
+        (r"/fused_mbconv_2", ".conv3"),
+        (r"/fused_mbconv", ".conv_block"),
+        (r"/depthwise", ".conv_dw"),
+        (r"/squeeze_excite/reduce", ".se.fc1"),
+        (r"/squeeze_excite/expand", ".se.fc2"),
+        (r"/pointwise", ".conv_pw"),
+        (r"/attention/relative", ".attn.rel_pos.relative"),
+        (r"/attention/", ".attn."),
+        (r"/scale([12])$", r".ls\1.gamma"),
+    ),
+}
+
+_COMMON = (
+    (r"/mlp_expand", ".mlp.fc1"),
+    (r"/mlp_project", ".mlp.fc2"),
+    (r"/", "."),
+)
+
+
+def detect_scheme(keys):
+    """Which naming scheme a checkpoint's keys follow.
+
+    Args:
+        keys: The names of its tensors.
+
+    Returns:
+        `"official"` or `"timm"`.
+
+    Raises:
+        ValueError: If the keys follow neither.
+    """
+    for scheme, first in (
+        ("official", "patch_embed.proj.weight"),
+        ("timm", "stem.conv1.weight"),
+    ):
+        if first in keys:
+            return scheme
+    raise ValueError(
+        "is no GC ViT checkpoint: it has neither `patch_embed.proj.weight` "
+        "(official naming) nor `stem.conv1.weight` (timm's). Its first keys: "
+        f"{sorted(keys)[:3]}"
+    )
+
+
+def checkpoint_key(path, scheme):
+    """Name of a variable in a checkpoint.
+
+    Args:
+        path: The variable's path from its model's layer on, such as
+            `"level_0_block_1/attention/qkv/kernel"`.
+        scheme: `"official"` or `"timm"`.
+
+    Returns:
+        The key, such as `"levels.0.blocks.1.attn.qkv.weight"`.
+    """
+    for pattern, replacement in (*_LEAVES, *_SCHEMES[scheme], *_COMMON):
+        path = re.sub(pattern, replacement, path)
+    return path
