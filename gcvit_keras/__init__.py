@@ -15,6 +15,7 @@ from gcvit_keras.models.gcvit import (
 )
 from gcvit_keras.models.preprocessing import (
     decode_predictions,
+    load_image,
     preprocess_input,
 )
 from gcvit_keras.variants import VARIANTS, Variant
@@ -37,6 +38,7 @@ __all__ = [
     "decode_predictions",
     "feature_pyramid",
     "layers",
+    "load_image",
     "load_weights",
     "preprocess_input",
 ]

@@ -1,6 +1,11 @@
 """ImageNet's mean and deviation, and what `keras.applications` modules have."""
 
+import math
+import os
+
 import keras
+import numpy as np
+from PIL import Image, ImageOps
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -42,3 +47,68 @@ def decode_predictions(preds, top=5):
         ValueError: If `preds` is not of shape `(images, 1000)`.
     """
     return keras.applications.imagenet_utils.decode_predictions(preds, top)
+
+
+def load_image(path, size, crop_ratio=1.0, channels=3):
+    """Reads an image file as the published evaluation does, with Pillow.
+
+    The shorter side is resized to `size / crop_ratio` (bicubic, antialiased),
+    then the centre is cropped.
+
+    Args:
+        path: Path of an image file that Pillow reads. EXIF rotation is
+            applied, 16-bit grey scaled to 8.
+        size: Side of the result in pixels, or `(height, width)`.
+        crop_ratio: Share of the resized image that is kept, in (0, 1].
+        channels: 1 for grey, 3 for RGB, 4 for RGB and alpha.
+
+    Returns:
+        Uint8 array `(height, width, channels)`.
+
+    Raises:
+        ValueError: If the file is missing or no whole image, or an argument
+            is out of range; the message names the file.
+    """
+    modes = {1: "L", 3: "RGB", 4: "RGBA"}
+    if channels not in modes:
+        raise ValueError(
+            f"`channels` must be 1, 3 or 4. Received: channels={channels}"
+        )
+    if not 0 < crop_ratio <= 1:
+        raise ValueError(
+            f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={crop_ratio}"
+        )
+    path = os.fspath(path)
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16-bit grey; convert() clips it
+                image = Image.fromarray(
+                    (np.asarray(image) >> 8).astype("uint8")
+                )
+            image = image.convert(modes[channels])
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow raises SyntaxError for broken PNG chunks.
+        reason = str(error).replace(repr(path), "it").split("\n")[0]
+        raise ValueError(f"{path}: not a readable image: {reason}") from error
+    height, width = (size, size) if isinstance(size, int) else size
+    # The crop has to fit whatever the image's shape.
+    scale = max(
+        math.floor(height / crop_ratio) / image.height,
+        math.floor(width / crop_ratio) / image.width,
+    )
+    resized = image.resize(
+        (
+            # The whole part, as torchvision takes; the shorter side is whole
+            # already, but for rounding.
+            max(width, int(image.width * scale + 1e-6)),
+            max(height, int(image.height * scale + 1e-6)),
+        ),
+        Image.Resampling.BICUBIC,
+    )
+    left = round((resized.width - width) / 2)
+    top = round((resized.height - height) / 2)
+    cropped = resized.crop((left, top, left + width, top + height))
+    return np.asarray(cropped).reshape(height, width, channels)

@@ -1,5 +1,5 @@
 """Weights from files: reading, naming and strict porting."""
 
-from gcvit_keras.weights.porting import load_weights
+from gcvit_keras.weights.porting import describe_checkpoint, load_weights
 
-__all__ = ["load_weights"]
+__all__ = ["describe_checkpoint", "load_weights"]

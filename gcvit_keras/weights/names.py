@@ -89,6 +89,50 @@ def detect_scheme(keys):
     )
 
 
+def architecture(tensors, scheme):
+    """What a checkpoint's names and shapes say about its model.
+
+    Args:
+        tensors: Dict of key to array.
+        scheme: `"official"` or `"timm"`.
+
+    Returns:
+        Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether
+        there is one), `classes` and `window_size`.
+
+    Raises:
+        ValueError: If the tensors that tell are not there.
+    """
+
+    def shape(path):
+        key = checkpoint_key(path, scheme)
+        if key not in tensors:
+            raise ValueError(f"has no tensor {key}")
+        return tensors[key].shape
+
+    def has(path):
+        return checkpoint_key(path, scheme) in tensors
+
+    depths, windows = [], []
+    for level in range(4):
+        block = f"level_{level}_block_"
+        depth = 0
+        while has(f"{block}{depth}/norm1/gamma"):
+            depth += 1
+        depths.append(depth)
+        rows, _ = shape(f"{block}0/attention/relative_position_bias_table")
+        windows.append((round(rows**0.5) + 1) // 2)
+    embed_dim = shape("stem/conv/kernel")[0]
+    return {
+        "embed_dim": embed_dim,
+        "depths": tuple(depths),
+        "mlp_ratio": shape("level_0_block_0/mlp_expand/kernel")[0] / embed_dim,
+        "layer_scale": has("level_0_block_0/scale1/gamma"),
+        "classes": shape("predictions/kernel")[0],
+        "window_size": tuple(windows),
+    }
+
+
 def checkpoint_key(path, scheme):
     """Name of a variable in a checkpoint.
 

@@ -5,7 +5,12 @@ import os
 import numpy as np
 
 from gcvit_keras.weights.checkpoint import read_checkpoint
-from gcvit_keras.weights.names import LAYER, checkpoint_key, detect_scheme
+from gcvit_keras.weights.names import (
+    LAYER,
+    architecture,
+    checkpoint_key,
+    detect_scheme,
+)
 
 
 def load_weights(model, weights):
@@ -32,6 +37,26 @@ def load_weights(model, weights):
             f".weights.h5 file. Received: weights={path!r}"
         )
     port(model, read_checkpoint(path), source=path)
+
+
+def describe_checkpoint(path):
+    """What model a checkpoint is of, from its names and shapes.
+
+    Args:
+        path: Path of a `.safetensors` file.
+
+    Returns:
+        Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether
+        there is one), `classes` and `window_size`.
+
+    Raises:
+        ValueError: If the file cannot be read or is no GC ViT checkpoint.
+    """
+    tensors = read_checkpoint(path)
+    try:
+        return architecture(tensors, detect_scheme(tensors))
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
 
 
 def port(model, tensors, source="the checkpoint"):

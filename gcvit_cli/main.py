@@ -1,0 +1,140 @@
+"""Arguments of the `gcvit` command; the work is in the files beside it.
+
+TensorFlow takes seconds to import, so every command imports it for itself.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gcvit_cli.console import error_line
+
+app = typer.Typer(
+    help="GC ViT for Keras 3: train, predict, convert and export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+VariantName = StrEnum(
+    "VariantName",
+    "xxtiny xtiny tiny tiny2 small small2 base large",
+)
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON for a program to read.")
+]
+
+
+@app.command(epilog="Example: `gcvit quickstart --out digits`")
+def quickstart(
+    out: Annotated[
+        Path, typer.Option(help="Folder for everything that is made.")
+    ] = Path("gcvit-quickstart"),
+    json: Json = False,
+):
+    """Train, export and predict on real handwritten digits.
+
+    Takes about two minutes on two CPU cores. What is in the folder from an
+    earlier run is used again, not made again.
+    """
+    from gcvit_cli.quickstart import run
+
+    run(out, json)
+
+
+@app.command("list", epilog="Example: `gcvit list`")
+def list_variants(json: Json = False):
+    """List the published variants."""
+    from gcvit_cli.variants import run
+
+    run(json)
+
+
+@app.command(
+    epilog="Example: `gcvit predict cat.jpg dog.png --model pets.keras`"
+)
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A .keras or .tflite file, or a SavedModel folder."),
+    ] = None,
+    variant: Annotated[
+        VariantName | None,
+        typer.Option(help="In place of --model: a published variant."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="With --variant: its .safetensors checkpoint."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Class names, one a line. Default: labels.txt beside the "
+            "model, where there is one."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes an image.")] = 5,
+    crop: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the image's shorter side that the centre crop "
+            "keeps. Default: the variant's own, 1 with --model."
+        ),
+    ] = None,
+    json: Json = False,
+):
+    """Classify image files."""
+    from gcvit_cli.predict import run
+
+    failed = run(
+        images=images,
+        model=model,
+        variant=variant.value if variant else None,
+        weights=weights,
+        labels=labels,
+        top=top,
+        crop=crop,
+        json=json,
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: `gcvit convert gcvit_tiny.safetensors --variant tiny "
+    "--out gcvit_tiny.keras`"
+)
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file.")],
+    variant: Annotated[VariantName, typer.Option(help="The variant it is of.")],
+    out: Annotated[Path, typer.Option(help="The .keras file to write.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT where it is there.")
+    ] = False,
+):
+    """Convert a PyTorch checkpoint, in timm's or the official naming."""
+    from gcvit_cli.convert import run
+
+    run(checkpoint, variant.value, out, overwrite)
+
+
+def main():
+    """Runs the command; errors of the user's are one line and exit code 1."""
+    # Training and export are TensorFlow's; its own words stay off the screen.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        error_line(str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

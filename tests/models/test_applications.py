@@ -1,0 +1,86 @@
+"""What Keras's own applications_test.py asks, for all eight constructors."""
+
+import inspect
+
+import keras
+import pytest
+
+import gcvit_keras
+from gcvit_keras import VARIANTS
+from gcvit_keras.models.gcvit import CONSTRUCTORS
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variant_is_a_keras_application(variant):
+    app = CONSTRUCTORS[variant]
+    last_dim = VARIANTS[variant].embed_dim * 8
+
+    def notop(**kwargs):
+        return app(weights=None, include_top=False, **kwargs)
+
+    model = app(weights=None)
+    assert model.count_params() == VARIANTS[variant].parameters
+    assert model.input_shape == (None, 224, 224, 3)
+    assert model.layers[-1].activation.__name__ == "softmax"
+    config = keras.saving.serialize_keras_object(model)
+    rebuilt = keras.saving.deserialize_keras_object(config)
+    assert [w.shape for w in rebuilt.weights] == [
+        w.shape for w in model.weights
+    ]
+
+    for channels in (1, 4):
+        model = notop(input_shape=(None, None, channels))
+        assert model.output_shape == (None, None, None, last_dim)
+    assert notop(input_shape=(123, 123, 3)).output_shape == (
+        None,
+        4,
+        4,
+        last_dim,
+    )
+    custom = keras.layers.Conv2D(3, 2, strides=2)(keras.Input((200, 200, 4)))
+    assert notop(input_tensor=custom).output_shape[-1] == last_dim
+    assert notop(pooling="max").output_shape == (None, last_dim)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_constructor_takes_the_arguments_of_keras_convnext_in_its_order(
+    variant,
+):
+    convnext = inspect.signature(keras.applications.ConvNeXtTiny).parameters
+    ours = inspect.signature(CONSTRUCTORS[variant]).parameters
+    assert list(ours)[: len(convnext)] == list(convnext)
+    for name in set(convnext) - {"name"}:
+        assert ours[name].default == convnext[name].default
+    assert ours["name"].default == f"gcvit_{variant}"
+    assert [
+        name
+        for name, p in ours.items()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    ] == ["drop_path_rate", "window_size"]
+
+
+def test_everything_public_is_importable_from_the_package():
+    for name in gcvit_keras.__all__:
+        assert getattr(gcvit_keras, name).__doc__
+
+
+def test_layers_are_named_for_freezing_and_feature_extraction(nano):
+    names = [layer.name for layer in nano(depths=(1, 2, 3, 2)).layers]
+    assert sorted(names) == sorted(
+        ["images", "preprocessing", "stem", "norm", "pool", "predictions"]
+        + [f"level_{i}_query" for i in (1, 2, 3)]
+        + [f"level_{i}_downsample" for i in (0, 1, 2)]
+        + ["level_0_block_0", "level_1_block_0", "level_1_block_1"]
+        + ["level_2_block_0", "level_2_block_1", "level_2_block_2"]
+        + ["level_3_block_0", "level_3_block_1"]
+    )
+
+
+def test_preprocess_input_is_the_identity(images):
+    x = images(1, 8, 8, 3)
+    assert gcvit_keras.preprocess_input(x) is x
+
+
+def test_decode_predictions_rejects_other_than_1000_classes(images):
+    with pytest.raises(ValueError, match="1000"):
+        gcvit_keras.decode_predictions(images(2, 10))

@@ -1,0 +1,68 @@
+"""The folders import each other one way only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+MAY_IMPORT = {
+    "gcvit_keras.variants": set(),
+    "gcvit_keras.cubic": set(),
+    "gcvit_keras.layers": {"gcvit_keras.cubic"},
+    "gcvit_keras.weights": {"gcvit_keras.cubic", "gcvit_keras.variants"},
+    "gcvit_keras.models": {
+        "gcvit_keras.layers",
+        "gcvit_keras.weights",
+        "gcvit_keras.variants",
+    },
+    "training": {"gcvit_keras"},
+    "savedmodel_export": {"gcvit_keras"},
+    "gcvit_cli": {"gcvit_keras", "training", "savedmodel_export"},
+}
+OURS = {"gcvit_keras", "training", "savedmodel_export", "gcvit_cli"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def files(package):
+    folder = ROOT / package.replace(".", "/")
+    return (
+        folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
+    )
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_arrows_point_one_way(package):
+    allowed = MAY_IMPORT[package] | {package}
+    for path in files(package):
+        for name in imported(path):
+            if name.split(".")[0] in OURS:
+                assert any(
+                    name == a or name.startswith(a + ".") for a in allowed
+                ), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_the_model_never_imports_torch_or_tensorflow():
+    for path in files("gcvit_keras"):
+        for name in imported(path):
+            assert name.split(".")[0] not in {"torch", "tensorflow"}, path
+
+
+def test_relation_of_packages_to_this_test():
+    """A new package under gcvit_keras has to be given its arrows here."""
+    folders = {
+        f"gcvit_keras.{path.name.removesuffix('.py')}"
+        for path in (ROOT / "gcvit_keras").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert folders - {"gcvit_keras.__init__"} <= set(MAY_IMPORT)

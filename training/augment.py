@@ -1,0 +1,33 @@
+"""Augmentation of training images."""
+
+import keras
+
+
+def augmentation(config):
+    """Random rotation, shift and zoom of a batch of images.
+
+    Args:
+        config: A `RunConfig`.
+
+    Returns:
+        A `keras.Sequential` on float32 images `(batch, size, size, 3)`; call
+        it with `training=True`.
+    """
+    options = {"fill_mode": "constant", "interpolation": "bilinear"}
+    return keras.Sequential(
+        [
+            keras.layers.RandomRotation(
+                config.rotation, seed=config.seed, **options
+            ),
+            keras.layers.RandomTranslation(
+                config.translation,
+                config.translation,
+                seed=config.seed + 1,
+                **options,
+            ),
+            keras.layers.RandomZoom(
+                config.zoom, seed=config.seed + 2, **options
+            ),
+        ],
+        name="augmentation",
+    )

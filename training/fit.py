@@ -1,0 +1,66 @@
+"""A run, from its configuration to a trained model."""
+
+import keras
+
+from gcvit_keras import GCViT
+from training.data import prepare, training_batches
+from training.optimizer import adamw
+from training.strategy import choose_strategy
+
+
+def train(config, data_dir, strategy=None, verbose="auto"):
+    """Trains a GC ViT with `model.fit`.
+
+    Args:
+        config: A `RunConfig`.
+        data_dir: Folder of prepared datasets; made where missing.
+        strategy: A `tf.distribute.Strategy`. Default: the one for the
+            devices of this machine.
+        verbose: As of `model.fit`.
+
+    Returns:
+        The trained, compiled `keras.Model`: images `(batch, size, size, 3)`,
+        pixels in [0, 255], to probabilities `(batch, classes)`.
+
+    Raises:
+        ValueError: If the batch is larger than the training split, or the
+            replicas do not divide it.
+    """
+    strategy = strategy or choose_strategy()
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {replicas} replicas. "
+            f"Received: batch_size={config.batch_size}"
+        )
+    keras.utils.set_random_seed(config.seed)
+    builder = prepare(config.dataset, data_dir)
+    images = builder.info.splits["train"].num_examples
+    steps_per_epoch = images // config.batch_size
+    if not steps_per_epoch:
+        raise ValueError(
+            f"`batch_size` must be at most the {images} training images. "
+            f"Received: batch_size={config.batch_size}"
+        )
+    with strategy.scope():
+        model = GCViT(
+            **config.model.model_dump(),
+            input_shape=(config.image_size, config.image_size, 3),
+            classes=builder.info.features["label"].num_classes,
+        )
+        model.compile(
+            optimizer=adamw(config, steps_per_epoch),
+            loss=keras.losses.CategoricalCrossentropy(
+                label_smoothing=config.label_smoothing
+            ),
+            metrics=["accuracy"],
+            # XLA on the CPU is 2.5 times slower for this model.
+            jit_compile=False,
+        )
+        model.fit(
+            training_batches(builder, config),
+            epochs=config.epochs,
+            shuffle=False,  # the pipeline does
+            verbose=verbose,
+        )
+    return model
