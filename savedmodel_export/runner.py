@@ -31,16 +31,21 @@ def open_artifact(path):
     Raises:
         ValueError: If `path` is neither, or cannot be opened.
     """
-    path = Path(path)
+    path = newest_version(path)
     if path.suffix == ".tflite" and path.is_file():
         return _open_litert(path)
+    if (path / "saved_model.pb").is_file():
+        return _open_saved_model(path)
+    raise ValueError(f"{path} is neither a SavedModel nor a .tflite file")
+
+
+def newest_version(path):
+    """The highest version in a folder of versions; else the path itself."""
+    path = Path(path)
+    versions = []
     if path.is_dir():
         versions = [p for p in path.iterdir() if p.name.isdigit()]
-        if versions:
-            path = max(versions, key=lambda p: int(p.name))
-        if (path / "saved_model.pb").is_file():
-            return _open_saved_model(path)
-    raise ValueError(f"{path} is neither a SavedModel nor a .tflite file")
+    return max(versions, key=lambda p: int(p.name), default=path)
 
 
 def _open_saved_model(path):

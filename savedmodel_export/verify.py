@@ -61,7 +61,7 @@ def verify(artifact, model, images):
             `TOLERANCE[kind]`, or the artefact does not run.
         ValueError: If there is no such artefact.
     """
-    artifact = Path(artifact)
+    artifact = runner.newest_version(artifact)
     if not artifact.exists():
         raise ValueError(f"`artifact` does not exist: {artifact}")
     kind = "savedmodel" if artifact.is_dir() else "litert"

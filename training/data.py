@@ -93,11 +93,15 @@ def evaluation_batches(builder, split, image_size, batch_size):
 
 
 def to_rgb(image, size):
-    """Resizes a uint8 image, grey or RGB, to float32 `(size, size, 3)`."""
-    image = tf.image.resize(
-        image, (size, size), method="bicubic", antialias=True
-    )
-    image = tf.clip_by_value(tf.round(image), 0, 255)
+    """Resizes a uint8 image, grey or RGB, to float32 `(size, size, 3)`.
+
+    As `gcvit_keras.load_image` does with Pillow, to within a grey level:
+    columns, then rows, each rounded and clipped to pixel values.
+    """
+    height = tf.shape(image)[0]
+    for shape in ((height, size), (size, size)):
+        image = tf.image.resize(image, shape, "bicubic", antialias=True)
+        image = tf.clip_by_value(tf.round(image), 0, 255)
     if image.shape[-1] == 1:
         image = tf.image.grayscale_to_rgb(image)
     return tf.ensure_shape(image, (size, size, 3))

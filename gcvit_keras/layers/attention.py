@@ -124,8 +124,7 @@ class WindowAttention(CompositeLayer):
         """
         q = q * (self.proj.units // self.num_heads) ** -0.5
         logits = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))
-        # Not ops.softmax: it warns where a window is a single token.
-        weights = keras.activations.softmax(logits + self._position_bias())
+        weights = ops.softmax(logits + self._position_bias(), axis=-1)
         x = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
         return ops.reshape(x, (-1, self.proj.units))
 

@@ -1,0 +1,356 @@
+"""The `gcvit` command, as real processes in a folder of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import REFERENCE
+from PIL import Image
+from safetensors.numpy import save_file
+
+import gcvit_keras
+from gcvit_cli.main import VariantName
+from gcvit_keras import VARIANTS
+from gcvit_keras.weights.porting import checkpoint_variables
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def gcvit(*arguments, cwd):
+    """Runs the installed command; returns code, output and error lines."""
+    command = Path(sys.executable).with_name("gcvit")
+    process = subprocess.run(
+        [command, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    return process.returncode, process.stdout, process.stderr
+
+
+def refused(*arguments, cwd):
+    """The one error line of a call that must fail."""
+    code, _, errors = gcvit(*arguments, cwd=cwd)
+    assert code == 1, errors
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory):
+    """One whole run, shared: what was printed, and its folder."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    code, output, errors = gcvit("quickstart", "--out", "out", cwd=folder)
+    assert code == 0, errors
+    return output, errors, folder / "out"
+
+
+def test_quickstart_prints_our_words_and_keras_progress(quickstart):
+    output, errors, _ = quickstart
+    assert errors == ""
+    for words in (
+        "1437 to train on, 360 held out",
+        "Epoch 20/20",
+        "loss: ",
+        "in processes without Keras",
+        "Done in",
+    ):
+        assert words in output
+
+
+def test_quickstart_twice_keeps_what_is_there_and_says_so(quickstart):
+    _, _, out = quickstart
+
+    def times():
+        return {
+            p: p.stat().st_mtime_ns
+            for p in out.rglob("*")
+            if p.is_file() and p.suffix in (".keras", ".pb", ".tflite")
+        }
+
+    before = times()
+    code, output, errors = gcvit(
+        "quickstart", "--out", out, "--json", cwd=out.parent
+    )
+    assert (code, errors) == (0, "")
+    assert times() == before and len(before) >= 4
+    result = json.loads(output)
+    rows = result["artefacts"]
+    assert [r["artefact"] for r in rows] == ["Keras", "SavedModel", "LiteRT"]
+    for row in rows:
+        assert row["accuracy"] >= 0.975
+        assert Path(row["path"]).exists()
+        assert row["bytes"] > 1e6
+        assert row["milliseconds"] > 0
+    assert rows[1]["difference"] <= 1e-5
+    assert rows[2]["difference"] <= 1e-4
+
+    _, output, _ = gcvit("quickstart", "--out", out, cwd=out.parent)
+    assert "digits.keras is there from an earlier run" in output
+    assert "savedmodel is there from an earlier run" in output
+    assert "digits.tflite is there from an earlier run" in output
+
+
+def test_quickstart_names_a_file_that_is_not_its_own(quickstart, tmp_path):
+    _, _, out = quickstart
+    (tmp_path / "out").mkdir()
+    shutil.copytree(out / "data", tmp_path / "out" / "data")
+    (tmp_path / "out" / "digits.keras").write_bytes(b"something else")
+    line = refused("quickstart", "--out", "out", cwd=tmp_path)
+    assert "digits.keras" in line
+    kept = (tmp_path / "out" / "digits.keras").read_bytes()
+    assert kept == b"something else"
+
+
+def test_quickstart_into_a_file_is_refused(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    assert "out" in refused("quickstart", "--out", "out", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["digits.keras", "digits.tflite", "savedmodel", "savedmodel/1"],
+)
+def test_predict_reads_every_artefact(quickstart, model):
+    _, _, out = quickstart
+    pictures = sorted((out / "images").glob("*.png"))
+    code, output, errors = gcvit(
+        "predict", *pictures, "--model", model, "--json", cwd=out
+    )
+    assert (code, errors) == (0, "")
+    rows = json.loads(output)
+    assert [r["image"] for r in rows] == [str(p) for p in pictures]
+    right = [
+        r["classes"][0]["label"] == r["image"].split("_is_")[1][0] for r in rows
+    ]
+    assert sum(right) >= len(rows) - 1
+    for row in rows:
+        scores = [c["score"] for c in row["classes"]]
+        assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+
+
+def test_predict_goes_on_after_bad_images_and_exits_1(quickstart, tmp_path):
+    _, _, out = quickstart
+    good = next((out / "images").glob("*.png"))
+    cut = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 50).save(cut)
+    cut.write_bytes(cut.read_bytes()[:1000])
+    (tmp_path / "text.jpg").write_text("no image")
+    code, output, errors = gcvit(
+        "predict",
+        "missing.png",
+        cut,
+        "text.jpg",
+        tmp_path,
+        good,
+        "--model",
+        out / "digits.tflite",
+        cwd=tmp_path,
+    )
+    assert code == 1
+    lines = errors.strip().splitlines()
+    for line, name in zip(
+        lines, ["missing.png", "cut.png", "text.jpg", ""], strict=True
+    ):
+        assert line.startswith("error: ") and name in line
+    assert str(good) in output and "%" in output
+
+
+def test_predict_takes_labels_and_top(quickstart, tmp_path):
+    _, _, out = quickstart
+    good = next((out / "images").glob("*.png"))
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"digit-{k}" for k in range(10)))
+    model = ("--model", out / "digits.tflite", "--labels", names)
+    _, output, _ = gcvit("predict", good, *model, "--top", 2, cwd=tmp_path)
+    assert output.count("digit-") == 2
+    names.write_text("one\ntwo")
+    line = refused("predict", good, *model, cwd=tmp_path)
+    assert "2 labels for a model of 10 classes" in line
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((), "give either --model, or --variant"),
+        (("--variant", "tiny"), "--variant needs --weights"),
+        (("--model", "missing.keras"), "missing.keras: no such model"),
+        (("--model", "broken.keras"), "broken.keras cannot be opened"),
+        (("--model", "broken.tflite"), "broken.tflite cannot be opened"),
+        (("--model", "."), "neither a SavedModel nor"),
+        (("--model", "broken.keras", "--crop", "0"), "--crop must be in"),
+        (
+            ("--variant", "tiny", "--weights", "broken.safetensors"),
+            "broken.safetensors cannot be read",
+        ),
+    ],
+)
+def test_predict_refuses_in_one_line(tmp_path, arguments, words):
+    for suffix in ("keras", "tflite", "safetensors"):
+        (tmp_path / f"broken.{suffix}").write_text("broken")
+    assert words in refused("predict", "a.png", *arguments, cwd=tmp_path)
+
+
+def test_list_shows_every_variant_and_the_licence(tmp_path):
+    code, output, errors = gcvit("list", cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    _, text, _ = gcvit("list", "--json", cwd=tmp_path)
+    rows = {row["name"]: row for row in json.loads(text)}
+    assert list(rows) == list(VARIANTS) == [v.value for v in VariantName]
+    for name, variant in VARIANTS.items():
+        (line,) = [x for x in output.splitlines() if f" {name} " in x]
+        for value in (f"{variant.parameters:,}", variant.top1, "BY-NC-SA"):
+            assert str(value) in line
+        assert rows[name]["gmacs"] == variant.gmacs
+
+
+def pytorch_tensors(model, scheme):
+    """The weights of a model as PyTorch would have named and laid them."""
+    tensors = {}
+    for key, variable in checkpoint_variables(model, scheme).items():
+        value = np.asarray(variable)
+        if "relative_position" in key or value.ndim == 1:
+            pass
+        elif "/depthwise/" in variable.path:
+            value = value.transpose(2, 3, 0, 1)
+        elif value.ndim == 4:
+            value = value.transpose(3, 2, 0, 1)
+        elif "se.fc" in key:  # timm's are 1 x 1 convolutions
+            value = value.T[:, :, None, None]
+        else:
+            value = value.T
+        tensors[key] = np.ascontiguousarray(value)
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def xxtiny(tmp_path_factory):
+    """An xxtiny of random weights for 7 classes, as both checkpoints."""
+    folder = tmp_path_factory.mktemp("xxtiny")
+    model = gcvit_keras.GCViTXXTiny(weights=None, classes=7)
+    for scheme in ("timm", "official"):
+        save_file(
+            pytorch_tensors(model, scheme), folder / f"{scheme}.safetensors"
+        )
+    return model, folder
+
+
+@pytest.mark.parametrize("scheme", ["timm", "official"])
+def test_convert_writes_the_model_of_the_checkpoint(
+    xxtiny, images, tmp_path, scheme
+):
+    model, folder = xxtiny
+    code, output, errors = gcvit(
+        "convert",
+        folder / f"{scheme}.safetensors",
+        *("--variant", "xxtiny", "--out", "xxtiny.keras"),
+        cwd=tmp_path,
+    )
+    assert (code, errors) == (0, "")
+    assert "7 classes" in output
+    converted = keras.models.load_model(tmp_path / "xxtiny.keras")
+    x = images(1, 224, 224, 3)
+    np.testing.assert_array_equal(converted(x), model(x))
+    assert [p.name for p in tmp_path.iterdir()] == ["xxtiny.keras"]
+
+
+def test_predict_takes_a_variant_with_its_checkpoint(xxtiny, tmp_path):
+    model, folder = xxtiny
+    picture = tmp_path / "noise.png"
+    Image.effect_noise((300, 260), 80).save(picture)
+    code, output, errors = gcvit(
+        "predict",
+        *(picture, "--variant", "xxtiny", "--json"),
+        *("--weights", folder / "timm.safetensors"),
+        cwd=tmp_path,
+    )
+    assert (code, errors) == (0, "")
+    image = gcvit_keras.load_image(picture, 224, VARIANTS["xxtiny"].crop_ratio)
+    scores = np.asarray(model(image[None].astype("float32")))[0]
+    for found in json.loads(output)[0]["classes"]:
+        assert found["score"] == pytest.approx(scores[found["class"]], 1e-4)
+
+
+@pytest.mark.parametrize(
+    "checkpoint, out, words",
+    [
+        ("xxtiny", "x.h5", "--out must end in .keras"),
+        ("xxtiny", "missing/x.keras", "--out cannot be written"),
+        ("xxtiny", "/proc/x.keras", "--out cannot be written"),
+        ("xxtiny", "folder.keras", "--out is a folder"),
+        ("xxtiny", "there.keras", "--out is there already"),
+        ("xxtiny", "x.keras", "tiny: it is one of GC ViT xxtiny"),
+        ("nano", "x.keras", "it is one of no published variant"),
+        ("missing", "x.keras", "missing.safetensors cannot be read"),
+        ("broken", "x.keras", "broken.safetensors cannot be read"),
+        ("other", "x.keras", "is no GC ViT checkpoint"),
+    ],
+)
+def test_convert_refuses_in_one_line_and_leaves_nothing(
+    xxtiny, tmp_path, checkpoint, out, words
+):
+    _, folder = xxtiny
+    source = {
+        "xxtiny": folder / "timm.safetensors",
+        "nano": REFERENCE / "official_nano.safetensors",
+    }.get(checkpoint, tmp_path / f"{checkpoint}.safetensors")
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "there.keras").write_text("precious")
+    (tmp_path / "broken.safetensors").write_text("broken")
+    save_file({"a": np.zeros(1)}, tmp_path / "other.safetensors")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    assert words in refused(
+        "convert", source, "--variant", "tiny", "--out", out, cwd=tmp_path
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    assert (tmp_path / "there.keras").read_text() == "precious"
+
+
+def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
+    code = (
+        "import sys; from gcvit_cli.main import main\n"
+        "sys.argv = ['gcvit', *sys.argv[1:], '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'sklearn'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    for command in ([], ["quickstart"], ["predict"], ["convert"], ["list"]):
+        process = subprocess.run(
+            [sys.executable, "-c", code, *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+        if command:
+            assert "Example: gcvit" in " ".join(process.stdout.split())
+
+
+def test_the_wheel_holds_every_module(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", ROOT],
+        cwd=tmp_path,
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    for package in (
+        "gcvit_keras",
+        "training",
+        "savedmodel_export",
+        "gcvit_cli",
+    ):
+        for path in (ROOT / package).rglob("*.py"):
+            assert str(path.relative_to(ROOT)) in held
+        assert f"{package}/py.typed" in held
+    assert not [name for name in held if name.startswith("tests")]

@@ -1,0 +1,95 @@
+"""Reading image files for prediction."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from gcvit_keras import load_image
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A real photograph, 427 x 640, that scikit-learn ships."""
+    path = tmp_path / "flower.png"
+    pixels = load_sample_images().images[1]
+    Image.fromarray(pixels).save(path)
+    return path, pixels
+
+
+def test_resize_then_centre_crop_as_the_published_evaluation(photo):
+    path, pixels = photo
+    # torchvision's: shorter side to 256, the other to its whole part.
+    resized = Image.fromarray(pixels).resize(
+        (int(256 * 640 / 427), 256), Image.Resampling.BICUBIC
+    )
+    left, top = round((resized.width - 224) / 2), round((256 - 224) / 2)
+    expected = np.asarray(resized)[top : top + 224, left : left + 224]
+    np.testing.assert_array_equal(load_image(path, 224, 0.875), expected)
+
+
+def test_sizes_that_are_not_square_are_filled(photo):
+    path, pixels = photo
+    assert load_image(path, (100, 300)).shape == (100, 300, 3)
+    np.testing.assert_array_equal(load_image(path, (427, 640)), pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_mode_becomes_the_channels_asked_for(tmp_path, mode, channels):
+    path = tmp_path / "image.tiff"
+    Image.new("RGB", (40, 30), (204, 204, 204)).convert(mode).save(path)
+    image = load_image(path, 32, channels=channels)
+    assert image.shape == (32, 32, channels) and image.dtype == np.uint8
+    if mode != "1":
+        assert np.abs(image[..., 0].astype(int) - 204).max() <= 1
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    path = tmp_path / "deep.png"
+    deep = np.tile(np.arange(0, 65536, 1024, dtype="uint16"), (64, 1))
+    Image.fromarray(deep).save(path)
+    np.testing.assert_array_equal(load_image(path, 64)[..., 0], deep >> 8)
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    half = np.zeros((32, 32, 3), "uint8")
+    half[:16] = 255
+    Image.fromarray(half).save(path, exif=exif, quality=100)
+    image = load_image(path, 32)
+    assert image[:, 20:].min() > 250 and image[:, :12].max() < 5
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"\x89PNG\r\n\x1a\n" + b"\0" * 50]
+)
+def test_what_is_no_image_is_an_error_that_names_it(tmp_path, content):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="broken.png: not a readable image"):
+        load_image(path, 32)
+
+
+def test_a_truncated_image_is_an_error(photo):
+    path, _ = photo
+    path.write_bytes(path.read_bytes()[:50_000])
+    with pytest.raises(ValueError, match="flower.png: not a readable image"):
+        load_image(path, 32)
+
+
+def test_a_decompression_bomb_is_an_error(tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 20_000)).save(path)
+    with pytest.raises(ValueError, match="bomb.png: not a readable image"):
+        load_image(path, 32)
+
+
+@pytest.mark.parametrize(
+    "options", [{"crop_ratio": 0}, {"crop_ratio": 1.5}, {"channels": 2}]
+)
+def test_bad_arguments_are_named(photo, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        load_image(photo[0], 32, **options)

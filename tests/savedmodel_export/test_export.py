@@ -1,0 +1,167 @@
+"""SavedModel and LiteRT files, run where Keras is not."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import savedmodel_export
+from savedmodel_export import (
+    VerificationError,
+    export_litert,
+    export_saved_model,
+    verify,
+)
+from savedmodel_export.runner import open_artifact
+
+NAMES = {
+    "layer_scale": 0.1,
+    "input_shape": (64, 64, 3),
+    "drop_path_rate": 0.1,
+}
+
+
+@pytest.fixture
+def model(nano):
+    return nano(**NAMES)
+
+
+def test_versions_count_up_and_leave_nothing_beside(model, tmp_path):
+    folder = tmp_path / "models" / "digits"
+    assert export_saved_model(model, folder) == folder / "1"
+    (folder / "7").mkdir()
+    (folder / "notes").mkdir()
+    assert export_saved_model(model, folder) == folder / "8"
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == ["1", "7", "8", "notes"]
+    assert (folder / "8").stat().st_mode & 0o777 == 0o755
+
+
+def test_saved_model_signature_takes_images_gives_probabilities(
+    model, images, tmp_path
+):
+    version = export_saved_model(model, tmp_path)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    (spec,) = served.structured_input_signature[1].values()
+    assert (spec.name, spec.dtype, spec.shape.as_list()) == (
+        "images",
+        tf.float32,
+        [None, 64, 64, 3],
+    )
+    for batch in (1, 3):
+        x = images(batch, 64, 64, 3)
+        (scores,) = served(images=tf.constant(x)).values()
+        np.testing.assert_allclose(scores, model(x), atol=1e-5)
+    assert list(served.structured_outputs) == ["probabilities"]
+
+
+def test_saved_model_stores_each_weight_once(model, tmp_path):
+    version = export_saved_model(model, tmp_path)
+    (data,) = version.glob("variables/*.data*")
+    assert data.stat().st_size < 1.05 * 4 * model.count_params()
+
+
+def test_dynamic_sizes_stay_dynamic_in_a_saved_model(nano, images, tmp_path):
+    model = nano(input_shape=(None, None, 3))
+    version = export_saved_model(model, tmp_path)
+    predict, shape = open_artifact(version)
+    assert shape == (None, None, 3)
+    for size in ((64, 64), (50, 77)):
+        x = images(2, *size, 3)
+        np.testing.assert_allclose(predict(x), model(x), atol=1e-5)
+
+
+def test_litert_holds_builtin_operations_only(model, tmp_path):
+    path = export_litert(model, tmp_path / "model.tflite")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+    interpreter = tf.lite.Interpreter(str(path))
+    names = {op["op_name"] for op in interpreter._get_ops_details()}
+    assert names and not [n for n in names if n.startswith("Flex")]
+    (entry,) = interpreter.get_input_details()
+    assert entry["dtype"] == np.float32
+    assert entry["shape"].tolist() == [1, 64, 64, 3]
+
+
+@pytest.mark.parametrize("kind", ["savedmodel", "litert"])
+def test_artefacts_agree_in_a_process_without_keras(
+    model, images, tmp_path, kind
+):
+    if kind == "savedmodel":
+        artefact = export_saved_model(model, tmp_path)
+    else:
+        artefact = export_litert(model, tmp_path / "model.tflite")
+    x = images(70, 64, 64, 3)
+    seen = verify(artefact, model, x)
+    assert seen.kind == kind
+    assert seen.agreement == 1
+    np.testing.assert_allclose(seen.scores, model(x), atol=1e-4)
+    assert seen.size > 4 * model.count_params()
+
+
+@pytest.mark.parametrize("kind", ["savedmodel", "litert"])
+def test_artefacts_of_another_model_do_not_pass(nano, images, tmp_path, kind):
+    first, second = nano(**NAMES), nano(**NAMES)
+    if kind == "savedmodel":
+        artefact = export_saved_model(first, tmp_path)
+    else:
+        artefact = export_litert(first, tmp_path / "model.tflite")
+    with pytest.raises(VerificationError, match="differs from the model by"):
+        verify(artefact, second, images(4, 64, 64, 3))
+
+
+def test_scores_that_are_not_numbers_do_not_pass(model, images, tmp_path):
+    artefact = export_litert(model, tmp_path / "model.tflite")
+    model.get_layer("norm").gamma.assign(np.full(128, np.nan))
+    with pytest.raises(VerificationError):
+        verify(artefact, model, images(2, 64, 64, 3))
+
+
+def test_a_broken_artefact_is_an_error_that_names_it(model, images, tmp_path):
+    path = export_litert(model, tmp_path / "model.tflite")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="model.tflite"):
+        verify(path, model, images(1, 64, 64, 3))
+    with pytest.raises(ValueError, match="model.tflite"):
+        open_artifact(path)
+    version = export_saved_model(model, tmp_path / "models")
+    (version / "saved_model.pb").write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="models/1"):
+        open_artifact(version)
+    with pytest.raises(ValueError, match="does not exist"):
+        verify(tmp_path / "missing", model, images(1, 64, 64, 3))
+
+
+def test_litert_refuses_other_suffixes_and_dynamic_sizes(model, nano, tmp_path):
+    with pytest.raises(ValueError, match=r"path.*\.tflite.*model\.bin"):
+        export_litert(model, tmp_path / "model.bin")
+    dynamic = nano(input_shape=(None, 64, 3))
+    with pytest.raises(ValueError, match="input_shape"):
+        export_litert(dynamic, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_export_leaves_nothing(model, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    for export in (
+        lambda: export_saved_model(model, blocked / "models"),
+        lambda: export_litert(model, blocked / "model.tflite"),
+    ):
+        with pytest.raises(OSError):
+            export()
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_runner_needs_nothing_of_this_package(tmp_path):
+    """Alone in a folder, it opens artefacts: no import leads back here."""
+    source = savedmodel_export.runner.__file__
+    text = open(source).read()
+    assert "import keras" not in text and "import savedmodel" not in text
+    (tmp_path / "runner.py").write_text(text)
+    code = (
+        "import runner, sys; "
+        "assert not {'keras', 'savedmodel_export'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
