@@ -17,27 +17,37 @@ def error_line(message):
     errors.print(f"error: {first}", markup=False, soft_wrap=True)
 
 
+@contextlib.contextmanager
+def quietly():
+    """Keeps what native libraries write to standard error off the screen.
+
+    It is shown after all if the block fails for another reason than the
+    user's input.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except ValueError:
+            raise
+        except BaseException:
+            hidden.seek(0)
+            os.write(kept, hidden.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def import_tensorflow():
     """Imports TensorFlow and finds its devices without its start-up lines.
 
     TensorFlow 2.19 to 2.21 write them before `TF_CPP_MIN_LOG_LEVEL` is read
-    (tensorflow issue 100442). They are shown if the import fails.
+    (tensorflow issue 100442).
     """
-    if "tensorflow" in sys.modules:
-        return
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as hidden, contextlib.ExitStack() as stack:
-        kept = os.dup(2)
-        stack.callback(os.close, kept)
-        os.dup2(hidden.fileno(), 2)
-        try:
-            import tensorflow as tf
+    with quietly():
+        import tensorflow as tf
 
-            tf.config.list_logical_devices()
-        except BaseException:
-            os.dup2(kept, 2)
-            hidden.seek(0)
-            sys.stderr.write(hidden.read().decode(errors="replace"))
-            raise
-        finally:
-            os.dup2(kept, 2)
+        tf.config.list_logical_devices()

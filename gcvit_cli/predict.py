@@ -4,7 +4,12 @@ import json as json_module
 
 import numpy as np
 
-from gcvit_cli.console import console, error_line, import_tensorflow
+from gcvit_cli.console import (
+    console,
+    error_line,
+    import_tensorflow,
+    quietly,
+)
 
 DYNAMIC_SIZE = 224
 """Side of the images given to a model that takes any size."""
@@ -91,7 +96,8 @@ def _open(path):
     if path.suffix != ".keras":
         from savedmodel_export.runner import open_artifact
 
-        return open_artifact(path)
+        with quietly():
+            return open_artifact(path)
     import keras
 
     import gcvit_keras  # noqa: F401  registers the layers

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from rich.table import Table
 
-from gcvit_cli.console import console, import_tensorflow
+from gcvit_cli.console import console, errors, import_tensorflow
 
 SHOWN = 8
 """Held-out images whose predictions are printed and written as PNG."""
@@ -18,11 +18,12 @@ def run(out, json):
 
     Args:
         out: Folder for everything; what is there already is used again.
-        json: Whether to print the result as JSON.
+        json: Whether to print the result as JSON, and what goes on to
+            standard error.
     """
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    report = _silent if json else console.print
+    report = (errors if json else console).print
     report(f"GC ViT quickstart, into {out}. Starting TensorFlow ...")
     import_tensorflow()
     import tensorflow_datasets as tfds
@@ -137,10 +138,6 @@ def _write_examples(folder, builder, report):
 
 def _top(scores):
     return [int(k) for k in np.asarray(scores).argmax(-1)]
-
-
-def _silent(*_):
-    pass
 
 
 def _print_table(result, out):

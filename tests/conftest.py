@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gcvit_keras
+from gcvit_keras.weights.porting import checkpoint_variables
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 
@@ -51,3 +52,22 @@ def images():
         return 255 * pixels
 
     return make
+
+
+def pytorch_tensors(model, scheme):
+    """The weights of a model as PyTorch would have named and laid them."""
+    tensors = {}
+    for key, variable in checkpoint_variables(model, scheme).items():
+        value = np.asarray(variable)
+        if "relative_position" in key or value.ndim == 1:
+            pass
+        elif "/depthwise/" in variable.path:
+            value = value.transpose(2, 3, 0, 1)
+        elif value.ndim == 4:
+            value = value.transpose(3, 2, 0, 1)
+        elif "se.fc" in key:  # timm's are 1 x 1 convolutions
+            value = value.T[:, :, None, None]
+        else:
+            value = value.T
+        tensors[key] = np.ascontiguousarray(value)
+    return tensors
