@@ -7,14 +7,15 @@ import tempfile
 
 from rich.console import Console
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# No markup: a path may hold square brackets.
+console = Console(highlight=False, markup=False)
+errors = Console(stderr=True, highlight=False, markup=False)
 
 
 def error_line(message):
     """Prints the first line of a message to standard error."""
     first = (message.strip() or "no message").splitlines()[0]
-    errors.print(f"error: {first}", markup=False, soft_wrap=True)
+    errors.print(f"error: {first}", soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """`gcvit convert`."""
 
-import os
-import tempfile
+import contextlib
 
 from gcvit_cli.console import console, import_tensorflow
 
@@ -19,16 +18,26 @@ def run(checkpoint, variant, out, overwrite):
         ValueError: If the checkpoint is not of the variant, or `out` cannot
             be written.
     """
-    # The output first: loading takes long, and must not be for nothing.
-    beside = _reserve(out, overwrite)
-    try:
-        console.print(f"Reading {checkpoint}", soft_wrap=True)
-        import_tensorflow()
+    if out.suffix != ".keras":
+        raise ValueError(f"--out must end in .keras. Received: {out}")
+    if out.is_dir():
+        raise ValueError(f"--out is a folder: {out}")
+    if out.exists() and not overwrite:
+        raise ValueError(f"--out is there already: {out} (see --overwrite)")
+    console.print(f"Reading {checkpoint}", soft_wrap=True)
+    import_tensorflow()
+    from savedmodel_export.atomic import replacing
+
+    with contextlib.ExitStack() as stack:
+        # The output first: loading takes long, and must not be for nothing.
+        try:
+            beside = stack.enter_context(replacing(out))
+        except OSError as error:
+            raise ValueError(
+                f"--out cannot be written: {out}: {error.strerror}"
+            ) from None
         model = build(checkpoint, variant)
         model.save(beside)
-        os.replace(beside, out)
-    finally:
-        beside.unlink(missing_ok=True)
     height, width, _ = model.input_shape[1:]
     console.print(
         f"Wrote {out}: GC ViT {variant}, {model.count_params():,} parameters, "
@@ -85,23 +94,3 @@ def _fits(variant, found):
         and variant.mlp_ratio == found["mlp_ratio"]
         and (variant.layer_scale is not None) == found["layer_scale"]
     )
-
-
-def _reserve(out, overwrite):
-    """An empty file beside `out`, which shows that `out` can be written."""
-    if out.suffix != ".keras":
-        raise ValueError(f"--out must end in .keras. Received: {out}")
-    if out.is_dir():
-        raise ValueError(f"--out is a folder: {out}")
-    if out.exists() and not overwrite:
-        raise ValueError(f"--out is there already: {out} (see --overwrite)")
-    try:
-        handle, name = tempfile.mkstemp(
-            prefix=".writing-", suffix=".keras", dir=out.parent
-        )
-    except OSError as error:
-        raise ValueError(
-            f"--out cannot be written: {out}: {error.strerror}"
-        ) from None
-    os.close(handle)
-    return out.with_name(os.path.basename(name))

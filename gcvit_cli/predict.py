@@ -38,24 +38,17 @@ def run(images, model, variant, weights, labels, top, crop, json):
         raise ValueError("give either --model, or --variant with --weights")
     if variant is not None and weights is None:
         raise ValueError("--variant needs --weights, a .safetensors file")
+    if model is not None and weights is not None:
+        raise ValueError("--weights goes with --variant, not with --model")
+    if crop is not None and not 0 < crop <= 1:
+        raise ValueError(f"--crop must be in (0, 1]. Received: {crop}")
     import_tensorflow()
     from gcvit_keras import load_image
     from gcvit_keras.variants import VARIANTS
 
-    if crop is None:
-        crop = VARIANTS[variant].crop_ratio if variant else 1.0
-    if not 0 < crop <= 1:
-        raise ValueError(f"--crop must be in (0, 1]. Received: {crop}")
-    if variant is not None:
-        from gcvit_cli.convert import build
-
-        compute, shape = _keras(build(weights, variant))
-    else:
-        compute, shape = _open(model)
-    names = _labels(labels, model)
-    *size, channels = shape
-    size = [side or DYNAMIC_SIZE for side in size]
-
+    crop = crop or (VARIANTS[variant].crop_ratio if variant else 1.0)
+    compute, size, channels, classes = _classifier(model, variant, weights)
+    names = _labels(labels, model, classes)
     failed, rows = 0, []
     for path in images:
         try:
@@ -64,29 +57,47 @@ def run(images, model, variant, weights, labels, top, crop, json):
             failed += 1
             error_line(str(error))
             continue
-        scores = np.asarray(compute(image[None].astype("float32")))[0]
-        if names is not None and len(names) != len(scores):
-            raise ValueError(
-                f"{len(names)} labels for a model of {len(scores)} classes"
-            )
+        (scores,) = np.asarray(compute(image[None].astype("float32")))
         best = np.argsort(-scores, kind="stable")[:top]
-        classes = [
-            {
-                "class": int(k),
-                "label": names[k] if names else f"class {k}",
-                "score": float(scores[k]),
-            }
+        found = [
+            {"class": int(k), "label": names[k], "score": float(scores[k])}
             for k in best
         ]
-        rows.append({"image": str(path), "classes": classes})
+        rows.append({"image": str(path), "classes": found})
         if not json:
-            console.print(path, style="bold", soft_wrap=True, markup=False)
-            for c in classes:
+            console.print(str(path), style="bold", soft_wrap=True)
+            for c in found:
                 line = f"  {c['score']:7.2%}  {c['label']}"
-                console.print(line, markup=False, soft_wrap=True)
+                console.print(line, soft_wrap=True)
     if json:
         print(json_module.dumps(rows, indent=2))
     return failed
+
+
+def _classifier(path, variant, weights):
+    """What computes the scores, and what it takes and gives.
+
+    Returns:
+        Callable from images to scores, `(height, width)` and channels of its
+        images, and the number of its classes.
+    """
+    if variant is not None:
+        from gcvit_cli.convert import build
+
+        compute = build(weights, variant)
+        shape = compute.input_shape[1:]
+    else:
+        compute, shape = _open(path)
+    # One blank image tells what the shapes alone may not.
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        size = tuple(side or DYNAMIC_SIZE for side in shape[:2])
+        scores = compute(np.zeros((1, *size, shape[2]), "float32"))
+        if not isinstance(scores, (dict, list)) and len(scores.shape) == 2:
+            return compute, size, shape[2], scores.shape[1]
+    raise ValueError(
+        f"{path or weights} is no image classifier: it must take images of "
+        "1, 3 or 4 channels and give one row of scores an image"
+    )
 
 
 def _open(path):
@@ -103,25 +114,32 @@ def _open(path):
     import gcvit_keras  # noqa: F401  registers the layers
 
     try:
-        return _keras(keras.models.load_model(path, compile=False))
+        model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path} cannot be opened: {reason}") from error
-
-
-def _keras(model):
+    # A model of several inputs has a list of shapes, and is refused for it.
     return model, model.input_shape[1:]
 
 
-def _labels(path, model):
-    """Class names from a file, or `None`."""
-    if path is None:
-        if model is None:
-            return None
+def _labels(path, model, classes):
+    """Class names: of the file given, else beside the model, else numbers."""
+    given = path is not None
+    if not given and model is not None:
         # A version of a SavedModel lies one folder below its name.
         folders = [model.parent, model.resolve().parent.parent]
-        found = [f / "labels.txt" for f in folders[: 1 + model.name.isdigit()]]
-        path = next((f for f in found if f.is_file()), None)
-        if path is None:
-            return None
-    return path.read_text(encoding="utf-8").splitlines()
+        for folder in folders[: 1 + model.name.isdigit()]:
+            if (folder / "labels.txt").is_file():
+                path = folder / "labels.txt"
+    if path is not None:
+        try:
+            names = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is not UTF-8 text") from None
+        if len(names) == classes:
+            return names
+        message = f"{path} has {len(names)} labels for {classes} classes"
+        if given:
+            raise ValueError(message)
+        error_line(f"{message}: not used")
+    return [f"class {k}" for k in range(classes)]

@@ -1,7 +1,10 @@
 """`gcvit quickstart`: everything once, on bundled real images."""
 
+import contextlib
+import functools
 import json as json_module
-import os
+import shlex
+import sys
 import time
 
 import numpy as np
@@ -21,53 +24,82 @@ def run(out, json):
         json: Whether to print the result as JSON, and what goes on to
             standard error.
     """
+    report = functools.partial(
+        (errors if json else console).print, soft_wrap=True
+    )
+    # With --json nothing but the result may reach standard output.
+    with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
+        result = _make_everything(out, report, verbose=0 if json else 1)
+    if json:
+        print(json_module.dumps(result, indent=2))
+    else:
+        _print_table(result, out)
+
+
+def _make_everything(out, report, verbose):
+    """Fills the folder and returns what was seen, as plain data."""
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    report = (errors if json else console).print
     report(f"GC ViT quickstart, into {out}. Starting TensorFlow ...")
     import_tensorflow()
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
     from savedmodel_export import export_litert, export_saved_model, verify
-    from savedmodel_export.runner import latency
+    from savedmodel_export.runner import latency, newest_version
     from training import DIGITS, evaluate
     from training.data import evaluation_batches, prepare
 
-    builder = prepare(DIGITS.dataset, out / "data")
+    data_dir = out / "data"
+    if data_dir.exists():
+        report(f"{data_dir} is there from an earlier run: used again.")
+    builder = prepare(DIGITS.dataset, data_dir)
     splits = builder.info.splits
     report(
         f"Data: scikit-learn's handwritten digits as TFDS, "
         f"{splits['train'].num_examples} to train on, "
         f"{splits['test'].num_examples} held out."
     )
-    names = builder.info.features["label"].names
-    (out / "labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    _write_labels(out / "labels.txt", builder.info.features["label"].names)
+    _write_examples(out / "images", builder, report)
 
-    model = _trained(out / "digits.keras", DIGITS, out / "data", report, json)
+    keras_file = out / "digits.keras"
+    trained = not keras_file.exists()
+    if trained:
+        model = _train(keras_file, DIGITS, data_dir, report, verbose)
+    else:
+        report(f"{keras_file} is there from an earlier run: not trained again.")
+        model = _load(keras_file, DIGITS)
     batches = evaluation_batches(builder, "test", DIGITS.image_size, 64)
     images, labels = (
         np.concatenate(parts)
         for parts in zip(*batches.as_numpy_iterator(), strict=True)
     )
     accuracy = evaluate(model.predict_on_batch, batches)
-    _write_examples(out / "images", builder, report)
-    saved_model = _made(
-        out / "savedmodel", lambda p: export_saved_model(model, p), report
-    )
-    litert = _made(
-        out / "digits.tflite", lambda p: export_litert(model, p), report
-    )
+
+    # Exports of an earlier model than the one just trained are not its own.
+    saved_model = newest_version(out / "savedmodel")
+    if (saved_model / "saved_model.pb").is_file() and not trained:
+        report(f"{saved_model} is there from an earlier run: not exported.")
+    else:
+        saved_model = export_saved_model(model, out / "savedmodel")
+        report(f"Exported {saved_model}.")
+    litert = out / "digits.tflite"
+    if litert.is_file() and not trained:
+        report(f"{litert} is there from an earlier run: not exported.")
+    else:
+        export_litert(model, litert)
+        report(f"Exported {litert}.")
 
     report("Running both exports in processes without Keras ...")
     truth = labels.argmax(-1)
     rows = [
         {
             "artefact": "Keras",
-            "path": str(out / "digits.keras"),
+            "path": str(keras_file),
             "accuracy": accuracy,
             "difference": 0.0,
-            "bytes": (out / "digits.keras").stat().st_size,
+            "bytes": keras_file.stat().st_size,
             "milliseconds": latency(model.predict_on_batch, images[:1]),
             "predicted": _top(model.predict_on_batch(images[:SHOWN])),
         }
@@ -85,52 +117,70 @@ def run(out, json):
                 "predicted": _top(seen.scores[:SHOWN]),
             }
         )
-    result = {
+    return {
         "seconds": time.monotonic() - start,
         "held_out": len(truth),
         "labels": [int(k) for k in truth[:SHOWN]],
         "artefacts": rows,
     }
-    if json:
-        print(json_module.dumps(result, indent=2))
-    else:
-        _print_table(result, out)
 
 
-def _trained(path, config, data_dir, report, json):
-    """The trained model, from the file where an earlier run left it."""
+def _train(path, config, data_dir, report, verbose):
+    """Trains and saves; returns the model."""
     import keras
 
+    from savedmodel_export.atomic import replacing
     from training import train
 
-    if path.exists():
-        report(f"{path} is there from an earlier run: not trained again.")
-        return keras.models.load_model(path)
     report(f"Training GC ViT for {config.epochs} epochs with model.fit:")
-    model = train(config, data_dir, verbose=0 if json else 1)
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
+    with replacing(path) as beside:
+        trained = train(config, data_dir, verbose=verbose)
+        # A copy without the optimizer's state, two thirds of the file.
+        model = keras.Model(trained.input, trained.output, name=trained.name)
         model.save(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return model
 
 
-def _made(path, make, report):
-    """An export, made where an earlier run has not left it."""
-    if path.exists() and (path.is_file() or any(path.iterdir())):
-        report(f"{path} is there from an earlier run: not exported again.")
-        return path
-    report(f"Exporting {path} ...")
-    return make(path)
+def _load(path, config):
+    """The model an earlier run left."""
+    import keras
+
+    side = config.image_size
+    try:
+        model = keras.models.load_model(path)
+        if model.name != config.model.name or (
+            model.input_shape != (None, side, side, 3)
+        ):
+            raise ValueError(f"it holds the model {model.name!r}")
+    except Exception as error:  # Keras raises many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{path} is not what a quickstart leaves there; choose another "
+            f"--out, or remove it: {reason}"
+        ) from error
+    return model
+
+
+def _write_labels(path, names):
+    """Writes the class names, for `gcvit predict`."""
+    text = "\n".join(names) + "\n"
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_bytes() != text.encode():
+        raise ValueError(
+            f"{path} is not what a quickstart leaves there; choose another "
+            "--out"
+        )
 
 
 def _write_examples(folder, builder, report):
     """Writes the first held-out images as PNG, for `gcvit predict`."""
     from PIL import Image
 
-    folder.mkdir(exist_ok=True)
+    if folder.exists():
+        report(f"{folder} is there from an earlier run: not written again.")
+        return
+    folder.mkdir()
     data = builder.as_dataset(split="test", as_supervised=True).take(SHOWN)
     for i, (image, label) in enumerate(data.as_numpy_iterator()):
         Image.fromarray(image[:, :, 0]).save(folder / f"{i}_is_{label}.png")
@@ -161,6 +211,7 @@ def _print_table(result, out):
         console.print(f"{row['artefact']:>10}  {row['path']}", soft_wrap=True)
     console.print(f"Done in {result['seconds']:.0f} s. Try:")
     console.print(
-        f"  gcvit predict {out}/images/*.png --model {out}/digits.keras",
+        f"  gcvit predict {shlex.quote(str(out))}/images/*.png "
+        f"--model {shlex.quote(str(out / 'digits.keras'))}",
         soft_wrap=True,
     )

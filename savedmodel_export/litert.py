@@ -1,15 +1,15 @@
 """LiteRT (TFLite) files for phones and small machines."""
 
-import os
 import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
+from savedmodel_export.atomic import replacing
 from savedmodel_export.saved_model import write_saved_model
 
 
-def export_litert(model, path):
+def export_litert(model, path) -> Path:
     """Converts a model to a float32 LiteRT file of builtin operations.
 
     Args:
@@ -35,18 +35,12 @@ def export_litert(model, path):
             "`input_shape=(height, width, channels)`. "
             f"Received: a model of input shape {model.input_shape[1:]}"
         )
-    with tempfile.TemporaryDirectory() as directory:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside, tempfile.TemporaryDirectory() as folder:
         # Through a SavedModel: converting a live function leaves variables
         # uninitialised and yields NaN.
-        write_saved_model(model, directory, batch=1)
-        converter = tf.lite.TFLiteConverter.from_saved_model(directory)
+        write_saved_model(model, folder, batch=1)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        content = converter.convert()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        beside.write_bytes(converter.convert())
     return path

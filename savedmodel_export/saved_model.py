@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
 
-def export_saved_model(model, directory):
+def export_saved_model(model, directory) -> Path:
     """Writes the next version of a model into a folder of versions.
 
     The version is written beside and renamed into place, so a server that
@@ -27,17 +26,14 @@ def export_saved_model(model, directory):
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     # Hidden, and no number: servers look at numbered folders only.
-    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
+    beside = directory / f".writing-{os.getpid()}"
     try:
         write_saved_model(model, beside, batch=None)
-        # mkdtemp's are for the owner only; a server runs as somebody else.
-        beside.chmod(0o755)
         taken = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
         version = directory / str(max(taken, default=0) + 1)
         os.rename(beside, version)
-    except BaseException:
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise
     return version
 
 

@@ -28,9 +28,7 @@ def test_the_example_fine_tunes_and_exports(tmp_path):
             pixels = rng.integers(0, 256, (50, 40, 3), "uint8")
             Image.fromarray(pixels).save(folder / f"{i}.png")
     model = gcvit_keras.GCViTXXTiny(weights=None)
-    save_file(
-        pytorch_tensors(model, "timm"), tmp_path / "gcvit_xxtiny.safetensors"
-    )
+    save_file(pytorch_tensors(model, "timm"), tmp_path / "xxtiny.safetensors")
     process = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -13,7 +13,11 @@ def augmentation(config):
         A `keras.Sequential` on float32 images `(batch, size, size, 3)`; call
         it with `training=True`.
     """
-    options = {"fill_mode": "constant", "interpolation": "bilinear"}
+    options = {
+        "fill_mode": "constant",
+        "interpolation": "bilinear",
+        "dtype": "float32",  # pixels, whatever the model computes in
+    }
     return keras.Sequential(
         [
             keras.layers.RandomRotation(

@@ -66,6 +66,15 @@ class RunConfig(_Strict):
     seed: pydantic.NonNegativeInt = 0
     model: ModelConfig
 
+    @pydantic.model_validator(mode="after")
+    def _warms_up_before_the_end(self):
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                "`warmup_epochs` must be below `epochs`. Received: "
+                f"warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
+            )
+        return self
+
 
 DIGITS = RunConfig(
     dataset="digits",

@@ -95,8 +95,9 @@ def evaluation_batches(builder, split, image_size, batch_size):
 def to_rgb(image, size):
     """Resizes a uint8 image, grey or RGB, to float32 `(size, size, 3)`.
 
-    As `gcvit_keras.load_image` does with Pillow, to within a grey level:
-    columns, then rows, each rounded and clipped to pixel values.
+    A square image becomes what `gcvit_keras.load_image` makes of it with
+    Pillow, to within a grey level: columns, then rows, each rounded and
+    clipped to pixel values. Others are squashed.
     """
     height = tf.shape(image)[0]
     for shape in ((height, size), (size, size)):

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def evaluate(predict, batches):
+def evaluate(predict, batches) -> float:
     """Top-1 accuracy of anything that maps images to scores.
 
     Args:

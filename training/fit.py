@@ -8,7 +8,7 @@ from training.optimizer import adamw
 from training.strategy import choose_strategy
 
 
-def train(config, data_dir, strategy=None, verbose="auto"):
+def train(config, data_dir, strategy=None, verbose="auto") -> keras.Model:
     """Trains a GC ViT with `model.fit`.
 
     Args:
@@ -42,6 +42,8 @@ def train(config, data_dir, strategy=None, verbose="auto"):
             f"`batch_size` must be at most the {images} training images. "
             f"Received: batch_size={config.batch_size}"
         )
+    # Outside the scope: the pipeline runs on the CPU, once for all replicas.
+    batches = training_batches(builder, config)
     with strategy.scope():
         model = GCViT(
             **config.model.model_dump(),
@@ -58,7 +60,7 @@ def train(config, data_dir, strategy=None, verbose="auto"):
             jit_compile=False,
         )
         model.fit(
-            training_batches(builder, config),
+            batches,
             epochs=config.epochs,
             shuffle=False,  # the pipeline does
             verbose=verbose,

@@ -2,8 +2,9 @@
 
 import keras
 
-NOT_DECAYED = ("beta", "bias", "gamma", "relative_position_bias_table")
-"""Names of the variables without weight decay."""
+NOT_DECAYED = ("beta", "bias", "gamma")
+"""Parts of the names of variables without weight decay; the position tables
+are `relative_position_bias_table`."""
 
 
 def adamw(config, steps_per_epoch):

@@ -46,9 +46,10 @@ class SqueezeExcite(CompositeLayer):
     """Channel attention: `x * sigmoid(W2 GELU(W1 mean(x)))`, no biases.
 
     Args:
-        divisor: The squeezed width is a quarter of the channels, rounded to
-            the nearest multiple of this and at least this. 1 for the official
-            code; timm rounds to 8. They agree on every published variant.
+        divisor: The squeezed width is a quarter of the channels, rounded
+            half up to a multiple of this and at least this. 8 for timm; 1,
+            which rounds down, for the official code. They agree on every
+            published variant.
         **kwargs: Of `keras.layers.Layer`.
 
     Call arguments:

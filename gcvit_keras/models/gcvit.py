@@ -14,7 +14,7 @@ from gcvit_keras.layers import (
 from gcvit_keras.layers.conv import NORM_EPSILON, linear_initializer
 from gcvit_keras.models.preprocessing import normalization
 from gcvit_keras.variants import VARIANTS
-from gcvit_keras.weights import load_weights
+from gcvit_keras.weights import check_source, load_weights
 
 # How often each level's query generator halves its map: 56, 28, 14 and 7 end
 # at the windows 7, 7, 14 and 7 at 224 x 224.
@@ -41,7 +41,7 @@ def GCViT(
     name="gcvit",
     drop_path_rate=None,
     window_size=None,
-):
+) -> keras.Model:
     """GC ViT of any size, ending in a classifier or in features.
 
     Args:
@@ -61,7 +61,8 @@ def GCViT(
             channels pass through.
         weights: `None` for random ones, or the path of a checkpoint:
             `.safetensors` in the naming of timm or of the official code, or
-            Keras's `.weights.h5`.
+            Keras's `.weights.h5`. The constructors' default, `"imagenet"`,
+            is for when downloading is there; until then it is an error.
         input_tensor: Keras tensor `(batch, height, width, channels)` to
             build upon, in place of a new input.
         input_shape: `(height, width, channels)`; height and width may be
@@ -89,9 +90,13 @@ def GCViT(
         ValueError: For an argument out of range, or a checkpoint that is not
             exactly this model's.
     """
-    _check_arguments(
-        embed_dim, depths, num_heads, pooling, classes, drop_path_rate
-    )
+    embed_dim = _positive_integer("embed_dim", embed_dim)
+    classes = _positive_integer("classes", classes)
+    depths = _one_a_level("depths", depths)
+    num_heads = _one_a_level("num_heads", num_heads)
+    _check_arguments(embed_dim, num_heads, mlp_ratio, pooling, drop_path_rate)
+    if weights is not None:
+        check_source(weights)
     inputs = _input(input_tensor, input_shape, include_top)
     windows = _windows(window_size, inputs.shape[1:3])
     drop_paths = np.linspace(0.0, drop_path_rate or 0.0, sum(depths)).tolist()
@@ -164,7 +169,7 @@ def _constructor(function_name, variant):
         *,
         drop_path_rate=None,
         window_size=None,
-    ):
+    ) -> keras.Model:
         if drop_path_rate is None:
             drop_path_rate = variant.drop_path_rate
         return GCViT(
@@ -219,7 +224,7 @@ CONSTRUCTORS = {
 }
 
 
-def feature_pyramid(model):
+def feature_pyramid(model: keras.Model) -> keras.Model:
     """The four feature maps of a GC ViT, for detection and segmentation.
 
     Args:
@@ -249,15 +254,7 @@ def feature_pyramid(model):
     return keras.Model(model.input, last_blocks, name=f"{model.name}_pyramid")
 
 
-def _check_arguments(
-    embed_dim, depths, num_heads, pooling, classes, drop_path_rate
-):
-    for argument, value in (("depths", depths), ("num_heads", num_heads)):
-        if len(value) != 4 or any(v < 1 for v in value):
-            raise ValueError(
-                f"`{argument}` must be four positive integers, one a level. "
-                f"Received: {argument}={value}"
-            )
+def _check_arguments(embed_dim, num_heads, mlp_ratio, pooling, drop_path_rate):
     for level, heads in enumerate(num_heads):
         if embed_dim * 2**level % heads:
             raise ValueError(
@@ -265,21 +262,43 @@ def _check_arguments(
                 f"{level} has width {embed_dim * 2**level}. "
                 f"Received: num_heads={num_heads}"
             )
+    if not mlp_ratio > 0:
+        raise ValueError(
+            f"`mlp_ratio` must be positive. Received: mlp_ratio={mlp_ratio}"
+        )
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             '`pooling` must be None, "avg" or "max". '
             f"Received: pooling={pooling!r}"
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise ValueError(
-            "`classes` must be a positive integer. "
-            f"Received: classes={classes!r}"
         )
     if drop_path_rate is not None and not 0 <= drop_path_rate < 1:
         raise ValueError(
             "`drop_path_rate` must be in [0, 1). "
             f"Received: drop_path_rate={drop_path_rate}"
         )
+
+
+def _positive_integer(argument, value):
+    """The value as Python's integer: classes=labels.max() + 1 is numpy's."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(
+            f"`{argument}` must be a positive integer. "
+            f"Received: {argument}={value!r}"
+        )
+    return int(value)
+
+
+def _one_a_level(argument, values):
+    """Four positive integers as a tuple of Python's."""
+    try:
+        integers = tuple(_positive_integer(argument, v) for v in values)
+        _, _, _, _ = integers
+        return integers
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{argument}` must be four positive integers, one a level. "
+            f"Received: {argument}={values!r}"
+        ) from None
 
 
 def _input(input_tensor, input_shape, include_top):
@@ -327,13 +346,7 @@ def _windows(window_size, image_size):
         if height is None or height != width or height % 32:
             return DEFAULT_WINDOWS
         return (height // 32, height // 32, height // 16, height // 32)
-    windows = tuple(window_size)
-    if len(windows) != 4 or any(w < 1 for w in windows):
-        raise ValueError(
-            "`window_size` must be four positive integers, one a level. "
-            f"Received: window_size={window_size}"
-        )
-    return windows
+    return _one_a_level("window_size", window_size)
 
 
 def _head_dtype():

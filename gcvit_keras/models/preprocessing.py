@@ -49,7 +49,7 @@ def decode_predictions(preds, top=5):
     return keras.applications.imagenet_utils.decode_predictions(preds, top)
 
 
-def load_image(path, size, crop_ratio=1.0, channels=3):
+def load_image(path, size, crop_ratio=1.0, channels=3) -> np.ndarray:
     """Reads an image file as the published evaluation does, with Pillow.
 
     The shorter side is resized to `size / crop_ratio` (bicubic, antialiased),
@@ -89,8 +89,8 @@ def load_image(path, size, crop_ratio=1.0, channels=3):
             image = image.convert(modes[channels])
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        # Pillow raises SyntaxError for broken PNG chunks.
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError and more.
         reason = str(error).replace(repr(path), "it").split("\n")[0]
         raise ValueError(f"{path}: not a readable image: {reason}") from error
     height, width = (size, size) if isinstance(size, int) else size
@@ -99,16 +99,19 @@ def load_image(path, size, crop_ratio=1.0, channels=3):
         math.floor(height / crop_ratio) / image.height,
         math.floor(width / crop_ratio) / image.width,
     )
-    resized = image.resize(
-        (
-            # The whole part, as torchvision takes; the shorter side is whole
-            # already, but for rounding.
-            max(width, int(image.width * scale + 1e-6)),
-            max(height, int(image.height * scale + 1e-6)),
-        ),
-        Image.Resampling.BICUBIC,
+    # The whole part, as torchvision takes; the shorter side is whole
+    # already, but for rounding.
+    resized = (
+        max(width, int(image.width * scale + 1e-6)),
+        max(height, int(image.height * scale + 1e-6)),
     )
-    left = round((resized.width - width) / 2)
-    top = round((resized.height - height) / 2)
-    cropped = resized.crop((left, top, left + width, top + height))
+    if resized[0] * resized[1] > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"{path}: an image of {image.width} x {image.height} is too "
+            f"elongated to be resized to {width} x {height}"
+        )
+    image = image.resize(resized, Image.Resampling.BICUBIC)
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
+    cropped = image.crop((left, top, left + width, top + height))
     return np.asarray(cropped).reshape(height, width, channels)

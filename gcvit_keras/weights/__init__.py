@@ -1,5 +1,9 @@
 """Weights from files: reading, naming and strict porting."""
 
-from gcvit_keras.weights.porting import describe_checkpoint, load_weights
+from gcvit_keras.weights.porting import (
+    check_source,
+    describe_checkpoint,
+    load_weights,
+)
 
-__all__ = ["describe_checkpoint", "load_weights"]
+__all__ = ["check_source", "describe_checkpoint", "load_weights"]

@@ -2,7 +2,8 @@
 
 import os
 
-from safetensors import SafetensorError
+import ml_dtypes  # noqa: F401  gives numpy the bfloat16 of some checkpoints
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 
@@ -16,12 +17,39 @@ def read_checkpoint(path):
         Dict of key to numpy array.
 
     Raises:
-        ValueError: If the file is missing, of another format or damaged.
+        ValueError: If the file is missing, damaged, or holds a type of number
+            that numpy does not know.
     """
+    return _read(path, load_file)
+
+
+def read_shapes(path):
+    """Reads the shape of every tensor, not the tensors.
+
+    Args:
+        path: Path of a `.safetensors` file.
+
+    Returns:
+        Dict of key to shape, a tuple.
+
+    Raises:
+        ValueError: If the file is missing or damaged.
+    """
+
+    def read(path):
+        with safe_open(path, "np") as file:
+            return {
+                key: tuple(file.get_slice(key).get_shape())
+                for key in file.keys()  # noqa: SIM118  not a dict
+            }
+
+    return _read(path, read)
+
+
+def _read(path, read):
     path = os.fspath(path)
-    if not path.endswith(".safetensors"):
-        raise ValueError(f"{path} must end in .safetensors")
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+        return read(path)
+    except (OSError, SafetensorError, TypeError, AttributeError) as error:
+        # The last two are what safetensors raises for an unknown type.
         raise ValueError(f"{path} cannot be read: {error}") from error

@@ -89,11 +89,11 @@ def detect_scheme(keys):
     )
 
 
-def architecture(tensors, scheme):
+def architecture(shapes, scheme):
     """What a checkpoint's names and shapes say about its model.
 
     Args:
-        tensors: Dict of key to array.
+        shapes: Dict of key to shape.
         scheme: `"official"` or `"timm"`.
 
     Returns:
@@ -106,12 +106,12 @@ def architecture(tensors, scheme):
 
     def shape(path):
         key = checkpoint_key(path, scheme)
-        if key not in tensors:
+        if key not in shapes:
             raise ValueError(f"has no tensor {key}")
-        return tensors[key].shape
+        return shapes[key]
 
     def has(path):
-        return checkpoint_key(path, scheme) in tensors
+        return checkpoint_key(path, scheme) in shapes
 
     depths, windows = [], []
     for level in range(4):

@@ -1,10 +1,13 @@
 """Strict porting of PyTorch checkpoints onto a Keras model's variables."""
 
 import os
+import tempfile
 
+import h5py
+import keras
 import numpy as np
 
-from gcvit_keras.weights.checkpoint import read_checkpoint
+from gcvit_keras.weights.checkpoint import read_checkpoint, read_shapes
 from gcvit_keras.weights.names import (
     LAYER,
     architecture,
@@ -13,12 +16,33 @@ from gcvit_keras.weights.names import (
 )
 
 
-def load_weights(model, weights):
+def check_source(weights):
+    """Refuses what `load_weights` cannot load, before a model is built.
+
+    Args:
+        weights: See `load_weights`.
+
+    Raises:
+        ValueError: If it is no file, or of another suffix.
+    """
+    path = os.fspath(weights)
+    if not path.endswith((".safetensors", ".weights.h5")):
+        raise ValueError(
+            "`weights` must be None or the path of a .safetensors or "
+            ".weights.h5 file; downloading by name is not there yet. "
+            f"Received: weights={path!r}"
+        )
+    if not os.path.isfile(path):
+        raise ValueError(f"`weights` is no file. Received: weights={path!r}")
+
+
+def load_weights(model: keras.Model, weights) -> None:
     """Loads a checkpoint into a GC ViT, all of it or nothing.
 
     Args:
         model: A model of this library. Layers of other names, such as those
-            before an `input_tensor`, are left alone.
+            before an `input_tensor`, are left alone by a `.safetensors`; a
+            `.weights.h5` is of the whole model.
         weights: Path of a `.safetensors` file in the naming of timm or of
             the official code, or of a `.weights.h5` that Keras wrote.
 
@@ -27,16 +51,44 @@ def load_weights(model, weights):
             few or of another shape; the message lists them and the model is
             as before.
     """
+    check_source(weights)
     path = os.fspath(weights)
-    if path.endswith(".weights.h5"):
-        model.load_weights(path)
+    if path.endswith(".safetensors"):
+        port(model, read_checkpoint(path), source=path)
         return
-    if not path.endswith(".safetensors"):
-        raise ValueError(
-            "`weights` must be None or the path of a .safetensors or "
-            f".weights.h5 file. Received: weights={path!r}"
-        )
-    port(model, read_checkpoint(path), source=path)
+    try:
+        found = _h5_shapes(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    # Keras loads what fits, says nothing of what is too many, and raises
+    # after the fact. What it would write itself is what has to be there.
+    with tempfile.TemporaryDirectory() as folder:
+        own = os.path.join(folder, "own.weights.h5")
+        model.save_weights(own)
+        expected = _h5_shapes(own)
+    _refuse_differences(
+        f"{path} does not fit model {model.name!r}",
+        missing=[k for k in expected if k not in found],
+        unexpected=[k for k in found if k not in expected],
+        mismatched=[
+            f"{k}: {found[k]} in the file, {shape} in the model"
+            for k, shape in expected.items()
+            if k in found and found[k] != shape
+        ],
+    )
+    model.load_weights(path)
+
+
+def _h5_shapes(path):
+    shapes = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return shapes
 
 
 def describe_checkpoint(path):
@@ -52,9 +104,9 @@ def describe_checkpoint(path):
     Raises:
         ValueError: If the file cannot be read or is no GC ViT checkpoint.
     """
-    tensors = read_checkpoint(path)
+    shapes = read_shapes(path)
     try:
-        return architecture(tensors, detect_scheme(tensors))
+        return architecture(shapes, detect_scheme(shapes))
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None
 
@@ -97,22 +149,37 @@ def port(model, tensors, source="the checkpoint"):
                 f"{key}: {tensors[key].shape} in the file, "
                 f"{variable.path} has {tuple(variable.shape)}"
             )
-    problems = (
-        ("missing", missing),
-        ("unexpected", unexpected),
-        ("of another shape", mismatched),
+    _refuse_differences(
+        f"{source} ({scheme} naming) does not fit model {model.name!r}",
+        missing=missing,
+        unexpected=unexpected,
+        mismatched=mismatched,
     )
-    if any(keys for _, keys in problems):
-        counts = ", ".join(f"{len(keys)} {what}" for what, keys in problems)
-        lines = [
-            f"{source} ({scheme} naming) does not fit model "
-            f"{model.name!r}: tensors {counts}. Nothing was loaded."
-        ]
-        for what, keys in problems:
-            lines += [f"  {what}: {key}" for key in keys]
-        raise ValueError("\n".join(lines))
     for key, variable in variables.items():
         variable.assign(arrays[key])
+
+
+def _refuse_differences(headline, missing, unexpected, mismatched):
+    """Raises a `ValueError` that lists every difference, if there is one.
+
+    Its first line counts them and names the first of each kind, for whoever
+    shows one line.
+    """
+    kinds = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": mismatched,
+    }
+    if not any(kinds.values()):
+        return
+    counts = ", ".join(
+        f"{len(keys)} {kind}" + (f" ({keys[0]})" if keys else "")
+        for kind, keys in kinds.items()
+    )
+    lines = [f"{headline}: tensors {counts}. Nothing was loaded."]
+    for kind, keys in kinds.items():
+        lines += [f"  {kind}: {key}" for key in keys]
+    raise ValueError("\n".join(lines))
 
 
 def checkpoint_variables(model, scheme):

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import REFERENCE, pytorch_tensors
+from conftest import NANO, REFERENCE, pytorch_tensors
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -70,20 +70,17 @@ def test_quickstart_twice_keeps_what_is_there_and_says_so(quickstart):
     _, _, out = quickstart
 
     def times():
-        return {
-            p: p.stat().st_mtime_ns
-            for p in out.rglob("*")
-            if p.is_file() and p.suffix in (".keras", ".pb", ".tflite")
-        }
+        return {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
 
     before = times()
     code, output, errors = gcvit(
         "quickstart", "--out", out, "--json", cwd=out.parent
     )
     assert code == 0, errors
-    for name in ("digits.keras", "savedmodel", "digits.tflite"):
+    for name in ("data", "images", "digits.keras", "savedmodel/1"):
         assert f"{name} is there from an earlier run" in errors
-    assert times() == before and len(before) >= 4
+    assert "digits.tflite is there from an earlier run" in errors
+    assert times() == before and len(before) >= 15
     result = json.loads(output)
     rows = result["artefacts"]
     assert [r["artefact"] for r in rows] == ["Keras", "SavedModel", "LiteRT"]
@@ -92,6 +89,8 @@ def test_quickstart_twice_keeps_what_is_there_and_says_so(quickstart):
         assert Path(row["path"]).exists()
         assert row["bytes"] > 1e6
         assert row["milliseconds"] > 0
+        wrong = np.not_equal(row["predicted"], result["labels"]).sum()
+        assert len(row["predicted"]) == 8 and wrong <= 1
     assert rows[1]["difference"] <= 1e-5
     assert rows[2]["difference"] <= 1e-4
 
@@ -105,6 +104,29 @@ def test_quickstart_names_a_file_that_is_not_its_own(quickstart, tmp_path):
     assert "digits.keras" in line
     kept = (tmp_path / "out" / "digits.keras").read_bytes()
     assert kept == b"something else"
+
+
+def test_quickstart_exports_what_an_interrupted_run_did_not(
+    quickstart, tmp_path
+):
+    _, _, out = quickstart
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "out" / "digits.tflite").unlink()
+    shutil.rmtree(tmp_path / "out" / "savedmodel" / "1")
+    (tmp_path / "out" / "savedmodel" / ".writing-1").mkdir()
+    code, output, errors = gcvit("quickstart", "--out", "out", cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    assert "not trained again" in output
+    assert "Exported out/savedmodel/1." in output
+    assert "Exported out/digits.tflite." in output
+
+
+def test_quickstart_leaves_labels_that_are_not_its_own(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    code, _, errors = gcvit("quickstart", "--out", ".", cwd=tmp_path)
+    assert code == 1
+    assert "labels.txt is not what a quickstart leaves" in errors
+    assert (tmp_path / "labels.txt").read_text() == "cat\ndog\n"
 
 
 def test_quickstart_into_a_file_is_refused(tmp_path):
@@ -154,7 +176,9 @@ def test_predict_goes_on_after_bad_images_and_exits_1(quickstart, tmp_path):
     assert code == 1
     lines = errors.strip().splitlines()
     for line, name in zip(
-        lines, ["missing.png", "cut.png", "text.jpg", ""], strict=True
+        lines,
+        ["missing.png", "cut.png", "text.jpg", str(tmp_path)],
+        strict=True,
     ):
         assert line.startswith("error: ") and name in line
     assert str(good) in output and "%" in output
@@ -170,7 +194,26 @@ def test_predict_takes_labels_and_top(quickstart, tmp_path):
     assert output.count("digit-") == 2
     names.write_text("one\ntwo")
     line = refused("predict", good, *model, cwd=tmp_path)
-    assert "2 labels for a model of 10 classes" in line
+    assert "2 labels for 10 classes" in line
+
+
+@pytest.fixture(scope="module")
+def not_classifiers(tmp_path_factory):
+    """A folder of files and models that `predict` cannot use."""
+    folder = tmp_path_factory.mktemp("models")
+    for suffix in ("keras", "tflite", "safetensors"):
+        (folder / f"broken.{suffix}").write_text("broken")
+    features = gcvit_keras.GCViT(
+        **{**NANO, "depths": (1, 1, 1, 1)},
+        include_top=False,
+        input_shape=(32, 32, 3),
+    )
+    features.save(folder / "features.keras")
+    gcvit_keras.feature_pyramid(features).save(folder / "pyramid.keras")
+    vectors = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    vectors.save(folder / "vectors.keras")
+    vectors.export(folder / "kerasexport", verbose=False)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -178,6 +221,15 @@ def test_predict_takes_labels_and_top(quickstart, tmp_path):
     [
         ((), "give either --model, or --variant"),
         (("--variant", "tiny"), "--variant needs --weights"),
+        (
+            ("--model", "broken.keras", "--weights", "broken.safetensors"),
+            "--weights goes with --variant",
+        ),
+        (("--model", "[red].keras"), "[red].keras: no such model"),
+        (("--model", "features.keras"), "is no image classifier"),
+        (("--model", "pyramid.keras"), "is no image classifier"),
+        (("--model", "vectors.keras"), "is no image classifier"),
+        (("--model", "kerasexport"), "has no signature serving_default"),
         (("--model", "missing.keras"), "missing.keras: no such model"),
         (("--model", "broken.keras"), "broken.keras cannot be opened"),
         (("--model", "broken.tflite"), "broken.tflite cannot be opened"),
@@ -189,10 +241,9 @@ def test_predict_takes_labels_and_top(quickstart, tmp_path):
         ),
     ],
 )
-def test_predict_refuses_in_one_line(tmp_path, arguments, words):
-    for suffix in ("keras", "tflite", "safetensors"):
-        (tmp_path / f"broken.{suffix}").write_text("broken")
-    assert words in refused("predict", "a.png", *arguments, cwd=tmp_path)
+def test_predict_refuses_in_one_line(not_classifiers, arguments, words):
+    folder = not_classifiers
+    assert words in refused("predict", "a.png", *arguments, cwd=folder)
 
 
 def test_list_shows_every_variant_and_the_licence(tmp_path):
@@ -237,6 +288,29 @@ def test_convert_writes_the_model_of_the_checkpoint(
     x = images(1, 224, 224, 3)
     np.testing.assert_array_equal(converted(x), model(x))
     assert [p.name for p in tmp_path.iterdir()] == ["xxtiny.keras"]
+    assert (tmp_path / "xxtiny.keras").stat().st_mode & 0o777 == 0o644
+
+
+def test_convert_that_fails_midway_leaves_what_was_there(xxtiny, tmp_path):
+    """A real full disk's like: files may not grow beyond 1 MB."""
+    _, folder = xxtiny
+    (tmp_path / "there.keras").write_text("precious")
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (10**6,) * 2)"
+    code = f"{limit}; from gcvit_cli.main import main; main()"
+    process = subprocess.run(
+        [
+            *(sys.executable, "-c", code, "convert"),
+            *(folder / "timm.safetensors", "--variant", "xxtiny"),
+            *("--out", "there.keras", "--overwrite"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: ")
+    assert [p.name for p in tmp_path.iterdir()] == ["there.keras"]
+    assert (tmp_path / "there.keras").read_text() == "precious"
 
 
 def test_predict_takes_a_variant_with_its_checkpoint(xxtiny, tmp_path):
@@ -312,21 +386,44 @@ def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
             assert "Example: gcvit" in " ".join(process.stdout.split())
 
 
-def test_the_wheel_holds_every_module(tmp_path):
+def test_the_wheel_holds_what_the_commands_need(tmp_path):
+    packages = ["gcvit_keras", "training", "savedmodel_export", "gcvit_cli"]
+    source = tmp_path / "source"
+    for package in packages:
+        shutil.copytree(
+            ROOT / package,
+            source / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    expected = {
+        str(path.relative_to(source))
+        for package in packages
+        for path in (source / package).rglob("*")
+        if path.is_file()
+    }
+    pip = [sys.executable, "-m", "pip", "--quiet"]
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", ROOT],
-        cwd=tmp_path,
-        check=True,
+        [*pip, "wheel", "--no-deps", source], cwd=tmp_path, check=True
     )
     (wheel,) = tmp_path.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    for package in (
-        "gcvit_keras",
-        "training",
-        "savedmodel_export",
-        "gcvit_cli",
-    ):
-        for path in (ROOT / package).rglob("*.py"):
-            assert str(path.relative_to(ROOT)) in held
-        assert f"{package}/py.typed" in held
-    assert not [name for name in held if name.startswith("tests")]
+    assert {name for name in held if "dist-info" not in name} == expected
+    target = tmp_path / "target"
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", target, wheel], check=True
+    )
+    code = (
+        "import gcvit_keras, sys; from gcvit_cli.main import main\n"
+        f"assert gcvit_keras.__file__.startswith({str(target)!r})\n"
+        "sys.argv = ['gcvit', 'list', '--json']; main()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(target)},
+    )
+    assert len(json.loads(process.stdout)) == 8

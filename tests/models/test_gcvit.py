@@ -235,6 +235,10 @@ def test_drop_path_grows_linearly_from_zero(nano):
         ("pooling", "mean"),
         ("classes", 0),
         ("classes", 2.5),
+        ("embed_dim", 16.0),
+        ("mlp_ratio", 0),
+        ("depths", 2),
+        ("window_size", 7),
         ("drop_path_rate", 1.5),
         ("window_size", (7, 7, 14)),
         ("window_size", (7, 7, 14, 0)),
@@ -250,7 +254,12 @@ def test_drop_path_grows_linearly_from_zero(nano):
 def test_bad_arguments_are_named_with_their_value(nano, argument, value):
     with pytest.raises(ValueError) as error:
         nano(**{argument: value})
-    assert argument in str(error.value) or str(value) in str(error.value)
+    assert f"`{argument}`" in str(error.value)
+    assert argument == "input_tensor" or str(value) in str(error.value)
+
+
+def test_numpy_integers_are_integers(nano):
+    assert nano(classes=np.int64(7)).output_shape == (None, 7)
 
 
 def test_input_shape_must_agree_with_input_tensor(nano):

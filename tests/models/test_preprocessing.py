@@ -87,6 +87,13 @@ def test_a_decompression_bomb_is_an_error(tmp_path):
         load_image(path, 32)
 
 
+def test_a_line_that_would_fill_the_memory_is_an_error(tmp_path):
+    path = tmp_path / "line.png"
+    Image.new("L", (1, 50_000)).save(path)
+    with pytest.raises(ValueError, match="line.png: .* too elongated"):
+        load_image(path, 224)
+
+
 @pytest.mark.parametrize(
     "options", [{"crop_ratio": 0}, {"crop_ratio": 1.5}, {"channels": 2}]
 )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,44 @@ def test_litert_refuses_other_suffixes_and_dynamic_sizes(model, nano, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_export_leaves_nothing(model, tmp_path):
+FULL_DISK = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from conftest import NANO
+import gcvit_keras, savedmodel_export
+model = gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
+getattr(savedmodel_export, sys.argv[2])(model, sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize(
+    "export, limit",
+    # A LiteRT file also goes through a SavedModel, which may be whole: its
+    # weights are 2.3 MB, the file is some kilobytes larger.
+    [("export_saved_model", 10**6), ("export_litert", 2_320_000)],
+)
+def test_an_export_that_fails_midway_leaves_what_was_there(
+    model, tmp_path, export, limit
+):
+    """A real full disk's like: files may not grow beyond a limit."""
+    target = tmp_path / "x.tflite"
+    if export == "export_litert":
+        target.write_text("precious")
+    else:
+        target.mkdir()
+    process = subprocess.run(
+        [sys.executable, "-c", FULL_DISK]
+        + [str(Path(__file__).parent.parent), export, target, str(limit)],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1, process.stderr[-1000:]
+    assert [p.name for p in tmp_path.rglob("*")] == ["x.tflite"]
+    assert target.is_dir() or target.read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     for export in (

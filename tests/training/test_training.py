@@ -161,6 +161,7 @@ def test_evaluate_counts_the_right_ones():
         ("learning_rate", -1.0),
         ("label_smoothing", 1.5),
         ("batchsize", 3),
+        ("warmup_epochs", 20),
         ("model", {"embed_dim": 3}),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 
 import keras
+import ml_dtypes  # noqa: F401  gives numpy bfloat16
 import numpy as np
 import pytest
 from conftest import REFERENCE
@@ -53,7 +54,7 @@ def load(nano, tmp_path, tensors, **options):
 
 def test_a_missing_tensor_is_named(nano, tmp_path, checkpoint):
     del checkpoint["levels.2.blocks.1.mlp.fc1.bias"]
-    with pytest.raises(ValueError, match=r"missing: levels.2.blocks.1.mlp"):
+    with pytest.raises(ValueError, match=r"  missing: levels.2.blocks.1.mlp"):
         load(nano, tmp_path, checkpoint)
 
 
@@ -88,7 +89,8 @@ def test_all_problems_are_listed_and_nothing_is_loaded(
     with pytest.raises(ValueError) as error:
         gcvit_keras.load_weights(model, tmp_path / "edited.safetensors")
     first, *lines = str(error.value).split("\n")
-    assert "2 missing, 2 unexpected, 0 of another shape" in first
+    assert "2 missing (norm.bias), 2 unexpected (" in first
+    assert "0 of another shape" in first
     assert sorted(line.split(":")[1].strip() for line in lines) == [
         "extra",
         "head.bias",
@@ -146,10 +148,49 @@ def test_a_damaged_file_is_refused(nano, tmp_path):
             nano(weights=path)
 
 
-def test_weights_of_another_model_from_keras_are_refused(nano, tmp_path):
-    nano(depths=(2, 2, 3, 2)).save_weights(tmp_path / "x.weights.h5")
-    with pytest.raises(ValueError):
-        nano(weights=tmp_path / "x.weights.h5")
+@pytest.mark.parametrize("scheme", ["official", "timm"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_other_precisions_load(nano, tmp_path, scheme, dtype):
+    divisor = 8 if scheme == "timm" else 1
+    tensors = load_file(REFERENCE / f"{scheme}_nano.safetensors")
+    tensors = {
+        key: value if value.dtype == "int64" else value.astype(dtype)
+        for key, value in tensors.items()
+    }
+    model = load(nano, tmp_path, tensors, se_divisor=divisor)
+    np.testing.assert_array_equal(
+        np.asarray(model.get_layer("stem").conv.bias),
+        tensors[checkpoint_key("stem/conv/bias", scheme)].astype("float32"),
+    )
+
+
+@pytest.mark.parametrize(
+    "saved, words",
+    [
+        ({"depths": (2, 2, 3, 2)}, "0 missing, "),
+        ({"depths": (2, 2, 1, 2)}, "0 unexpected, "),
+        # Keras itself would load this and leave the scales out.
+        ({"layer_scale": 0.1}, "0 missing, "),
+        ({"classes": 7}, "0 missing, 0 unexpected, 2 of another shape"),
+    ],
+)
+def test_keras_weights_of_another_model_are_refused_whole(
+    nano, tmp_path, saved, words
+):
+    nano(**saved).save_weights(tmp_path / "x.weights.h5")
+    model = nano()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=words):
+        gcvit_keras.load_weights(model, tmp_path / "x.weights.h5")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_damaged_keras_file_is_refused(nano, tmp_path):
+    path = tmp_path / "x.weights.h5"
+    path.write_text("broken")
+    with pytest.raises(ValueError, match="x.weights.h5 cannot be read"):
+        nano(weights=path)
 
 
 def test_names_of_both_schemes():
