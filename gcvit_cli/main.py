@@ -5,6 +5,7 @@ TensorFlow takes seconds to import, so every command imports it for itself.
 
 import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -129,6 +130,8 @@ def main():
     # Training and export are TensorFlow's; its own words stay off the screen.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not sys.warnoptions:  # python -W and PYTHONWARNINGS ask for them
+        warnings.simplefilter("ignore")
     try:
         app()
     except (ValueError, OSError) as error:
