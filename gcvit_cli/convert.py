@@ -9,7 +9,7 @@ def run(checkpoint, variant, out, overwrite):
     """Writes a checkpoint as a Keras file.
 
     Args:
-        checkpoint: Path of a `.safetensors` file.
+        checkpoint: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
         variant: Name of the variant it is of.
         out: Path of the `.keras` file.
         overwrite: Whether to replace it.
@@ -50,7 +50,7 @@ def build(checkpoint, variant):
     """The model of a checkpoint, at its own resolution and classes.
 
     Args:
-        checkpoint: Path of a `.safetensors` file.
+        checkpoint: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
         variant: Name of the variant it should be of.
 
     Returns:

@@ -71,7 +71,9 @@ def predict(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="With --variant: its .safetensors checkpoint."),
+        typer.Option(
+            help="With --variant: its checkpoint, .safetensors or .pth."
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -108,11 +110,13 @@ def predict(
 
 
 @app.command(
-    epilog="Example: `gcvit convert gcvit_tiny.safetensors --variant tiny "
+    epilog="Example: `gcvit convert gcvit_tiny.pth --variant tiny "
     "--out gcvit_tiny.keras`"
 )
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A .safetensors, .pth or .pth.tar file.")
+    ],
     variant: Annotated[VariantName, typer.Option(help="The variant it is of.")],
     out: Annotated[Path, typer.Option(help="The .keras file to write.")],
     overwrite: Annotated[

@@ -37,7 +37,7 @@ def run(images, model, variant, weights, labels, top, crop, json):
     if (model is None) == (variant is None):
         raise ValueError("give either --model, or --variant with --weights")
     if variant is not None and weights is None:
-        raise ValueError("--variant needs --weights, a .safetensors file")
+        raise ValueError("--variant needs --weights, its checkpoint")
     if model is not None and weights is not None:
         raise ValueError("--weights goes with --variant, not with --model")
     if crop is not None and not 0 < crop <= 1:

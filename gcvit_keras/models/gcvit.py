@@ -60,9 +60,10 @@ def GCViT(
             [0, 255] and normalises inside. Inputs that do not have three
             channels pass through.
         weights: `None` for random ones, or the path of a checkpoint:
-            `.safetensors` in the naming of timm or of the official code, or
-            Keras's `.weights.h5`. The constructors' default, `"imagenet"`,
-            is for when downloading is there; until then it is an error.
+            `.safetensors`, `.pth` or `.pth.tar` in the naming of timm or of
+            the official code, or Keras's `.weights.h5`. The constructors'
+            default, `"imagenet"`, is for when downloading is there; until
+            then it is an error.
         input_tensor: Keras tensor `(batch, height, width, channels)` to
             build upon, in place of a new input.
         input_shape: `(height, width, channels)`; height and width may be

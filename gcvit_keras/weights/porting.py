@@ -15,6 +15,9 @@ from gcvit_keras.weights.names import (
     detect_scheme,
 )
 
+CHECKPOINTS = (".safetensors", ".pth", ".pth.tar")
+"""Suffixes of files in PyTorch's names and layouts."""
+
 
 def check_source(weights):
     """Refuses what `load_weights` cannot load, before a model is built.
@@ -26,10 +29,11 @@ def check_source(weights):
         ValueError: If it is no file, or of another suffix.
     """
     path = os.fspath(weights)
-    if not path.endswith((".safetensors", ".weights.h5")):
+    if not path.endswith((*CHECKPOINTS, ".weights.h5")):
         raise ValueError(
-            "`weights` must be None or the path of a .safetensors or "
-            ".weights.h5 file; downloading by name is not there yet. "
+            "`weights` must be None or the path of a .safetensors, .pth, "
+            ".pth.tar or .weights.h5 file; downloading by name is not there "
+            "yet. "
             f"Received: weights={path!r}"
         )
     if not os.path.isfile(path):
@@ -41,10 +45,11 @@ def load_weights(model: keras.Model, weights) -> None:
 
     Args:
         model: A model of this library. Layers of other names, such as those
-            before an `input_tensor`, are left alone by a `.safetensors`; a
-            `.weights.h5` is of the whole model.
-        weights: Path of a `.safetensors` file in the naming of timm or of
-            the official code, or of a `.weights.h5` that Keras wrote.
+            before an `input_tensor`, are left alone by a PyTorch checkpoint;
+            a `.weights.h5` is of the whole model.
+        weights: Path of a `.safetensors`, `.pth` or `.pth.tar` file in the
+            naming of timm or of the official code, or of a `.weights.h5`
+            that Keras wrote. PyTorch is not needed.
 
     Raises:
         ValueError: If the file cannot be read, or a tensor is too many, too
@@ -53,7 +58,7 @@ def load_weights(model: keras.Model, weights) -> None:
     """
     check_source(weights)
     path = os.fspath(weights)
-    if path.endswith(".safetensors"):
+    if path.endswith(CHECKPOINTS):
         port(model, read_checkpoint(path), source=path)
         return
     try:
@@ -95,7 +100,7 @@ def describe_checkpoint(path):
     """What model a checkpoint is of, from its names and shapes.
 
     Args:
-        path: Path of a `.safetensors` file.
+        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
 
     Returns:
         Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether

@@ -249,6 +249,7 @@ def test_drop_path_grows_linearly_from_zero(nano):
         ("weights", "imagenet"),
         ("weights", "missing.safetensors"),
         ("weights", "weights.bin"),
+        ("weights", "missing.pth.tar"),
     ],
 )
 def test_bad_arguments_are_named_with_their_value(nano, argument, value):
