@@ -6,6 +6,9 @@ import keras
 def augmentation(config):
     """Random rotation, shift and zoom of a batch of images.
 
+    Keras's own layers: keras-cv 0.9's do not repeat with their seed on
+    Keras 3.15.
+
     Args:
         config: A `RunConfig`.
 
