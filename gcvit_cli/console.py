@@ -45,7 +45,7 @@ def quietly():
 def import_tensorflow():
     """Imports TensorFlow and finds its devices without its start-up lines.
 
-    TensorFlow 2.19 to 2.21 write them before `TF_CPP_MIN_LOG_LEVEL` is read
+    TensorFlow 2.20 and 2.21 write them before `TF_CPP_MIN_LOG_LEVEL` is read
     (tensorflow issue 100442).
     """
     with quietly():

@@ -89,8 +89,9 @@ class WindowAttention(CompositeLayer):
             )
             (q,) = self._heads(ops.reshape(query, (-1, channels)))
             # All windows of an image share its query: (a, b) -> (a a, b b).
+            shape = q.shape[1:]
             q = ops.tile(q[:, None], (1, windows, 1, 1, 1))
-            q = ops.reshape(q, (-1, *q.shape[2:]))
+            q = ops.reshape(q, (-1, *shape))
             k, v = parts
         else:
             q, k, v = parts
