@@ -70,13 +70,13 @@ def build(checkpoint, variant):
             f"GC ViT {fitting[0]}"
             if fitting
             else (
-                f"no published variant (embed_dim {found['embed_dim']}, "
+                f"of no published variant (embed_dim {found['embed_dim']}, "
                 f"depths {found['depths']}, mlp_ratio {found['mlp_ratio']:g})"
             )
         )
         raise ValueError(
             f"{checkpoint} is not a checkpoint of GC ViT {variant}: "
-            f"it is one of {looks}"
+            f"that is {looks}"
         )
     side = 32 * found["window_size"][0]
     return CONSTRUCTORS[variant](

@@ -136,6 +136,10 @@ def _labels(path, model, classes):
             names = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:
             raise ValueError(f"{path} is not UTF-8 text") from None
+        except OSError as error:
+            raise ValueError(
+                f"--labels cannot be read: {path}: {error.strerror}"
+            ) from None
         if len(names) == classes:
             return names
         message = f"{path} has {len(names)} labels for {classes} classes"

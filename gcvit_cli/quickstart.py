@@ -39,21 +39,42 @@ def run(out, json):
 def _make_everything(out, report, verbose):
     """Fills the folder and returns what was seen, as plain data."""
     start = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
     report(f"GC ViT quickstart, into {out}. Starting TensorFlow ...")
     import_tensorflow()
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    from savedmodel_export import export_litert, export_saved_model, verify
+    from savedmodel_export import (
+        VerificationError,
+        export_litert,
+        export_saved_model,
+        verify,
+    )
     from savedmodel_export.runner import latency, newest_version
+    from savedmodel_export.saved_model import check_loadable
     from training import DIGITS, evaluate
     from training.data import evaluation_batches, prepare
 
+    check_loadable(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--out cannot be made: {out}: {error.strerror}"
+        ) from None
     data_dir = out / "data"
     if data_dir.exists():
         report(f"{data_dir} is there from an earlier run: used again.")
-    builder = prepare(DIGITS.dataset, data_dir)
+    try:
+        builder = prepare(DIGITS.dataset, data_dir)
+        for split in ("train", "test"):  # reads it all; damage shows here
+            sum(1 for _ in builder.as_dataset(split=split))
+    except Exception as error:  # TFDS and TensorFlow raise many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{data_dir} cannot be used; remove it, or choose another --out: "
+            f"{reason}"
+        ) from error
     splits = builder.info.splits
     report(
         f"Data: scikit-learn's handwritten digits as TFDS, "
@@ -68,8 +89,8 @@ def _make_everything(out, report, verbose):
     if trained:
         model = _train(keras_file, DIGITS, data_dir, report, verbose)
     else:
-        report(f"{keras_file} is there from an earlier run: not trained again.")
         model = _load(keras_file, DIGITS)
+        report(f"{keras_file} is there from an earlier run: not trained again.")
     batches = evaluation_batches(builder, "test", DIGITS.image_size, 64)
     images, labels = (
         np.concatenate(parts)
@@ -105,7 +126,12 @@ def _make_everything(out, report, verbose):
         }
     ]
     for title, path in (("SavedModel", saved_model), ("LiteRT", litert)):
-        seen = verify(path, model.predict_on_batch, images)
+        try:
+            seen = verify(path, model.predict_on_batch, images)
+        except VerificationError as error:
+            raise ValueError(
+                f"{error}; remove {path} to export it again"
+            ) from error
         rows.append(
             {
                 "artefact": title,

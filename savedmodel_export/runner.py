@@ -36,7 +36,9 @@ def open_artifact(path):
         return _open_litert(path)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
-    raise ValueError(f"{path} is neither a SavedModel nor a .tflite file")
+    raise ValueError(
+        f"{path} is neither a .keras nor a .tflite file nor a SavedModel"
+    )
 
 
 def newest_version(path):

@@ -22,7 +22,11 @@ def export_saved_model(model, directory) -> Path:
         highest there, from 1 on. Its signature `serving_default` takes
         `images`, float32 `(batch, height, width, channels)` with pixels in
         [0, 255], and returns `probabilities`, float32 `(batch, classes)`.
+
+    Raises:
+        ValueError: If the path holds one of `*?[]`.
     """
+    check_loadable(directory)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     # Hidden, and no number: servers look at numbered folders only.
@@ -35,6 +39,25 @@ def export_saved_model(model, directory) -> Path:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return version
+
+
+def check_loadable(path):
+    """Refuses a path from which TensorFlow could not load a SavedModel.
+
+    It takes the path for a pattern, and finds no weights in a folder of
+    such a name.
+
+    Args:
+        path: Path to be written to.
+
+    Raises:
+        ValueError: If the path holds one of `*?[]`.
+    """
+    if set("*?[]") & set(str(path)):
+        raise ValueError(
+            "TensorFlow cannot load a SavedModel from a path with any of "
+            f"* ? [ ] in it. Received: {path}"
+        )
 
 
 def write_saved_model(model, directory, batch):

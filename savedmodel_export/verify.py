@@ -74,7 +74,8 @@ def verify(artifact, model, images) -> Verification:
         )
         if process.returncode:
             lines = process.stderr.strip().splitlines() or ["no message"]
-            raise VerificationError(f"{artifact} does not run: {lines[-1]}")
+            reason = lines[-1].removeprefix("ValueError: ")
+            raise VerificationError(f"{artifact} does not run: {reason}")
         seen = dict(np.load(result))
     if kind == "litert" and seen["tensorflow"]:
         raise VerificationError(f"{artifact} ran with TensorFlow imported")

@@ -1,5 +1,6 @@
 """GC ViT as functional models (arXiv 2206.09959, ICML 2023)."""
 
+import numbers
 import re
 
 import keras
@@ -69,7 +70,8 @@ def GCViT(
         input_shape: `(height, width, channels)`; height and width may be
             `None`. Default: `(224, 224, 3)` with the top,
             `(None, None, 3)` without.
-        pooling: Without the top: `None`, `"avg"` or `"max"`.
+        pooling: Without the top: `None`, `"avg"` or `"max"`. Not used with
+            the top, as in `keras.applications`.
         classes: Number of classes of the classifier.
         classifier_activation: Activation of the classifier; `None` for
             logits.
@@ -84,8 +86,9 @@ def GCViT(
 
     Returns:
         A functional `keras.Model` of the layers `stem`; for each level i
-        `level_i_query`, `level_i_block_0` and on, and, but for the last,
-        `level_i_downsample`; then `norm`, `pool` and `predictions`.
+        `level_i_query` (not where there is one block only),
+        `level_i_block_0` and on, and, but for the last, `level_i_downsample`;
+        then `norm`, `pool` and `predictions`.
 
     Raises:
         ValueError: For an argument out of range, or a checkpoint that is not
@@ -95,7 +98,14 @@ def GCViT(
     classes = _positive_integer("classes", classes)
     depths = _one_a_level("depths", depths)
     num_heads = _one_a_level("num_heads", num_heads)
-    _check_arguments(embed_dim, num_heads, mlp_ratio, pooling, drop_path_rate)
+    _check_arguments(
+        embed_dim,
+        num_heads,
+        mlp_ratio,
+        pooling,
+        drop_path_rate,
+        classifier_activation,
+    )
     if weights is not None:
         check_source(weights)
     inputs = _input(input_tensor, input_shape, include_top)
@@ -255,7 +265,14 @@ def feature_pyramid(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, last_blocks, name=f"{model.name}_pyramid")
 
 
-def _check_arguments(embed_dim, num_heads, mlp_ratio, pooling, drop_path_rate):
+def _check_arguments(
+    embed_dim,
+    num_heads,
+    mlp_ratio,
+    pooling,
+    drop_path_rate,
+    classifier_activation,
+):
     for level, heads in enumerate(num_heads):
         if embed_dim * 2**level % heads:
             raise ValueError(
@@ -263,25 +280,40 @@ def _check_arguments(embed_dim, num_heads, mlp_ratio, pooling, drop_path_rate):
                 f"{level} has width {embed_dim * 2**level}. "
                 f"Received: num_heads={num_heads}"
             )
-    if not mlp_ratio > 0:
+    if not isinstance(mlp_ratio, numbers.Real) or not mlp_ratio > 0:
         raise ValueError(
-            f"`mlp_ratio` must be positive. Received: mlp_ratio={mlp_ratio}"
+            "`mlp_ratio` must be a positive number. "
+            f"Received: mlp_ratio={mlp_ratio!r}"
         )
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             '`pooling` must be None, "avg" or "max". '
             f"Received: pooling={pooling!r}"
         )
-    if drop_path_rate is not None and not 0 <= drop_path_rate < 1:
+    if drop_path_rate is not None and not (
+        isinstance(drop_path_rate, numbers.Real) and 0 <= drop_path_rate < 1
+    ):
         raise ValueError(
-            "`drop_path_rate` must be in [0, 1). "
-            f"Received: drop_path_rate={drop_path_rate}"
+            "`drop_path_rate` must be None or a number in [0, 1). "
+            f"Received: drop_path_rate={drop_path_rate!r}"
         )
+    try:
+        keras.activations.get(classifier_activation)
+    except ValueError:
+        raise ValueError(
+            "`classifier_activation` must be None, a name that Keras knows "
+            "or a callable. "
+            f"Received: classifier_activation={classifier_activation!r}"
+        ) from None
 
 
 def _positive_integer(argument, value):
     """The value as Python's integer: classes=labels.max() + 1 is numpy's."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
+    if (
+        not isinstance(value, (int, np.integer))
+        or isinstance(value, bool)
+        or value < 1
+    ):
         raise ValueError(
             f"`{argument}` must be a positive integer. "
             f"Received: {argument}={value!r}"
@@ -325,16 +357,18 @@ def _input(input_tensor, input_shape, include_top):
         input_shape = shape
     elif input_shape is None:
         input_shape = (224, 224, 3) if include_top else (None, None, 3)
-    if (
-        len(input_shape) != 3
-        or input_shape[2] is None
-        or any(size is not None and size < 1 for size in input_shape)
-    ):
-        raise ValueError(
-            "`input_shape` must be (height, width, channels), positive; "
-            "height and width may be None. "
-            f"Received: input_shape={tuple(input_shape)}"
+    try:
+        height, width, channels = (
+            size if size is None else _positive_integer("input_shape", size)
+            for size in input_shape
         )
+        input_shape = (height, width, int(channels))
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), positive "
+            "integers; height and width may be None. "
+            f"Received: input_shape={input_shape!r}"
+        ) from None
     if input_tensor is None:
         return keras.Input(input_shape, name="images")
     return input_tensor

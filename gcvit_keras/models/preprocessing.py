@@ -5,7 +5,7 @@ import os
 
 import keras
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -79,19 +79,27 @@ def load_image(path, size, crop_ratio=1.0, channels=3) -> np.ndarray:
             f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={crop_ratio}"
         )
     path = os.fspath(path)
+    if not os.path.exists(path):
+        raise ValueError(f"{path}: no such file")
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        raise ValueError(f"{path}: not a file")
     try:
         with Image.open(path) as image:
             image = ImageOps.exif_transpose(image)
+            if image.mode == "F":
+                raise ValueError("float pixels, of which no range is known")
             if image.mode.startswith("I"):  # 16-bit grey; convert() clips it
                 image = Image.fromarray(
                     (np.asarray(image) >> 8).astype("uint8")
                 )
             image = image.convert(modes[channels])
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{path}: not a readable image: of no format that Pillow knows"
+        ) from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError and more.
-        reason = str(error).replace(repr(path), "it").split("\n")[0]
+        reason = str(error).split("\n")[0]
         raise ValueError(f"{path}: not a readable image: {reason}") from error
     height, width = (size, size) if isinstance(size, int) else size
     # The crop has to fit whatever the image's shape.
@@ -108,7 +116,8 @@ def load_image(path, size, crop_ratio=1.0, channels=3) -> np.ndarray:
     if resized[0] * resized[1] > Image.MAX_IMAGE_PIXELS:
         raise ValueError(
             f"{path}: an image of {image.width} x {image.height} is too "
-            f"elongated to be resized to {width} x {height}"
+            f"elongated to be resized to {width} x {height} at a crop ratio "
+            f"of {crop_ratio}"
         )
     image = image.resize(resized, Image.Resampling.BICUBIC)
     left = round((image.width - width) / 2)

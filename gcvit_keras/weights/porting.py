@@ -28,16 +28,20 @@ def check_source(weights):
     Raises:
         ValueError: If it is no file, or of another suffix.
     """
-    path = os.fspath(weights)
+    path = os.fspath(weights) if _is_path(weights) else ""
     if not path.endswith((*CHECKPOINTS, ".weights.h5")):
         raise ValueError(
             "`weights` must be None or the path of a .safetensors, .pth, "
             ".pth.tar or .weights.h5 file; downloading by name is not there "
             "yet. "
-            f"Received: weights={path!r}"
+            f"Received: weights={weights!r}"
         )
     if not os.path.isfile(path):
         raise ValueError(f"`weights` is no file. Received: weights={path!r}")
+
+
+def _is_path(value):
+    return isinstance(value, (str, os.PathLike))
 
 
 def load_weights(model: keras.Model, weights) -> None:

@@ -55,7 +55,10 @@ def read_torch_file(path):
             return _read(archive, os.path.getsize(path))
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(f"{path} cannot be read: {reason}") from error
+    except (zipfile.BadZipFile, EOFError) as error:
         raise ValueError(
             f"{path} cannot be read as a zip archive of torch.save: {error}"
         ) from error

@@ -121,6 +121,19 @@ def test_quickstart_exports_what_an_interrupted_run_did_not(
     assert "Exported out/digits.tflite." in output
 
 
+def test_quickstart_names_what_is_damaged(quickstart, tmp_path):
+    _, _, out = quickstart
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "out" / "digits.tflite").write_text("broken")
+    code, _, errors = gcvit("quickstart", "--out", "out", cwd=tmp_path)
+    assert code == 1
+    assert "remove out/digits.tflite to export it again" in errors
+    (records,) = (tmp_path / "out").rglob("digits-test.tfrecord*")
+    records.write_bytes(b"")
+    line = refused("quickstart", "--out", "out", cwd=tmp_path)
+    assert "out/data cannot be used; remove it" in line
+
+
 def test_quickstart_leaves_labels_that_are_not_its_own(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     code, _, errors = gcvit("quickstart", "--out", ".", cwd=tmp_path)
@@ -131,7 +144,10 @@ def test_quickstart_leaves_labels_that_are_not_its_own(tmp_path):
 
 def test_quickstart_into_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("a file")
-    assert "out" in refused("quickstart", "--out", "out", cwd=tmp_path)
+    line = refused("quickstart", "--out", "out", cwd=tmp_path)
+    assert "--out cannot be made: out" in line
+    line = refused("quickstart", "--out", "a[1]", cwd=tmp_path)
+    assert "a[1]" in line
 
 
 @pytest.mark.parametrize(
@@ -338,8 +354,8 @@ def test_predict_takes_a_variant_with_its_checkpoint(xxtiny, tmp_path):
         ("xxtiny", "/proc/x.keras", "--out cannot be written"),
         ("xxtiny", "folder.keras", "--out is a folder"),
         ("xxtiny", "there.keras", "--out is there already"),
-        ("xxtiny", "x.keras", "tiny: it is one of GC ViT xxtiny"),
-        ("nano", "x.keras", "it is one of no published variant"),
+        ("xxtiny", "x.keras", "tiny: that is GC ViT xxtiny"),
+        ("nano", "x.keras", "that is of no published variant"),
         ("missing", "x.keras", "missing.safetensors cannot be read"),
         ("broken", "x.keras", "broken.safetensors cannot be read"),
         ("other", "x.keras", "is no GC ViT checkpoint"),

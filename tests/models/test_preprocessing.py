@@ -1,5 +1,7 @@
 """Reading image files for prediction."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,6 +86,22 @@ def test_a_decompression_bomb_is_an_error(tmp_path):
     path = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(path)
     with pytest.raises(ValueError, match="bomb.png: not a readable image"):
+        load_image(path, 32)
+
+
+def test_what_is_no_file_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="missing.png: no such file"):
+        load_image(tmp_path / "missing.png", 32)
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path, tmp_path / "pipe.png"):
+        with pytest.raises(ValueError, match=f"{path}: not a file"):
+            load_image(path, 32)
+
+
+def test_float_pixels_are_refused_not_clipped(tmp_path):
+    path = tmp_path / "float.tiff"
+    Image.fromarray(np.full((8, 8), 0.5, "float32")).save(path)
+    with pytest.raises(ValueError, match="float.tiff: .* float pixels"):
         load_image(path, 32)
 
 

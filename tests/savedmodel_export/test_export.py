@@ -180,6 +180,12 @@ def test_an_export_that_fails_midway_leaves_what_was_there(
     assert target.is_dir() or target.read_text() == "precious"
 
 
+def test_a_path_that_tensorflow_cannot_load_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match=r"path with any of .*run\[1\]"):
+        export_saved_model(model, tmp_path / "run[1]")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
