@@ -249,7 +249,7 @@ def not_classifiers(tmp_path_factory):
         (("--model", "missing.keras"), "missing.keras: no such model"),
         (("--model", "broken.keras"), "broken.keras cannot be opened"),
         (("--model", "broken.tflite"), "broken.tflite cannot be opened"),
-        (("--model", "."), "neither a SavedModel nor"),
+        (("--model", "."), "is neither a .keras nor"),
         (("--model", "broken.keras", "--crop", "0"), "--crop must be in"),
         (
             ("--variant", "tiny", "--weights", "broken.safetensors"),
