@@ -29,7 +29,7 @@ _DTYPES = {
     "BoolStorage": np.bool_,
 }
 MAX_PICKLE = 64 * 2**20
-"""Bytes of `data.pkl` that are read; that of GC ViT large has 0.2 MB."""
+"""Bytes of `data.pkl` that are read at most; it names tensors, no more."""
 
 NESTED = ("state_dict", "model")
 """Under which keys training scripts put the weights, the first one found."""

@@ -186,6 +186,14 @@ def test_keras_weights_of_another_model_are_refused_whole(
         np.testing.assert_array_equal(old, new)
 
 
+def test_keras_weights_trained_with_drop_path_load_without(nano, tmp_path):
+    trained = nano(drop_path_rate=0.2)
+    trained.save_weights(tmp_path / "x.weights.h5")
+    model = nano(weights=tmp_path / "x.weights.h5")
+    kernel = trained.get_layer("predictions").kernel
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, kernel)
+
+
 def test_a_damaged_keras_file_is_refused(nano, tmp_path):
     path = tmp_path / "x.weights.h5"
     path.write_text("broken")
