@@ -19,12 +19,21 @@ from gcvit_keras.models.preprocessing import (
     preprocess_input,
 )
 from gcvit_keras.variants import VARIANTS, Variant
-from gcvit_keras.weights import load_weights
+from gcvit_keras.weights import (
+    PRESETS,
+    DownloadError,
+    Preset,
+    download_weights,
+    find_preset,
+    load_weights,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "PRESETS",
     "VARIANTS",
+    "DownloadError",
     "GCViT",
     "GCViTBase",
     "GCViTLarge",
@@ -34,9 +43,12 @@ __all__ = [
     "GCViTTiny2",
     "GCViTXTiny",
     "GCViTXXTiny",
+    "Preset",
     "Variant",
     "decode_predictions",
+    "download_weights",
     "feature_pyramid",
+    "find_preset",
     "layers",
     "load_image",
     "load_weights",

@@ -23,13 +23,14 @@ def cubic_matrix(source, target, xp=np):
             `keras.ops` for sizes known when the graph runs.
 
     Returns:
-        Float32 array or tensor of shape `(target, source)`; multiply it from
-        the left onto the axis. Its rows sum to one.
+        Float64 array or float32 tensor of shape `(target, source)`; multiply
+        it from the left onto the axis. Its rows sum to one.
     """
-    columns = xp.arange(source, dtype="float32")
+    dtype = "float64" if xp is np else "float32"
+    columns = xp.arange(source, dtype=dtype)
     last = columns[-1]
     scale = (last + 1.0) / target
-    position = (xp.arange(target, dtype="float32") + 0.5) * scale - 0.5
+    position = (xp.arange(target, dtype=dtype) + 0.5) * scale - 0.5
     before = xp.floor(position)
     matrix = 0.0
     for offset in (-1.0, 0.0, 1.0, 2.0):

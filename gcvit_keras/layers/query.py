@@ -89,5 +89,5 @@ def _resize(x, size):
 
 def _matrix(source, target):
     if isinstance(source, int):
-        return cubic_matrix(source, target)
+        return cubic_matrix(source, target).astype("float32")
     return cubic_matrix(source, target, xp=ops)

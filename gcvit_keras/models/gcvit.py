@@ -1,6 +1,7 @@
 """GC ViT as functional models (arXiv 2206.09959, ICML 2023)."""
 
 import numbers
+import os
 import re
 
 import keras
@@ -15,7 +16,13 @@ from gcvit_keras.layers import (
 from gcvit_keras.layers.conv import NORM_EPSILON, linear_initializer
 from gcvit_keras.models.preprocessing import normalization
 from gcvit_keras.variants import VARIANTS
-from gcvit_keras.weights import check_source, load_weights
+from gcvit_keras.weights import (
+    PRESETS,
+    Preset,
+    find_preset,
+    load_weights,
+    prepare,
+)
 
 # How often each level's query generator halves its map: 56, 28, 14 and 7 end
 # at the windows 7, 7, 14 and 7 at 224 x 224.
@@ -60,16 +67,17 @@ def GCViT(
         include_preprocessing: Whether the model takes RGB pixels in
             [0, 255] and normalises inside. Inputs that do not have three
             channels pass through.
-        weights: `None` for random ones, or the path of a checkpoint:
-            `.safetensors`, `.pth` or `.pth.tar` in the naming of timm or of
-            the official code, or Keras's `.weights.h5`. The constructors'
-            default, `"imagenet"`, is for when downloading is there; until
-            then it is an error.
+        weights: `None` for random ones; or, with a constructor of a variant,
+            the name of one of its `PRESETS`, such as `"imagenet"` (with
+            `GCViT`, a `Preset`), which is downloaded once; or the path of a
+            checkpoint: `.safetensors`, `.pth` or `.pth.tar` in the naming of
+            timm or of the official code, or Keras's `.weights.h5`. See
+            `load_weights` for other classes, windows and input channels.
         input_tensor: Keras tensor `(batch, height, width, channels)` to
             build upon, in place of a new input.
         input_shape: `(height, width, channels)`; height and width may be
-            `None`. Default: `(224, 224, 3)` with the top,
-            `(None, None, 3)` without.
+            `None`. Default: with the top the preset's resolution, else
+            `(224, 224, 3)`; `(None, None, 3)` without the top.
         pooling: Without the top: `None`, `"avg"` or `"max"`. Not used with
             the top, as in `keras.applications`.
         classes: Number of classes of the classifier.
@@ -81,8 +89,8 @@ def GCViT(
             0 for `GCViT`.
         window_size: Sides of the windows of the four levels. `None`: a 32nd,
             a 32nd, a 16th and a 32nd of a square input whose side 32 divides
-            (7, 7, 14, 7 at 224), else 7, 7, 14, 7. Feature maps that windows
-            do not divide are padded.
+            (7, 7, 14, 7 at 224), else the preset's, else 7, 7, 14, 7.
+            Feature maps that windows do not divide are padded.
 
     Returns:
         A functional `keras.Model` of the layers `stem`; for each level i
@@ -91,8 +99,9 @@ def GCViT(
         then `norm`, `pool` and `predictions`.
 
     Raises:
-        ValueError: For an argument out of range, or a checkpoint that is not
-            exactly this model's.
+        ValueError: For an argument out of range, or a checkpoint that does
+            not fit this model.
+        DownloadError: If a preset cannot be downloaded.
     """
     embed_dim = _positive_integer("embed_dim", embed_dim)
     classes = _positive_integer("classes", classes)
@@ -106,10 +115,11 @@ def GCViT(
         drop_path_rate,
         classifier_activation,
     )
+    preset = weights if isinstance(weights, Preset) else None
+    inputs = _input(input_tensor, input_shape, include_top, preset)
+    windows = _windows(window_size, inputs.shape[1:3], preset)
     if weights is not None:
-        check_source(weights)
-    inputs = _input(input_tensor, input_shape, include_top)
-    windows = _windows(window_size, inputs.shape[1:3])
+        prepare(weights)
     drop_paths = np.linspace(0.0, drop_path_rate or 0.0, sum(depths)).tolist()
 
     x = inputs
@@ -183,6 +193,7 @@ def _constructor(function_name, variant):
     ) -> keras.Model:
         if drop_path_rate is None:
             drop_path_rate = variant.drop_path_rate
+        weights = _named(variant.name, weights)
         return GCViT(
             embed_dim=variant.embed_dim,
             depths=variant.depths,
@@ -265,6 +276,23 @@ def feature_pyramid(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, last_blocks, name=f"{model.name}_pyramid")
 
 
+def _named(variant, weights):
+    """The preset that `weights` names, else `weights` if it may be a file."""
+    if not isinstance(weights, str):
+        return weights
+    preset = find_preset(variant, weights)
+    # What has no suffix was meant as a name.
+    if preset is None and not os.path.splitext(weights)[1]:
+        names = sorted({p.name for p in PRESETS if p.variant == variant})
+        names = ["imagenet", *(n for n in names if n != "imagenet")]
+        raise ValueError(
+            f"`weights` must be None, one of {names} for GC ViT {variant}, or "
+            "the path of a .safetensors, .pth, .pth.tar or .weights.h5 file. "
+            f"Received: weights={weights!r}"
+        )
+    return preset or weights
+
+
 def _check_arguments(
     embed_dim,
     num_heads,
@@ -334,7 +362,7 @@ def _one_a_level(argument, values):
         ) from None
 
 
-def _input(input_tensor, input_shape, include_top):
+def _input(input_tensor, input_shape, include_top, preset):
     """The tensor to build upon, its shape checked."""
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
@@ -356,7 +384,8 @@ def _input(input_tensor, input_shape, include_top):
             )
         input_shape = shape
     elif input_shape is None:
-        input_shape = (224, 224, 3) if include_top else (None, None, 3)
+        side = preset.resolution if preset else 224
+        input_shape = (side, side, 3) if include_top else (None, None, 3)
     try:
         height, width, channels = (
             size if size is None else _positive_integer("input_shape", size)
@@ -374,12 +403,12 @@ def _input(input_tensor, input_shape, include_top):
     return input_tensor
 
 
-def _windows(window_size, image_size):
+def _windows(window_size, image_size, preset):
     """The window of each level, as the docstring of `GCViT` says."""
     if window_size is None:
         height, width = image_size
         if height is None or height != width or height % 32:
-            return DEFAULT_WINDOWS
+            return preset.window_size if preset else DEFAULT_WINDOWS
         return (height // 32, height // 32, height // 16, height // 32)
     return _one_a_level("window_size", window_size)
 

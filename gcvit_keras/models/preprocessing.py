@@ -7,8 +7,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from gcvit_keras.weights.presets import IMAGENET_MEAN, IMAGENET_STD
 
 
 def normalization(name):

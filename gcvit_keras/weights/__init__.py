@@ -1,9 +1,20 @@
-"""Weights from files: reading, naming and strict porting."""
+"""Weights from files and from the network: reading, naming, strict porting."""
 
+from gcvit_keras.weights.download import DownloadError, download_weights
 from gcvit_keras.weights.porting import (
-    check_source,
     describe_checkpoint,
     load_weights,
+    prepare,
 )
+from gcvit_keras.weights.presets import PRESETS, Preset, find_preset
 
-__all__ = ["check_source", "describe_checkpoint", "load_weights"]
+__all__ = [
+    "PRESETS",
+    "DownloadError",
+    "Preset",
+    "describe_checkpoint",
+    "download_weights",
+    "find_preset",
+    "load_weights",
+    "prepare",
+]

@@ -1,61 +1,91 @@
-"""Reads checkpoint files into numpy arrays."""
+"""Opens checkpoint files, tensor by tensor."""
 
+import contextlib
+import functools
 import os
 
+import h5py
 import ml_dtypes  # noqa: F401  gives numpy the bfloat16 of some checkpoints
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file
 
-from gcvit_keras.weights.torch_file import read_torch_file
+from gcvit_keras.weights.torch_file import LazyTensor, open_torch_file
 
-
-def read_checkpoint(path):
-    """Reads every tensor of a checkpoint.
-
-    Args:
-        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
-
-    Returns:
-        Dict of key to numpy array.
-
-    Raises:
-        ValueError: If the file is missing, damaged, or holds a type of number
-            that numpy does not know.
-    """
-    if not os.fspath(path).endswith(".safetensors"):
-        return read_torch_file(path)
-    return _read(path, load_file)
+_DTYPES = {"BOOL", "U8", "I8", "I16", "I32", "I64", "F16", "BF16", "F32", "F64"}
 
 
-def read_shapes(path):
-    """Reads the shape of every tensor, not the tensors.
+def open_checkpoint(path):
+    """Opens a checkpoint and checks that it can be read.
 
     Args:
-        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
+        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file, or of an
+            `.h5` of `write_checkpoint`.
 
     Returns:
-        Dict of key to shape, a tuple.
+        Context manager of a dict of key to `LazyTensor`, which can be read
+        while it is open.
 
     Raises:
-        ValueError: If the file is missing or damaged.
+        ValueError: If the file is missing, damaged, or has a tensor of a
+            type that numpy does not know.
     """
-    if not os.fspath(path).endswith(".safetensors"):
-        return {key: a.shape for key, a in read_torch_file(path).items()}
-
-    def read(path):
-        with safe_open(path, "np") as file:
-            return {
-                key: tuple(file.get_slice(key).get_shape())
-                for key in file.keys()  # noqa: SIM118  not a dict
-            }
-
-    return _read(path, read)
-
-
-def _read(path, read):
     path = os.fspath(path)
+    if path.endswith(".safetensors"):
+        return contextlib.nullcontext(_read(path, _index, path))
+    return _open_h5(path) if path.endswith(".h5") else open_torch_file(path)
+
+
+@contextlib.contextmanager
+def _open_h5(path):
     try:
-        return read(path)
-    except (OSError, SafetensorError, TypeError, AttributeError) as error:
-        # The last two are what safetensors raises for an unknown type.
+        file = h5py.File(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    tensors = {}
+
+    def visit(key, item):
+        if isinstance(item, h5py.Dataset):
+            read = functools.partial(item.__getitem__, ())
+            tensors[key] = LazyTensor(item.shape, read)
+
+    with file:
+        file.visititems(visit)
+        yield tensors
+
+
+def write_checkpoint(path, arrays):
+    """Writes arrays one after another, so that one at a time is in memory.
+
+    Args:
+        path: Path of the `.h5` file.
+        arrays: Iterable of pairs of a key and an array.
+    """
+    with h5py.File(path, "w") as file:
+        for key, array in arrays:
+            file[key] = array
+
+
+def _index(file, path):
+    tensors = {}
+    for key in file.keys():  # noqa: SIM118  not a dict
+        part = file.get_slice(key)
+        if part.get_dtype() not in _DTYPES:
+            raise ValueError(
+                f"{path} has {key} as {part.get_dtype()}, which is not read"
+            )
+        # Opened again for each: one that stays open keeps every page that
+        # was read in the process's memory.
+        read = functools.partial(_read, path, _tensor, key)
+        tensors[key] = LazyTensor(tuple(part.get_shape()), read)
+    return tensors
+
+
+def _tensor(file, key):
+    return file.get_tensor(key)
+
+
+def _read(path, function, *arguments):
+    try:
+        with safe_open(path, "np") as file:
+            return function(file, *arguments)
+    except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error

@@ -1,4 +1,7 @@
-"""What timm and the official code call each variable of our models."""
+"""What timm and the official code call each variable of our models.
+
+A third scheme, `"keras"`, is that of our own cache: the variables' paths.
+"""
 
 import re
 
@@ -71,12 +74,13 @@ def detect_scheme(keys):
         keys: The names of its tensors.
 
     Returns:
-        `"official"` or `"timm"`.
+        `"official"`, `"timm"` or `"keras"`.
 
     Raises:
-        ValueError: If the keys follow neither.
+        ValueError: If the keys follow none.
     """
     for scheme, first in (
+        ("keras", "stem/conv/kernel"),
         ("official", "patch_embed.proj.weight"),
         ("timm", "stem.conv1.weight"),
     ):
@@ -94,7 +98,7 @@ def architecture(shapes, scheme):
 
     Args:
         shapes: Dict of key to shape.
-        scheme: `"official"` or `"timm"`.
+        scheme: `"official"`, `"timm"` or `"keras"`.
 
     Returns:
         Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether
@@ -122,13 +126,15 @@ def architecture(shapes, scheme):
         depths.append(depth)
         rows, _ = shape(f"{block}0/attention/relative_position_bias_table")
         windows.append((round(rows**0.5) + 1) // 2)
-    embed_dim = shape("stem/conv/kernel")[0]
+    out = -1 if scheme == "keras" else 0  # where a kernel's outputs are
+    embed_dim = shape("stem/conv/kernel")[out]
     return {
         "embed_dim": embed_dim,
         "depths": tuple(depths),
-        "mlp_ratio": shape("level_0_block_0/mlp_expand/kernel")[0] / embed_dim,
+        "mlp_ratio": shape("level_0_block_0/mlp_expand/kernel")[out]
+        / embed_dim,
         "layer_scale": has("level_0_block_0/scale1/gamma"),
-        "classes": shape("predictions/kernel")[0],
+        "classes": shape("predictions/kernel")[out],
         "window_size": tuple(windows),
     }
 
@@ -139,11 +145,13 @@ def checkpoint_key(path, scheme):
     Args:
         path: The variable's path from its model's layer on, such as
             `"level_0_block_1/attention/qkv/kernel"`.
-        scheme: `"official"` or `"timm"`.
+        scheme: `"official"`, `"timm"` or `"keras"`.
 
     Returns:
         The key, such as `"levels.0.blocks.1.attn.qkv.weight"`.
     """
+    if scheme == "keras":
+        return path
     for pattern, replacement in (*_LEAVES, *_SCHEMES[scheme], *_COMMON):
         path = re.sub(pattern, replacement, path)
     return path

@@ -1,5 +1,6 @@
 """Strict porting of PyTorch checkpoints onto a Keras model's variables."""
 
+import math
 import os
 import tempfile
 
@@ -7,33 +8,44 @@ import h5py
 import keras
 import numpy as np
 
-from gcvit_keras.weights.checkpoint import read_checkpoint, read_shapes
+from gcvit_keras.cubic import cubic_matrix
+from gcvit_keras.weights.checkpoint import open_checkpoint, write_checkpoint
+from gcvit_keras.weights.download import cache_folder, download_weights
+from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.names import (
     LAYER,
     architecture,
     checkpoint_key,
     detect_scheme,
 )
+from gcvit_keras.weights.presets import Preset
 
 CHECKPOINTS = (".safetensors", ".pth", ".pth.tar")
 """Suffixes of files in PyTorch's names and layouts."""
 
 
-def check_source(weights):
+def prepare(weights):
     """Refuses what `load_weights` cannot load, before a model is built.
+
+    A preset that is in no cache yet is downloaded.
 
     Args:
         weights: See `load_weights`.
 
     Raises:
-        ValueError: If it is no file, or of another suffix.
+        ValueError: If it is no preset and no file, or of another suffix.
+        DownloadError: If a preset cannot be downloaded.
     """
+    if isinstance(weights, Preset):
+        if not _cached(weights).is_file():
+            download_weights(weights)
+        return
     path = os.fspath(weights) if _is_path(weights) else ""
     if not path.endswith((*CHECKPOINTS, ".weights.h5")):
         raise ValueError(
-            "`weights` must be None or the path of a .safetensors, .pth, "
-            ".pth.tar or .weights.h5 file; downloading by name is not there "
-            "yet. "
+            "`weights` must be None, a Preset (by its name in a constructor "
+            "such as GCViTTiny), or the path of a .safetensors, .pth, "
+            ".pth.tar or .weights.h5 file. "
             f"Received: weights={weights!r}"
         )
     if not os.path.isfile(path):
@@ -47,23 +59,41 @@ def _is_path(value):
 def load_weights(model: keras.Model, weights) -> None:
     """Loads a checkpoint into a GC ViT, all of it or nothing.
 
+    What differs by intention is adapted, and one line on standard error says
+    so:
+
+    - the classifier, where the model has none or one of other than 1000
+      classes: all the rest is loaded;
+    - position bias tables of other windows, which are resized as PyTorch's
+      bicubic resizes (a = -0.75);
+    - the stem's kernels for one input channel, summed over RGB, or for four,
+      the fourth being the mean of the three.
+
+    A `.weights.h5` has to fit as it is.
+
     Args:
         model: A model of this library. Layers of other names, such as those
             before an `input_tensor`, are left alone by a PyTorch checkpoint;
             a `.weights.h5` is of the whole model.
-        weights: Path of a `.safetensors`, `.pth` or `.pth.tar` file in the
-            naming of timm or of the official code, or of a `.weights.h5`
-            that Keras wrote. PyTorch is not needed.
+        weights: A `Preset`, downloaded if need be; or the path of a
+            `.safetensors`, `.pth` or `.pth.tar` file in the naming of timm or
+            of the official code; or of a `.weights.h5` that Keras wrote.
+            PyTorch is not needed.
 
     Raises:
         ValueError: If the file cannot be read, or a tensor is too many, too
             few or of another shape; the message lists them and the model is
             as before.
+        DownloadError: If a preset cannot be downloaded.
     """
-    check_source(weights)
+    prepare(weights)
+    if isinstance(weights, Preset):
+        _load_preset(model, weights)
+        return
     path = os.fspath(weights)
     if path.endswith(CHECKPOINTS):
-        port(model, read_checkpoint(path), source=path)
+        with open_checkpoint(path) as tensors:
+            port(model, tensors, source=path)
         return
     try:
         found = _h5_shapes(path)
@@ -94,6 +124,54 @@ def load_weights(model: keras.Model, weights) -> None:
     model.load_weights(path)
 
 
+def _cached(preset):
+    """Where the preset lies in Keras's layout once it was loaded."""
+    return cache_folder() / f"{preset.file}.h5"
+
+
+def _load_preset(model, preset):
+    """Loads a downloaded preset, and keeps it in Keras's layout.
+
+    That loads several times faster than the download, and whatever the
+    model's head and size.
+    """
+    source = f"GC ViT {preset.variant} {preset.name}"
+    cached = _cached(preset)
+    if cached.is_file():
+        with open_checkpoint(cached) as tensors:
+            port(model, tensors, source)
+        return
+    with open_checkpoint(download_weights(preset)) as tensors:
+        port(model, tensors, source)
+        beside = cached.with_name(f".writing-{os.getpid()}-{cached.name}")
+        try:
+            write_checkpoint(beside, _keras_arrays(model, tensors))
+            os.replace(beside, cached)
+        except OSError as error:  # a full disk: the model is loaded anyway
+            tell(f"{cached} could not be written: {error}")
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _keras_arrays(model, tensors):
+    """Yields path and array of each tensor, in Keras's layout, as it was.
+
+    Args:
+        model: Any model of its variant: it tells paths and ranks.
+        tensors: Dict of key to `LazyTensor`.
+    """
+    scheme = detect_scheme(tensors)
+    ranks = {
+        variable.path: len(variable.shape)
+        for variable in checkpoint_variables(model, "keras").values()
+    }
+    # A model without the top does not tell.
+    ranks |= {"predictions/kernel": 2, "predictions/bias": 1}
+    for path, rank in ranks.items():
+        tensor = tensors[checkpoint_key(path, scheme)].read()
+        yield path, to_keras_layout(tensor, path, rank)
+
+
 def _h5_shapes(path):
     shapes = {}
 
@@ -119,21 +197,21 @@ def describe_checkpoint(path):
     Raises:
         ValueError: If the file cannot be read or is no GC ViT checkpoint.
     """
-    shapes = read_shapes(path)
+    with open_checkpoint(path) as tensors:
+        shapes = {key: tensor.shape for key, tensor in tensors.items()}
     try:
         return architecture(shapes, detect_scheme(shapes))
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None
 
 
-def port(model, tensors, source="the checkpoint"):
+def port(model, tensors, source):
     """Assigns tensors in PyTorch's names and layouts to a GC ViT.
 
     Args:
         model: See `load_weights`.
-        tensors: Dict of key to numpy array. The classifier's may be there
-            for a model without the top, and is then not used.
-        source: What to call the tensors in an error.
+        tensors: Dict of key to `LazyTensor`.
+        source: What to call the tensors in messages.
 
     Raises:
         ValueError: As `load_weights`.
@@ -143,23 +221,58 @@ def port(model, tensors, source="the checkpoint"):
     except ValueError as error:
         raise ValueError(f"{source} {error}") from None
     variables = checkpoint_variables(model, scheme)
-    head = checkpoint_key("predictions/", scheme)
-    has_head = any(key.startswith(head) for key in variables)
+
+    def layout(tensor, variable):
+        if scheme == "keras":
+            return tensor
+        return to_keras_layout(tensor, variable.path, len(variable.shape))
+
+    kernel, bias = (
+        checkpoint_key(f"predictions/{name}", scheme)
+        for name in ("kernel", "bias")
+    )
+    notes = []
+    if kernel in tensors and bias in tensors:
+        classes = tensors[bias].shape[0]
+        own = variables[kernel].shape[1] if kernel in variables else None
+        if own == 1000 != classes:
+            raise ValueError(
+                f"{source} is of {classes} classes, the model of 1000. Pass "
+                f"classes={classes}, or include_top=False for a classifier "
+                "of your own. Nothing was loaded."
+            )
+        if own != classes:
+            notes.append(
+                f"without its classifier of {classes} classes"
+                + (f"; the model's, of {own}, is untrained" if own else "")
+            )
+            tensors = {
+                key: tensor
+                for key, tensor in tensors.items()
+                if key not in (kernel, bias)
+            }
+            variables.pop(kernel, None)
+            variables.pop(bias, None)
+
     missing = [key for key in variables if key not in tensors]
     unexpected = [
         key
         for key in tensors
         if key not in variables
-        and not (key.startswith(head) and not has_head)
         # A buffer of the official code, derived from the window size.
         and _table_of_index(key) not in variables
     ]
-    arrays, mismatched = {}, []
+    adapt, mismatched = {}, []
     for key, variable in variables.items():
         if key in missing:
             continue
-        arrays[key] = to_keras_layout(tensors[key], variable)
-        if arrays[key].shape != tuple(variable.shape):
+        # Of a view of one zero: nothing of the shape's size is allocated.
+        zero = np.broadcast_to(np.float32(0), tensors[key].shape)
+        shape = layout(zero, variable).shape
+        if shape == tuple(variable.shape):
+            continue
+        adapt[key] = _adaption(variable, shape)
+        if adapt[key] is None:
             mismatched.append(
                 f"{key}: {tensors[key].shape} in the file, "
                 f"{variable.path} has {tuple(variable.shape)}"
@@ -171,7 +284,72 @@ def port(model, tensors, source="the checkpoint"):
         mismatched=mismatched,
     )
     for key, variable in variables.items():
-        variable.assign(arrays[key])
+        array = layout(tensors[key].read(), variable)
+        if key in adapt:
+            array, note = adapt[key](array, tuple(variable.shape))
+            notes.append(note)
+        variable.assign(array)
+    if notes:
+        tell(f"{source}: loaded {'; '.join(dict.fromkeys(notes))}.")
+
+
+def _adaption(variable, shape):
+    """What makes a tensor of this shape fit the variable.
+
+    Returns:
+        Function of the array in Keras layout and the variable's shape that
+        returns the array and what to say of it; `None` if nothing does.
+    """
+    target = tuple(variable.shape)
+    if variable.path == "stem/conv/kernel" and shape[2:] == (3, target[3]):
+        return {1: _to_grey, 4: _to_four_channels}.get(target[2])
+    if variable.path.endswith("relative_position_bias_table"):
+        odd_square = math.isqrt(shape[0]) ** 2 == shape[0] and shape[0] % 2
+        if odd_square and shape[1:] == target[1:]:
+            return resize_table
+    return None
+
+
+def _to_grey(kernel, shape):
+    """What an RGB image of three equal channels would give."""
+    note = (
+        "with the stem's kernels summed over RGB: one channel is not "
+        "normalised by the model, give it (grey / 255 - 0.449) / 0.226"
+    )
+    return kernel.astype("float64").sum(axis=2, keepdims=True), note
+
+
+def _to_four_channels(kernel, shape):
+    note = (
+        "with the mean of the stem's RGB kernels for the fourth channel: "
+        "four channels are not normalised by the model"
+    )
+    mean = kernel.astype("float64").mean(axis=2, keepdims=True)
+    return np.concatenate([kernel, mean], axis=2), note
+
+
+def resize_table(table, shape):
+    """Resizes a relative position bias table to another window's.
+
+    The table is a grid of (2w - 1) x (2w - 1) offsets, resized with the cubic
+    kernel of `cubic_matrix`.
+
+    Args:
+        table: Array `((2w - 1)^2, heads)`.
+        shape: Shape of the result, `((2v - 1)^2, heads)`.
+
+    Returns:
+        The float64 array, and what to say of it.
+    """
+    source, target = math.isqrt(table.shape[0]), math.isqrt(shape[0])
+    matrix = cubic_matrix(source, target)
+    grid = table.reshape(source, source, -1).astype("float64")
+    resized = np.einsum("ia,jb,abh->ijh", matrix, matrix, grid, optimize=True)
+    note = (
+        "with position tables resized from windows of "
+        f"{(source + 1) // 2} to {(target + 1) // 2}"
+    )
+    return resized.reshape(shape), note
 
 
 def _refuse_differences(headline, missing, unexpected, mismatched):
@@ -202,7 +380,7 @@ def checkpoint_variables(model, scheme):
 
     Args:
         model: A model of this library.
-        scheme: `"official"` or `"timm"`.
+        scheme: `"official"`, `"timm"` or `"keras"`.
 
     Returns:
         Dict of checkpoint key to Keras variable.
@@ -217,24 +395,24 @@ def checkpoint_variables(model, scheme):
     }
 
 
-def to_keras_layout(tensor, variable):
+def to_keras_layout(tensor, path, rank):
     """A PyTorch tensor in the layout of the Keras variable it belongs to.
 
     Args:
         tensor: Array of a convolution (out, in, height, width), a depthwise
             one (channels, 1, height, width), a dense layer (out, in), also
             as a 1 x 1 convolution, or a vector.
-        variable: Keras variable.
+        path: Path of the Keras variable.
+        rank: How many axes it has.
 
     Returns:
         View of the array; its shape is the variable's where they fit.
     """
-    rank = len(variable.shape)
     if tensor.ndim == 4 and rank == 2 and tensor.shape[2:] == (1, 1):
         tensor = tensor[:, :, 0, 0]
-    if "relative_position_bias_table" in variable.path:
+    if "relative_position_bias_table" in path:
         return tensor
-    if tensor.ndim == 4 and "/depthwise/" in variable.path:
+    if tensor.ndim == 4 and "/depthwise/" in path:
         return np.transpose(tensor, (2, 3, 0, 1))
     if tensor.ndim == 4:
         return np.transpose(tensor, (2, 3, 1, 0))

@@ -7,11 +7,15 @@ optimizer's state, an argparse namespace) becomes an inert `_Skipped`.
 """
 
 import collections
+import contextlib
+import functools
 import io
 import math
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -35,8 +39,21 @@ NESTED = ("state_dict", "model")
 """Under which keys training scripts put the weights, the first one found."""
 
 
-def read_torch_file(path):
-    """Reads the weights in a file of `torch.save`.
+class LazyTensor(NamedTuple):
+    """A tensor of an open file.
+
+    Attributes:
+        shape: Its shape, a tuple.
+        read: Reads it; returns a numpy array.
+    """
+
+    shape: tuple
+    read: Callable[[], np.ndarray]
+
+
+@contextlib.contextmanager
+def open_torch_file(path):
+    """Opens a file of `torch.save` and checks that its weights are whole.
 
     Args:
         path: Path of a `.pth` or `.pth.tar` file, of weights or of a training
@@ -44,15 +61,38 @@ def read_torch_file(path):
             `module.` before every key, from data parallel training, is left
             out.
 
-    Returns:
-        Dict of key to numpy array.
+    Yields:
+        Dict of key to `LazyTensor`, readable while the file is open: a large
+        checkpoint need not be in memory beside the model it is for.
 
     Raises:
         ValueError: If the file is missing, damaged, or holds no weights.
     """
+    with contextlib.ExitStack() as stack:
+        with _errors_naming(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            weights, entries = _index(archive, os.path.getsize(path))
+            for entry in {entries[t.storage] for t in weights.values()}:
+                _check_whole(archive, entry)
+
+        @functools.lru_cache(maxsize=1)  # neighbours may share a storage
+        def storage(key):
+            return np.frombuffer(archive.read(entries[key]), key.dtype)
+
+        def read(tensor):
+            with _errors_naming(path):
+                return _array(tensor, storage(tensor.storage))
+
+        yield {
+            key: LazyTensor(tensor.shape, functools.partial(read, tensor))
+            for key, tensor in weights.items()
+        }
+
+
+@contextlib.contextmanager
+def _errors_naming(path):
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(archive, os.path.getsize(path))
+        yield
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
     except OSError as error:
@@ -64,7 +104,8 @@ def read_torch_file(path):
         ) from error
 
 
-def _read(archive, size):
+def _index(archive, size):
+    """The weights in the archive and the zip entry of each storage."""
     entries = {info.filename: info for info in archive.infolist()}
     pickles = [name for name in entries if name.endswith("data.pkl")]
     if len(pickles) != 1:
@@ -92,19 +133,25 @@ def _read(archive, size):
     weights = _weights_of(root)
 
     storages = {}
+    for key, tensor in weights.items():
+        name = f"{folder}data/{tensor.storage.key}"
+        if name not in entries:
+            raise ValueError(f"has no storage {name}")
+        storages[tensor.storage] = entries[name]
+        elements, rest = divmod(
+            entries[name].file_size, tensor.storage.dtype.itemsize
+        )
+        if rest:
+            raise ValueError(f"has a storage {name} that ends in mid-number")
+        _check_extent(key, tensor, elements)
+    return weights, storages
 
-    def storage(tensor):
-        key = (tensor.storage.key, tensor.storage.dtype)
-        if key not in storages:
-            name = f"{folder}data/{tensor.storage.key}"
-            if name not in entries:
-                raise ValueError(f"has no storage {name}")
-            storages[key] = np.frombuffer(
-                archive.read(name), tensor.storage.dtype
-            )
-        return storages[key]
 
-    return {key: _array(key, t, storage(t)) for key, t in weights.items()}
+def _check_whole(archive, entry):
+    """Reads an entry through: zipfile compares its checksum at the end."""
+    with archive.open(entry) as file:
+        while file.read(2**20):
+            pass
 
 
 def _weights_of(root):
@@ -136,24 +183,28 @@ def _describe(value):
     return f"a {type(value).__name__}"
 
 
-def _array(key, tensor, storage):
-    """The tensor's elements; shape and strides are the file's claims."""
-    shape, strides = tensor.shape, tensor.strides
-    if len(shape) != len(strides) or len(shape) > 32:
+def _check_extent(key, tensor, elements):
+    """Shape and strides are the file's claims; storages have an end."""
+    if len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > 32:
         raise ValueError(f"has a tensor of impossible strides: {key}")
-    if 0 in shape:
-        return np.zeros(shape, storage.dtype)
     last = tensor.offset + sum(
-        (n - 1) * s for n, s in zip(shape, strides, strict=True)
+        (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)
     )
     # Elements may be shared, as in expanded tensors, but not multiplied
     # without bound.
-    if last >= storage.size or math.prod(shape) > storage.size:
+    if 0 not in tensor.shape and (
+        last >= elements or math.prod(tensor.shape) > elements
+    ):
         raise ValueError(f"has a tensor larger than its storage: {key}")
+
+
+def _array(tensor, storage):
+    if 0 in tensor.shape:
+        return np.zeros(tensor.shape, storage.dtype)
     return np.lib.stride_tricks.as_strided(
         storage[tensor.offset :],
-        shape,
-        [s * storage.itemsize for s in strides],
+        tensor.shape,
+        [s * storage.itemsize for s in tensor.strides],
         writeable=False,
     )
 

@@ -91,8 +91,8 @@ def test_cubic_matrix_is_keys_convolution_with_a_075(source, target):
             else:
                 weight = -0.75 * (t**3 - 5 * t**2 + 8 * t - 4)
             expected[o, min(max(tap, 0), source - 1)] += weight
-    np.testing.assert_allclose(matrix, expected, atol=1e-6)
-    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(matrix, expected, atol=1e-14)
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-14)
     if source == target:
         assert (matrix == np.eye(source)).all()
 

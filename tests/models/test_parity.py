@@ -7,7 +7,6 @@ from conftest import REFERENCE
 from safetensors.numpy import load_file
 
 from gcvit_keras import feature_pyramid
-from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.layers import (
     Downsample,
     GCViTBlock,
@@ -15,7 +14,7 @@ from gcvit_keras.layers import (
     Stem,
 )
 from gcvit_keras.weights.names import checkpoint_key
-from gcvit_keras.weights.porting import to_keras_layout
+from gcvit_keras.weights.porting import resize_table, to_keras_layout
 
 CASES = [
     ("official_nano", {"se_divisor": 1}),
@@ -115,12 +114,9 @@ def test_padding_and_cubic_resize_equal_the_detection_reference(input_shape):
         key = checkpoint_key(variable.path, "official")
         tensor = tensors.pop(key)
         if key.endswith("relative_position_bias_table"):
-            side = int(len(tensor) ** 0.5)
-            resize = cubic_matrix(side, 23)
-            grid = tensor.reshape(side, side, -1)
-            tensor = np.einsum("ab,bch,dc->adh", resize, grid, resize)
-            tensor = tensor.reshape(23 * 23, -1)
-        variable.assign(to_keras_layout(tensor, variable))
+            tensor, _ = resize_table(tensor, variable.shape)
+        rank = len(variable.shape)
+        variable.assign(to_keras_layout(tensor, variable.path, rank))
     assert not tensors
     for key, value in model(expected["image"]).items():
         np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-4)

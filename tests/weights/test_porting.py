@@ -39,7 +39,8 @@ def test_published_checkpoints_map_one_to_one(fact, constructor, size):
     for key, variable in variables.items():
         # A view of one zero: nothing of the shape's size is allocated.
         tensor = np.broadcast_to(np.float32(0), shapes[key])
-        assert to_keras_layout(tensor, variable).shape == variable.shape, key
+        tensor = to_keras_layout(tensor, variable.path, len(variable.shape))
+        assert tensor.shape == variable.shape, key
 
 
 @pytest.fixture
@@ -108,18 +109,142 @@ def test_a_checkpoint_of_another_variant_is_refused(nano):
         )
 
 
-def test_classes_must_be_the_checkpoints(nano):
-    with pytest.raises(ValueError, match="of another shape: head.weight"):
-        nano(classes=7, weights=REFERENCE / "official_nano.safetensors")
+def test_the_default_classes_with_a_file_of_others_say_what_to_pass(nano):
+    with pytest.raises(
+        ValueError, match="of 10 classes.* Pass classes=10, or include_top=Fa"
+    ):
+        nano(classes=1000, weights=REFERENCE / "official_nano.safetensors")
 
 
-def test_without_the_top_the_classifier_is_left_out(nano, checkpoint):
+@pytest.mark.parametrize("scheme", ["official", "timm"])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"classes": 7}, "10 classes; the model's, of 7, is untrained"),
+        ({"include_top": False}, "without its classifier of 10 classes."),
+    ],
+)
+def test_another_classifier_leaves_the_files_out_and_says_so(
+    nano, capsys, scheme, options, words
+):
+    options["se_divisor"] = 8 if scheme == "timm" else 1
+    path = REFERENCE / f"{scheme}_nano.safetensors"
+    model = nano(weights=path, **options)
+    assert words in capsys.readouterr().err
+    whole = nano(weights=path, se_divisor=options["se_divisor"])
+    assert capsys.readouterr().err == ""
+    expected = {w.path: w for w in whole.weights}
+    for weight in model.weights:
+        if "predictions" not in weight.path:
+            np.testing.assert_array_equal(weight, expected[weight.path])
+
+
+def test_a_backbone_without_classifier_does_not_load_into_a_whole_model(
+    nano, tmp_path, checkpoint
+):
+    del checkpoint["head.weight"], checkpoint["head.bias"]
+    with pytest.raises(ValueError, match="2 missing .head.weight"):
+        load(nano, tmp_path, checkpoint)
+
+
+def cubic_in_float64(table, target):
+    """PyTorch's bicubic by the definition, one output at a time."""
+
+    def kernel(t):
+        a, t = -0.75, abs(t)
+        if t <= 1:
+            return (a + 2) * t**3 - (a + 3) * t**2 + 1
+        return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a if t < 2 else 0.0
+
+    def taps(source, i):
+        position = (i + 0.5) * source / target - 0.5
+        before = int(np.floor(position))
+        return [
+            (min(max(k, 0), source - 1), kernel(position - k))
+            for k in range(before - 1, before + 3)
+        ]
+
+    source = int(len(table) ** 0.5)
+    grid = table.astype("float64").reshape(source, source, -1)
+    result = np.zeros((target, target, grid.shape[-1]))
+    for i in range(target):
+        for j in range(target):
+            for y, wy in taps(source, i):
+                for x, wx in taps(source, j):
+                    result[i, j] += wy * wx * grid[y, x]
+    return result.reshape(target**2, -1)
+
+
+def test_position_tables_are_resized_to_other_windows(nano, capsys, checkpoint):
     model = nano(
-        include_top=False, weights=REFERENCE / "official_nano.safetensors"
+        weights=REFERENCE / "official_nano.safetensors",
+        input_shape=(384, 384, 3),
     )
-    np.testing.assert_array_equal(
-        model.get_layer("norm").gamma, checkpoint["norm.weight"]
+    said = capsys.readouterr().err
+    assert "resized from windows of 7 to 12;" in said
+    assert "resized from windows of 14 to 24" in said
+    for level, window in enumerate((12, 12, 24, 12)):
+        key = f"levels.{level}.blocks.0.attn.relative_position_bias_table"
+        table = model.get_layer(f"level_{level}_block_0").attention
+        np.testing.assert_allclose(
+            table.relative_position_bias_table,
+            cubic_in_float64(checkpoint[key], 2 * window - 1),
+            atol=1e-6,
+        )
+
+
+def test_only_tables_of_square_windows_are_resized(nano, tmp_path, checkpoint):
+    key = "levels.0.blocks.0.attn.relative_position_bias_table"
+    for rows in (168, 144):
+        checkpoint[key] = np.zeros((rows, 1), "float32")
+        with pytest.raises(ValueError, match="of another shape: levels.0"):
+            load(nano, tmp_path, checkpoint)
+
+
+def test_one_channel_is_as_three_equal_ones(nano, capsys, images):
+    options = {
+        "include_top": False,
+        "include_preprocessing": False,
+        "weights": REFERENCE / "official_nano.safetensors",
+    }
+    grey = images(2, 64, 64, 1) / 255 - 0.5
+    scores = nano(input_shape=(64, 64, 1), **options)(grey)
+    assert "summed over RGB" in capsys.readouterr().err
+    same = nano(input_shape=(64, 64, 3), **options)(np.repeat(grey, 3, -1))
+    np.testing.assert_allclose(scores, same, atol=1e-4)
+
+
+def test_a_fourth_channel_gets_the_mean_of_the_others(nano, capsys, checkpoint):
+    model = nano(
+        input_shape=(224, 224, 4),
+        weights=REFERENCE / "official_nano.safetensors",
     )
+    assert "mean of the stem's RGB" in capsys.readouterr().err
+    kernel = checkpoint["patch_embed.proj.weight"].transpose(2, 3, 1, 0)
+    found = np.asarray(model.get_layer("stem").conv.kernel)
+    np.testing.assert_array_equal(found[:, :, :3], kernel)
+    np.testing.assert_allclose(found[:, :, 3], kernel.mean(2), atol=1e-7)
+
+
+def test_two_channels_are_refused(nano):
+    with pytest.raises(ValueError, match=r"patch_embed.proj.weight: \(16, 3"):
+        nano(
+            input_shape=(224, 224, 2),
+            weights=REFERENCE / "official_nano.safetensors",
+        )
+
+
+def test_what_is_said_goes_to_the_log_where_that_is_asked_for(
+    nano, capsys, caplog
+):
+    keras.config.disable_interactive_logging()
+    try:
+        with caplog.at_level("INFO", "gcvit_keras"):
+            nano(classes=7, weights=REFERENCE / "official_nano.safetensors")
+    finally:
+        keras.config.enable_interactive_logging()
+    assert capsys.readouterr().err == ""
+    assert "of 7, is untrained" in caplog.text
 
 
 def test_layers_before_an_input_tensor_are_left_alone(nano, checkpoint):

@@ -15,9 +15,14 @@ import pytest
 from conftest import REFERENCE
 from safetensors.numpy import load_file
 
-from gcvit_keras.weights.torch_file import read_torch_file
+from gcvit_keras.weights.torch_file import open_torch_file
 
 FILES = Path(__file__).parent.parent / "data" / "torch"
+
+
+def read_torch_file(path):
+    with open_torch_file(path) as tensors:
+        return {key: tensor.read() for key, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,249 @@
+"""Downloads published checkpoints into a cache.
+
+`huggingface_hub` does the transfer: retries, ranges, redirects, progress bar,
+token. Its `hf_hub_download` is not used since it starts a killed download
+anew and has given a file its name before it can be hashed; nor `pooch` and
+`keras.utils.get_file`, which do not resume.
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from gcvit_keras.weights.messages import tell
+from gcvit_keras.weights.presets import HUB_REPOSITORY, Preset
+
+
+class DownloadError(OSError):
+    """A checkpoint that could not be had; the message says what to do."""
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept.
+
+    Returns:
+        `GCVIT_HOME`, else `gcvit` in `KERAS_HOME`, else `~/.keras/gcvit`.
+    """
+    home = os.environ.get("GCVIT_HOME")
+    if home:
+        return Path(home).expanduser()
+    keras_home = os.environ.get("KERAS_HOME") or "~/.keras"
+    return Path(keras_home).expanduser() / "gcvit"
+
+
+def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
+    """The file of a published checkpoint, downloaded if need be.
+
+    Its SHA-256 is checked before the file gets its name, against the part of
+    it that is known or else what the hub states, and is recorded beside it; a
+    later download that differs from the record is refused. A download that
+    was interrupted goes on where it stopped. Several processes may ask at
+    once: one downloads.
+
+    Args:
+        preset: Which, one of `PRESETS`.
+        mirror: URL of a folder that holds the file under its own name, to
+            take it from there. Default: `GCVIT_MIRROR`, else where it is
+            published.
+        hub_endpoint: URL of a Hugging Face hub, for presets that lie on one.
+            Default: `HF_ENDPOINT`, else `https://huggingface.co`.
+
+    Returns:
+        `pathlib.Path` in `cache_folder()`.
+
+    Raises:
+        DownloadError: If it is not there and cannot be downloaded, or
+            `GCVIT_OFFLINE` forbids it.
+    """
+    path = cache_folder() / preset.file
+    if path.is_file() and _record(path).is_file():
+        return path
+    if not path.is_file() and _is_set("GCVIT_OFFLINE", "HF_HUB_OFFLINE"):
+        raise DownloadError(
+            f"{preset.file} is not in {path.parent} and GCVIT_OFFLINE or "
+            f"HF_HUB_OFFLINE is set. {_by_hand(preset, path)}"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(path):
+            if not path.is_file():
+                mirror = mirror or os.environ.get("GCVIT_MIRROR")
+                _download(preset, path, mirror, hub_endpoint)
+            elif not _record(path).is_file():  # put there by hand
+                _check(preset, path, path, preset.sha256)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(
+            f"{path} cannot be written: {error.strerror or error}. What was "
+            "downloaded stays for the next try to go on from. Make room or "
+            "set GCVIT_HOME to another folder"
+        ) from error
+    return path
+
+
+def _download(preset, path, mirror, hub_endpoint):
+    """Makes `path`; it is whole and checked, or not there."""
+    tell(
+        f"Downloading GC ViT {preset.variant} ({preset.name}, "
+        f"{preset.resolution} x {preset.resolution}, {preset.top1}% top-1) to "
+        f"{path.parent}. Licence of these weights: {preset.licence}, "
+        "attribution, non-commercial, share alike."
+    )
+    url, headers = preset.url, None
+    stated, size = preset.sha256, None
+    if mirror:
+        url = f"{mirror.rstrip('/')}/{preset.file}"
+    elif preset.on_hub:
+        url, headers, stated, size = _ask_hub(preset, path, hub_endpoint)
+        recorded = _recorded(path)
+        if recorded and stated and recorded != stated:
+            raise DownloadError(
+                f"{url} is not the file that was there before: its SHA-256 "
+                f"was {recorded} and is {stated}. If that is meant, remove "
+                f"{_record(path)}"
+            )
+    part = path.with_name(path.name + ".part")
+    resumed = part.exists()
+    _transfer(preset, path, url, headers, size, part)
+    try:
+        _check(preset, path, part, stated)
+    except DownloadError:
+        part.unlink()
+        if not resumed:
+            raise
+        # The first half may have been of another file.
+        _transfer(preset, path, url, headers, size, part)
+        try:
+            _check(preset, path, part, stated)
+        except DownloadError:
+            part.unlink()
+            raise
+    os.replace(part, path)
+
+
+def _ask_hub(preset, path, endpoint):
+    """URL, headers, SHA-256 (empty if not stated) and size of a hub's file."""
+    import huggingface_hub
+
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
+    url = huggingface_hub.hf_hub_url(
+        HUB_REPOSITORY, preset.file, endpoint=endpoint
+    )
+    headers = huggingface_hub.utils.build_hf_headers(library_name="gcvit_keras")
+    with _transfer_errors(preset, path, url):
+        metadata = huggingface_hub.get_hf_file_metadata(
+            url, headers=headers, endpoint=endpoint
+        )
+    etag = (metadata.etag or "").lower()
+    # The etag of a file that is not in large file storage is something else.
+    stated = etag if len(etag) == 64 else ""
+    return url, headers, stated, metadata.size
+
+
+def _transfer(preset, path, url, headers, size, part):
+    """Downloads to `part`, going on from what is there."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.file_download import http_get
+
+    with _transfer_errors(preset, path, url), part.open("ab") as file:
+        start = file.tell()
+        try:
+            http_get(
+                url,
+                file,
+                resume_size=start,
+                headers=headers,
+                expected_size=size,
+                displayed_filename=preset.file,
+            )
+        except HfHubHTTPError as error:
+            # There is nothing after what is there: it is whole, or is of
+            # another file. Its checksum tells.
+            if not start or error.response.status_code != 416:
+                raise
+
+
+@contextlib.contextmanager
+def _transfer_errors(preset, path, url):
+    """Makes one `DownloadError` of the many kinds that a transfer raises."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        reason = f"{error.response.status_code} {error.response.reason_phrase}"
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the network
+            raise
+        reason = str(error)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+    else:
+        return
+    reason = reason.strip().splitlines()[0]
+    raise DownloadError(
+        f"{url} cannot be downloaded: {reason}. {_by_hand(preset, path)}"
+    )
+
+
+def _by_hand(preset, path):
+    source = "HF_ENDPOINT" if preset.on_hub else "GCVIT_MIRROR"
+    return (
+        f"Check the network, set {source} to a mirror, or bring "
+        f"{preset.url} to {path} by other means"
+    )
+
+
+def _check(preset, path, file, stated):
+    """Compares the file's SHA-256 with what is known, and records it."""
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    expected = _recorded(path) or stated
+    if not found.startswith(expected):
+        raise DownloadError(
+            f"{preset.file} is not what was published, or was damaged on the "
+            f"way: its SHA-256 is {found} and should "
+            f"{'begin with' if len(expected) < 64 else 'be'} {expected}. "
+            "Try again, or another mirror"
+            + (f", or remove {path}" if file == path else "")
+        )
+    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    beside.write_text(f"{found}  {path.name}\n")
+    os.replace(beside, _record(path))
+
+
+def _record(path):
+    """Where the file's SHA-256 is kept, as `sha256sum -c` takes it."""
+    return path.with_name(path.name + ".sha256")
+
+
+def _recorded(path):
+    with contextlib.suppress(FileNotFoundError):
+        return _record(path).read_text().split()[0]
+    return ""
+
+
+@contextlib.contextmanager
+def _lock(path):
+    """Waits while another process downloads the same file."""
+    import filelock
+
+    lock = filelock.FileLock(path.with_name(path.name + ".lock"))
+    try:
+        lock.acquire(timeout=1)
+    except filelock.Timeout:
+        tell(f"Another process is downloading {path.name}: waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_set(*variables):
+    return any(
+        os.environ.get(v, "").lower() not in ("", "0", "false", "no", "off")
+        for v in variables
+    )
