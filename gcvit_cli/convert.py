@@ -2,21 +2,30 @@
 
 import contextlib
 
+import numpy as np
+
 from gcvit_cli.console import console, import_tensorflow
 
+TOLERANCE = 1e-4
+"""Largest difference from timm's logits, as a share of the largest logit
+where that is above 1; float32 noise is about a tenth of it."""
 
-def run(checkpoint, variant, out, overwrite):
+
+def run(checkpoint, variant, out, overwrite, verify):
     """Writes a checkpoint as a Keras file.
 
     Args:
-        checkpoint: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
+        checkpoint: Name of a preset, or path of a `.safetensors`, `.pth` or
+            `.pth.tar` file.
         variant: Name of the variant it is of.
         out: Path of the `.keras` file.
         overwrite: Whether to replace it.
+        verify: Whether to compare with timm's model before it is written.
 
     Raises:
-        ValueError: If the checkpoint is not of the variant, or `out` cannot
-            be written.
+        ValueError: If the checkpoint is not of the variant, `out` cannot be
+            written, or timm's model computes something else.
+        DownloadError: If a preset cannot be downloaded.
     """
     if out.suffix != ".keras":
         raise ValueError(f"--out must end in .keras. Received: {out}")
@@ -37,6 +46,8 @@ def run(checkpoint, variant, out, overwrite):
                 f"--out cannot be written: {out}: {error.strerror}"
             ) from None
         model = build(checkpoint, variant)
+        if verify:
+            _verify(model, checkpoint, variant)
         model.save(beside)
     height, width, _ = model.input_shape[1:]
     console.print(
@@ -50,7 +61,8 @@ def build(checkpoint, variant):
     """The model of a checkpoint, at its own resolution and classes.
 
     Args:
-        checkpoint: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
+        checkpoint: Name of a preset of the variant, or path of a
+            `.safetensors`, `.pth` or `.pth.tar` file.
         variant: Name of the variant it should be of.
 
     Returns:
@@ -58,11 +70,14 @@ def build(checkpoint, variant):
 
     Raises:
         ValueError: If the checkpoint is not of the variant.
+        DownloadError: If a preset cannot be downloaded.
     """
     from gcvit_keras.models.gcvit import CONSTRUCTORS
     from gcvit_keras.variants import VARIANTS
-    from gcvit_keras.weights import describe_checkpoint
+    from gcvit_keras.weights import describe_checkpoint, find_preset
 
+    if find_preset(variant, str(checkpoint)):
+        return CONSTRUCTORS[variant](weights=str(checkpoint))
     found = describe_checkpoint(checkpoint)
     fitting = [v.name for v in VARIANTS.values() if _fits(v, found)]
     if variant not in fitting:
@@ -93,4 +108,39 @@ def _fits(variant, found):
         and variant.depths == found["depths"]
         and variant.mlp_ratio == found["mlp_ratio"]
         and (variant.layer_scale is not None) == found["layer_scale"]
+    )
+
+
+def _verify(model, checkpoint, variant):
+    """Compares the model with timm's, or says why not."""
+    import keras
+
+    from gcvit_cli import reference
+    from gcvit_keras.variants import VARIANTS
+    from gcvit_keras.weights import download_weights, find_preset
+
+    reason = reference.missing()
+    if reason:
+        console.print(f"Not verified: {reason}.")
+        return
+    preset = find_preset(variant, str(checkpoint))
+    path = download_weights(preset) if preset else checkpoint
+    side = model.input_shape[1]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3))
+    pixels = pixels.astype("float32")
+    normalised = np.asarray(model.get_layer("preprocessing")(pixels))
+    expected = reference.logits(path, model, VARIANTS[variant], normalised)
+    # The classifier by hand: the model's own ends in a softmax.
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    head = model.get_layer("predictions")
+    found = np.asarray(pooled(pixels)) @ np.asarray(head.kernel)
+    found = found + np.asarray(head.bias)
+    difference = float(np.abs(found - expected).max())
+    if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
+        raise ValueError(
+            f"{checkpoint} is not verified: its logits differ by "
+            f"{difference:.1e} from those of timm's model"
+        )
+    console.print(
+        f"Verified: logits within {difference:.1e} of timm's model in PyTorch."
     )

@@ -48,16 +48,24 @@ def quickstart(
     run(out, json)
 
 
-@app.command("list", epilog="Example: `gcvit list`")
-def list_variants(json: Json = False):
-    """List the published variants."""
+@app.command("list", epilog="Example: `gcvit list --presets`")
+def list_variants(
+    presets: Annotated[
+        bool,
+        typer.Option(
+            "--presets", help="List the published weights and their licence."
+        ),
+    ] = False,
+    json: Json = False,
+):
+    """List the published variants, or their weights."""
     from gcvit_cli.variants import run
 
-    run(json)
+    run(presets, json)
 
 
 @app.command(
-    epilog="Example: `gcvit predict cat.jpg dog.png --model pets.keras`"
+    epilog="Example: `gcvit predict cat.jpg --variant tiny --weights imagenet`"
 )
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
@@ -67,19 +75,25 @@ def predict(
     ] = None,
     variant: Annotated[
         VariantName | None,
-        typer.Option(help="In place of --model: a published variant."),
+        typer.Option(
+            help="In place of --model: a published variant. Default: tiny, "
+            "with --weights imagenet or nvidia."
+        ),
     ] = None,
     weights: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="With --variant: its checkpoint, .safetensors or .pth."
+            metavar="NAME|FILE",
+            help="The variant's weights: a name that `gcvit list --presets` "
+            "shows, or a .safetensors or .pth file. Default: imagenet.",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE|imagenet",
             help="Class names, one a line. Default: labels.txt beside the "
-            "model, where there is one."
+            "model, where there is one; ImageNet's with --weights NAME.",
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes an image.")] = 5,
@@ -87,7 +101,7 @@ def predict(
         float | None,
         typer.Option(
             help="Share of the image's shorter side that the centre crop "
-            "keeps. Default: the variant's own, 1 with --model."
+            "keeps. Default: the published one, 1 with --model."
         ),
     ] = None,
     json: Json = False,
@@ -115,18 +129,31 @@ def predict(
 )
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A .safetensors, .pth or .pth.tar file.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A .safetensors, .pth or .pth.tar file, or a name that "
+            "`gcvit list --presets` shows.",
+        ),
     ],
     variant: Annotated[VariantName, typer.Option(help="The variant it is of.")],
     out: Annotated[Path, typer.Option(help="The .keras file to write.")],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT where it is there.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compare with timm's model in PyTorch, where both are "
+            "installed.",
+        ),
+    ] = False,
 ):
     """Convert a PyTorch checkpoint, in timm's or the official naming."""
     from gcvit_cli.convert import run
 
-    run(checkpoint, variant.value, out, overwrite)
+    run(checkpoint, variant.value, out, overwrite, verify)
 
 
 def main():

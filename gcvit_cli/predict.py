@@ -1,6 +1,7 @@
 """`gcvit predict`."""
 
 import json as json_module
+from pathlib import Path
 
 import numpy as np
 
@@ -22,8 +23,8 @@ def run(images, model, variant, weights, labels, top, crop, json):
         images: Paths of image files.
         model: Path of a `.keras` or `.tflite` file or a SavedModel, or `None`.
         variant: Where `model` is `None`, the name of a variant.
-        weights: Path of the variant's checkpoint.
-        labels: Path of the class names, or `None`.
+        weights: Name of a preset, or path of the variant's checkpoint.
+        labels: Path of the class names, `imagenet`, or `None`.
         top: Classes an image.
         crop: Crop ratio, or `None` for the default.
         json: Whether to print JSON.
@@ -33,26 +34,46 @@ def run(images, model, variant, weights, labels, top, crop, json):
 
     Raises:
         ValueError: If the model or the labels cannot be used.
+        DownloadError: If a preset cannot be downloaded.
     """
-    if (model is None) == (variant is None):
-        raise ValueError("give either --model, or --variant with --weights")
-    if variant is not None and weights is None:
-        raise ValueError("--variant needs --weights, its checkpoint")
+    if model is None and variant is None and weights is None:
+        raise ValueError("give either --model, or --variant or --weights")
+    if model is not None and variant is not None:
+        raise ValueError("give either --model or --variant, not both")
     if model is not None and weights is not None:
         raise ValueError("--weights goes with --variant, not with --model")
     if crop is not None and not 0 < crop <= 1:
         raise ValueError(f"--crop must be in (0, 1]. Received: {crop}")
     import_tensorflow()
-    from gcvit_keras import load_image
+    from gcvit_keras import find_preset, load_image
     from gcvit_keras.variants import VARIANTS
 
-    crop = crop or (VARIANTS[variant].crop_ratio if variant else 1.0)
+    preset = None
+    if model is None:
+        weights = weights or "imagenet"
+        if variant is None and find_preset("tiny", weights) is None:
+            raise ValueError(f"--weights {weights} needs --variant")
+        variant = variant or "tiny"
+        preset = find_preset(variant, weights)
+    how = {"crop_ratio": 1.0}
+    if preset is not None:
+        how = {
+            "crop_ratio": preset.crop_ratio,
+            "crop_mode": preset.crop_mode,
+            "interpolation": preset.interpolation,
+        }
+    elif variant is not None:
+        how = {"crop_ratio": VARIANTS[variant].crop_ratio}
+    if crop is not None:
+        how["crop_ratio"] = crop
     compute, size, channels, classes = _classifier(model, variant, weights)
+    if preset is not None and labels is None:
+        labels = Path("imagenet")
     names = _labels(labels, model, classes)
     failed, rows = 0, []
     for path in images:
         try:
-            image = load_image(path, size, crop, channels)
+            image = load_image(path, size, **how, channels=channels)
         except ValueError as error:
             failed += 1
             error_line(str(error))
@@ -123,7 +144,11 @@ def _open(path):
 
 
 def _labels(path, model, classes):
-    """Class names: of the file given, else beside the model, else numbers."""
+    """Class names: as given, else beside the model, else numbers."""
+    if path is not None and str(path) == "imagenet" and classes == 1000:
+        from gcvit_keras.models.preprocessing import imagenet_classes
+
+        return [name.replace("_", " ") for _, name in imagenet_classes()]
     given = path is not None
     if not given and model is not None:
         # A version of a SavedModel lies one folder below its name.

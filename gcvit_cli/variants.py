@@ -8,13 +8,17 @@ from rich.table import Table
 from gcvit_cli.console import console, import_tensorflow
 
 
-def run(json):
-    """Prints the published variants.
+def run(presets, json):
+    """Prints the published variants, or their weights.
 
     Args:
+        presets: Whether to print the weights.
         json: Whether to print JSON in place of a table.
     """
     import_tensorflow()
+    if presets:
+        _print_presets(json)
+        return
     from gcvit_keras.variants import VARIANTS, WEIGHTS_LICENCE
 
     if json:
@@ -39,3 +43,41 @@ def run(json):
             WEIGHTS_LICENCE,
         )
     console.print(table)
+
+
+def _print_presets(json):
+    from gcvit_keras.weights import PRESETS
+
+    if json:
+        rows = [{**dataclasses.asdict(p), "url": p.url} for p in PRESETS]
+        print(json_module.dumps(rows, indent=2))
+        return
+    table = Table(title="Published weights, of 1000 ImageNet classes")
+    table.add_column("variant")
+    table.add_column("weights")
+    for column in ("top-1 %", "pixels", "windows", "crop", "resize"):
+        table.add_column(column, justify="right")
+    table.add_column("SHA-256")
+    table.add_column("file", overflow="fold")
+    for p in PRESETS:
+        table.add_row(
+            p.variant,
+            p.name,
+            f"{p.top1}",
+            f"{p.resolution}",
+            " ".join(map(str, p.window_size)),
+            f"{p.crop_ratio} {p.crop_mode}",
+            p.interpolation,
+            p.sha256 or "the hub's",
+            p.file,
+        )
+    console.print(table)
+    for source in sorted({p.url.removesuffix(p.file) for p in PRESETS}):
+        console.print(f"Files in {source}", soft_wrap=True)
+    for p in {(p.licence, p.mean, p.std): p for p in PRESETS}.values():
+        console.print(
+            f"Licence of all: {p.licence}, attribution, non-commercial, share "
+            f"alike. Normalised inside by mean {p.mean} and deviation {p.std}. "
+            "`imagenet` of tiny2, small2 and large is `nvidia`.",
+            soft_wrap=True,
+        )

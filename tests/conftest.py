@@ -4,11 +4,14 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import threading
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from loopback import Server, torch_file
+from safetensors.numpy import save_file
 
 import gcvit_keras
 from gcvit_keras.weights.porting import checkpoint_variables
@@ -71,3 +74,29 @@ def pytorch_tensors(model, scheme):
             value = value.T
         tensors[key] = np.ascontiguousarray(value)
     return tensors
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """A server of the hub's xxtiny, of random weights; its environment."""
+    model = gcvit_keras.GCViTXXTiny(weights=None)
+    server = Server()
+    name = "gcvit_1k_xxtiny.pth.tar"
+    server.files["/blob"] = torch_file(pytorch_tensors(model, "official"))
+    server.hub[f"/nvidia/GCViT/resolve/main/{name}"] = "/blob"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    home = tmp_path_factory.mktemp("home")
+    yield model, {"HF_ENDPOINT": server.url, "GCVIT_HOME": home}
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def xxtiny(tmp_path_factory):
+    """An xxtiny of random weights for 7 classes, as both checkpoints."""
+    folder = tmp_path_factory.mktemp("xxtiny")
+    model = gcvit_keras.GCViTXXTiny(weights=None, classes=7)
+    for scheme in ("timm", "official"):
+        save_file(
+            pytorch_tensors(model, scheme), folder / f"{scheme}.safetensors"
+        )
+    return model, folder

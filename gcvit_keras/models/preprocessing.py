@@ -1,7 +1,11 @@
 """ImageNet's mean and deviation, and what `keras.applications` modules have."""
 
+import functools
+import io
 import math
+import numbers
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -33,32 +37,71 @@ def preprocess_input(x, data_format=None):
 
 
 def decode_predictions(preds, top=5):
-    """Names the most probable ImageNet classes of each image.
+    """Names the most probable ImageNet classes of each image, offline.
 
     Args:
         preds: Array `(images, 1000)` of scores.
         top: How many classes an image.
 
     Returns:
-        A list an image of `(WordNet id, name, score)`, best first.
+        A list an image of `(WordNet id, name, score)`, best first, as
+        `keras.applications` returns. The names are WordNet's, made unique:
+        classes 134 and 639 are `crane_bird` and `tank_suit`.
 
     Raises:
         ValueError: If `preds` is not of shape `(images, 1000)`.
     """
-    return keras.applications.imagenet_utils.decode_predictions(preds, top)
+    preds = np.asarray(preds)
+    if preds.ndim != 2 or preds.shape[1] != 1000:
+        raise ValueError(
+            "`preds` must be scores of the 1000 ImageNet classes, of shape "
+            f"(images, 1000). Received: preds of shape {preds.shape}"
+        )
+    classes = imagenet_classes()
+    return [
+        [(*classes[k], scores[k]) for k in np.argsort(-scores)[:top]]
+        for scores in preds
+    ]
 
 
-def load_image(path, size, crop_ratio=1.0, channels=3) -> np.ndarray:
-    """Reads an image file as the published evaluation does, with Pillow.
+@functools.cache
+def imagenet_classes():
+    """WordNet id and name of each class, as timm 1.0.31 lists them."""
+    text = (Path(__file__).parent / "imagenet_classes.txt").read_text()
+    return [tuple(line.split()) for line in text.splitlines()]
 
-    The shorter side is resized to `size / crop_ratio` (bicubic, antialiased),
-    then the centre is cropped.
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def load_image(
+    path_or_bytes,
+    size,
+    crop_ratio=1.0,
+    crop_mode="center",
+    interpolation="bicubic",
+    *,
+    channels=3,
+) -> np.ndarray:
+    """Reads an image as timm's and the published evaluations do, with Pillow.
 
     Args:
-        path: Path of an image file that Pillow reads. EXIF rotation is
-            applied, 16-bit grey scaled to 8.
+        path_or_bytes: Path of an image file, or its content, of any format
+            that Pillow reads. EXIF rotation is applied, 16-bit grey scaled to
+            8; of an animation it is the first frame.
         size: Side of the result in pixels, or `(height, width)`.
         crop_ratio: Share of the resized image that is kept, in (0, 1].
+        crop_mode: What is resized to `size / crop_ratio` before the centre
+            is cropped: `"center"` for the shorter side, keeping the aspect
+            ratio, `"squash"` for each side.
+        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"` or `"lanczos"`,
+            with antialiasing.
         channels: 1 for grey, 3 for RGB, 4 for RGB and alpha.
 
     Returns:
@@ -68,22 +111,85 @@ def load_image(path, size, crop_ratio=1.0, channels=3) -> np.ndarray:
         ValueError: If the file is missing or no whole image, or an argument
             is out of range; the message names the file.
     """
-    modes = {1: "L", 3: "RGB", 4: "RGBA"}
-    if channels not in modes:
-        raise ValueError(
-            f"`channels` must be 1, 3 or 4. Received: channels={channels}"
-        )
+    for argument, value, accepted in (
+        ("channels", channels, MODES),
+        ("crop_mode", crop_mode, ("center", "squash")),
+        ("interpolation", interpolation, INTERPOLATIONS),
+    ):
+        if value not in accepted:
+            raise ValueError(
+                f"`{argument}` must be one of {list(accepted)}. "
+                f"Received: {argument}={value!r}"
+            )
     if not 0 < crop_ratio <= 1:
         raise ValueError(
             f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={crop_ratio}"
         )
-    path = os.fspath(path)
-    if not os.path.exists(path):
-        raise ValueError(f"{path}: no such file")
-    if not os.path.isfile(path):  # opening a pipe would wait for ever
-        raise ValueError(f"{path}: not a file")
+    height, width = _height_and_width(size)
+    name, image = _open(path_or_bytes, MODES[channels])
+    # The whole part, as torchvision and timm take.
+    scaled_height = math.floor(height / crop_ratio)
+    scaled_width = math.floor(width / crop_ratio)
+    if crop_mode == "center":
+        # The crop has to fit whatever the image's shape.
+        ratio = max(scaled_height / image.height, scaled_width / image.width)
+        # torchvision truncates where the crop is square (the shorter side is
+        # whole but for rounding), timm rounds where it is not.
+        whole = round if height != width else _truncate
+        scaled_height = max(height, whole(image.height * ratio))
+        scaled_width = max(width, whole(image.width * ratio))
+    if scaled_width * scaled_height > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"{name}: an image of {image.width} x {image.height} is too "
+            f"elongated to be resized to {width} x {height} at a crop ratio "
+            f"of {crop_ratio}"
+        )
+    image = image.resize(
+        (scaled_width, scaled_height), INTERPOLATIONS[interpolation]
+    )
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
+    cropped = image.crop((left, top, left + width, top + height))
+    return np.asarray(cropped).reshape(height, width, channels)
+
+
+def _truncate(value):
+    return int(value + 1e-6)
+
+
+def _height_and_width(size):
+    sides = (size, size) if isinstance(size, numbers.Integral) else size
     try:
-        with Image.open(path) as image:
+        height, width = sides
+        if height >= 1 and width >= 1 and height % 1 == width % 1 == 0:
+            return int(height), int(width)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        "`size` must be a positive integer or (height, width). "
+        f"Received: size={size!r}"
+    )
+
+
+def _open(path_or_bytes, mode):
+    """What to call the image, and the image in that mode."""
+    if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
+        name = f"image of {len(path_or_bytes)} bytes"
+        file = io.BytesIO(path_or_bytes)
+    else:
+        try:
+            name = file = os.fspath(path_or_bytes)
+        except TypeError:
+            raise ValueError(
+                "`path_or_bytes` must be a path or the bytes of an image. "
+                f"Received: {type(path_or_bytes)}"
+            ) from None
+        if not os.path.exists(file):
+            raise ValueError(f"{name}: no such file")
+        if not os.path.isfile(file):  # opening a pipe would wait for ever
+            raise ValueError(f"{name}: not a file")
+    try:
+        with Image.open(file) as image:
             image = ImageOps.exif_transpose(image)
             if image.mode == "F":
                 raise ValueError("float pixels, of which no range is known")
@@ -91,35 +197,12 @@ def load_image(path, size, crop_ratio=1.0, channels=3) -> np.ndarray:
                 image = Image.fromarray(
                     (np.asarray(image) >> 8).astype("uint8")
                 )
-            image = image.convert(modes[channels])
+            return name, image.convert(mode)
     except UnidentifiedImageError:
         raise ValueError(
-            f"{path}: not a readable image: of no format that Pillow knows"
+            f"{name}: not a readable image: of no format that Pillow knows"
         ) from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError and more.
         reason = str(error).split("\n")[0]
-        raise ValueError(f"{path}: not a readable image: {reason}") from error
-    height, width = (size, size) if isinstance(size, int) else size
-    # The crop has to fit whatever the image's shape.
-    scale = max(
-        math.floor(height / crop_ratio) / image.height,
-        math.floor(width / crop_ratio) / image.width,
-    )
-    # The whole part, as torchvision takes; the shorter side is whole
-    # already, but for rounding.
-    resized = (
-        max(width, int(image.width * scale + 1e-6)),
-        max(height, int(image.height * scale + 1e-6)),
-    )
-    if resized[0] * resized[1] > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(
-            f"{path}: an image of {image.width} x {image.height} is too "
-            f"elongated to be resized to {width} x {height} at a crop ratio "
-            f"of {crop_ratio}"
-        )
-    image = image.resize(resized, Image.Resampling.BICUBIC)
-    left = round((image.width - width) / 2)
-    top = round((image.height - height) / 2)
-    cropped = image.crop((left, top, left + width, top + height))
-    return np.asarray(cropped).reshape(height, width, channels)
+        raise ValueError(f"{name}: not a readable image: {reason}") from error

@@ -146,8 +146,16 @@ def _transfer(preset, path, url, headers, size, part):
     """Downloads to `part`, going on from what is there."""
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import logging
 
-    with _transfer_errors(preset, path, url), part.open("ab") as file:
+    with (
+        contextlib.ExitStack() as stack,
+        _transfer_errors(preset, path, url),
+        part.open("ab") as file,
+    ):
+        # It would say of each of six attempts what the error says in the end.
+        stack.callback(logging.set_verbosity, logging.get_verbosity())
+        logging.set_verbosity_error()
         start = file.tell()
         try:
             http_get(

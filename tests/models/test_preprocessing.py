@@ -1,13 +1,51 @@
 """Reading image files for prediction."""
 
 import os
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import sklearn.datasets
+import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from gcvit_keras import load_image
+from gcvit_keras import decode_predictions, load_image
+from gcvit_keras.models.preprocessing import imagenet_classes
+
+IMAGES = Path(__file__).parent.parent / "data" / "images"
+EXPECTED = dict(np.load(IMAGES / "expected.npz"))
+SETTINGS = {
+    "center": (112, 0.875, "center", "bicubic"),
+    "whole": (112, 1.0, "center", "bilinear"),
+    "squash": (112, 1.0, "squash", "bicubic"),
+    "squash_crop": (96, 0.9, "squash", "lanczos"),
+    "wide": ((80, 144), 0.95, "center", "bicubic"),
+}
+
+
+@pytest.mark.parametrize("case", EXPECTED)
+def test_pixels_are_those_of_timms_evaluation_transform(case):
+    """Of photographs, and of one in every format and mode (make.py there)."""
+    name, setting = case.split()
+    path = IMAGES / name
+    if not path.exists():
+        path = Path(sklearn.datasets.__file__).parent / "images" / name
+    found = load_image(path, *SETTINGS[setting])
+    assert found.dtype == np.uint8
+    difference = np.abs(found.astype(int) - EXPECTED[case])
+    # Another version of a JPEG or WebP decoder may round otherwise.
+    assert np.mean(difference.max(-1) <= 1) >= 0.99
+    np.testing.assert_array_equal(
+        load_image(path.read_bytes(), *SETTINGS[setting]), found
+    )
+
+
+def test_the_expected_pixels_are_of_every_format():
+    suffixes = {case.split()[0].split(".")[1] for case in EXPECTED}
+    assert suffixes == {"jpg", "png", "webp", "bmp", "gif"}
+    assert len(EXPECTED) == 5 * 5 + 12
 
 
 @pytest.fixture
@@ -113,8 +151,46 @@ def test_a_line_that_would_fill_the_memory_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"crop_ratio": 0}, {"crop_ratio": 1.5}, {"channels": 2}]
+    "options",
+    [
+        {"crop_ratio": 0},
+        {"crop_ratio": 1.5},
+        {"channels": 2},
+        {"crop_mode": "border"},
+        {"interpolation": "cubic"},
+        {"size": 0},
+        {"size": (32, 32, 3)},
+        {"size": "224"},
+        {"path_or_bytes": None},
+    ],
 )
 def test_bad_arguments_are_named(photo, options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        load_image(photo[0], 32, **options)
+        load_image(**{"path_or_bytes": photo[0], "size": 32, **options})
+
+
+def test_bytes_that_are_no_image_are_an_error():
+    with pytest.raises(ValueError, match="image of 4 bytes: not a readable"):
+        load_image(b"text", 32)
+
+
+def test_the_classes_are_in_the_order_of_the_dataset(tmp_path):
+    """TFDS names the classes by WordNet id, in the order of the labels."""
+    info = tfds.builder("imagenet2012", data_dir=tmp_path).info
+    ids, names = zip(*imagenet_classes(), strict=True)
+    assert list(ids) == info.features["label"].names
+    assert len(set(names)) == 1000
+    assert names[285] == "Egyptian_cat" and names[207] == "golden_retriever"
+
+
+def test_predictions_are_named_without_the_network():
+    scores = np.zeros((2, 1000), "float32")
+    scores[0, 285], scores[0, 1], scores[1, 999] = 0.7, 0.2, 0.9
+    (first, second), (best, _) = decode_predictions(
+        keras.ops.convert_to_tensor(scores), top=2
+    )
+    assert first == ("n02124075", "Egyptian_cat", np.float32(0.7))
+    assert second[:2] == ("n01443537", "goldfish")
+    assert best[:2] == ("n15075141", "toilet_tissue")
+    with pytest.raises(ValueError, match=r"Received: preds of shape \(2, 10\)"):
+        decode_predictions(scores[:, :10])

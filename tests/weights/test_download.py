@@ -1,11 +1,8 @@
 """Presets from a real HTTP server on the loopback, hub included."""
 
 import dataclasses
-import hashlib
-import http.server
 import json
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import NANO, REFERENCE
+from loopback import Handler, Server, sha256
 from safetensors.numpy import load_file
 
 import gcvit_keras
@@ -24,10 +22,6 @@ from gcvit_keras import DownloadError, Preset, download_weights, find_preset
 TORCH = Path(__file__).parent.parent / "data" / "torch"
 TIMM = (TORCH / "timm_nano.pth").read_bytes()
 OFFICIAL = (TORCH / "official_nano.pth.tar").read_bytes()
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
 
 
 IMAGENET = Preset(
@@ -47,85 +41,6 @@ LARGE = dataclasses.replace(IMAGENET, file="large.pth", sha256=sha256(BIG)[:8])
 NVIDIA = dataclasses.replace(
     IMAGENET, name="nvidia", file="nano.pth.tar", on_hub=True, sha256=""
 )
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`, from path to bytes, with ranges, and logs requests.
-
-    `hub` maps a path to the path it redirects to, with a hub's headers.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.hub, self.log = {}, {}, []
-        self.cut_at = None  # bytes of a body after which to hang up, once
-        self.pause = 0.0  # seconds between chunks
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def gets(self):
-        return [entry for entry in self.log if entry[0] == "GET"]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        server = self.server
-        wanted = self.headers.get("Range")
-        server.log.append((self.command, self.path, wanted))
-        if self.path in server.hub:
-            target = server.hub[self.path]
-            content = server.files[target]
-            self.send_response(302)
-            # Another host, as a hub's large files are on.
-            host = server.url.replace("127.0.0.1", "localhost")
-            self.send_header("Location", host + target)
-            self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("X-Linked-Etag", f'"{sha256(content)}"')
-            self.send_header("X-Linked-Size", str(len(content)))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if self.path not in server.files:
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = server.files[self.path]
-        start = int(re.match(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
-        if start and start >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(206 if wanted else 200)
-        if wanted:
-            end = f"{start}-{len(content) - 1}/{len(content)}"
-            self.send_header("Content-Range", f"bytes {end}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        if not body:
-            return
-        stop, server.cut_at = server.cut_at or len(content), None
-        try:
-            for at in range(start, stop, 2**16):
-                self.wfile.write(content[at : min(at + 2**16, stop)])
-                time.sleep(server.pause)
-        except OSError:  # whoever asked was killed
-            pass
-        self.close_connection = stop < len(content)
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture

@@ -13,11 +13,20 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import REFERENCE
+from loopback import torch_file
 from safetensors.numpy import load_file
 
 from gcvit_keras.weights.torch_file import open_torch_file
 
 FILES = Path(__file__).parent.parent / "data" / "torch"
+
+
+def test_the_tests_own_files_are_read(tmp_path):
+    """loopback.torch_file writes what other tests serve."""
+    arrays = {"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(4)}
+    (tmp_path / "x.pth").write_bytes(torch_file(arrays))
+    for key, array in read_torch_file(tmp_path / "x.pth").items():
+        np.testing.assert_array_equal(array, arrays[key])
 
 
 def read_torch_file(path):
@@ -74,6 +83,36 @@ def test_every_type_and_stride_reads_bit_exactly():
         ("parameter", base[:4]),
     ):
         np.testing.assert_array_equal(tensors[name], expected)
+
+
+@pytest.mark.torch
+def test_what_torch_saves_now_reads_bit_exactly(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.BatchNorm1d(3))
+    optimizer = torch.optim.AdamW(net.parameters())
+    net(torch.randn(4, 5)).sum().backward()
+    optimizer.step()
+    state = {
+        **net.state_dict(),
+        "half": torch.randn(7).half(),
+        "brain": torch.randn(7).bfloat16(),
+        "double": torch.randn(7).double(),
+        "turned": torch.randn(3, 4).T,
+        "view": torch.randn(30)[3:27:2].reshape(3, 4),
+    }
+    whole = {"model": state, "optimizer": optimizer.state_dict(), "epoch": 3}
+    for saved in (state, whole):
+        torch.save(saved, tmp_path / "x.pth")
+        found = read_torch_file(tmp_path / "x.pth")
+        assert list(found) == list(state)
+        for key, value in state.items():
+            wide = value.double() if value.is_floating_point() else value
+            array = found[key]
+            assert str(array.dtype) == str(value.dtype).split(".")[1]
+            np.testing.assert_array_equal(
+                array.astype("float64"), wide.numpy(), strict=False
+            )
 
 
 def write(path, content, storages=(), compression=zipfile.ZIP_STORED):

@@ -1,0 +1,74 @@
+"""Runs timm's GC ViT in PyTorch, where both are installed."""
+
+import importlib.metadata
+import importlib.util
+
+import numpy as np
+
+TIMM = (1, 0, 31)
+"""The first timm that pairs queries with their own images."""
+
+
+def missing():
+    """Why the reference cannot run here; empty if it can."""
+    for package in ("torch", "timm"):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed"
+    version = importlib.metadata.version("timm")
+    numbers = version.split("+")[0].split(".dev")[0].split(".")
+    if tuple(int(n) for n in numbers if n.isdigit()) < TIMM:
+        return f"timm {version} is older than {'.'.join(map(str, TIMM))}"
+    return ""
+
+
+def logits(path, model, variant, images):
+    """What timm's model computes with a checkpoint's weights.
+
+    Args:
+        path: Path of the checkpoint. In timm's naming it is loaded as it is;
+            of the official naming only the names are changed.
+        model: The Keras model it was loaded into, for its variables' paths.
+        variant: The `Variant`.
+        images: Array `(images, side, side, 3)`, normalised.
+
+    Returns:
+        Float32 array `(images, classes)`.
+    """
+    import timm
+    import torch
+
+    from gcvit_keras.weights.checkpoint import open_checkpoint
+    from gcvit_keras.weights.names import checkpoint_key, detect_scheme
+    from gcvit_keras.weights.porting import checkpoint_variables
+
+    with open_checkpoint(path) as tensors:
+        scheme = detect_scheme(tensors)
+        state = {key: tensor.read() for key, tensor in tensors.items()}
+    if scheme != "timm":
+        state = {
+            key: state[checkpoint_key(variable.path, scheme)]
+            for key, variable in checkpoint_variables(model, "timm").items()
+        }
+    # Squeeze-and-excite's are dense layers in one, 1 x 1 convolutions in the
+    # other.
+    state = {
+        key: value.reshape(*value.shape, 1, 1)
+        if ".se.fc" in key and value.ndim == 2
+        else value
+        for key, value in state.items()
+    }
+    reference = timm.models.gcvit.GlobalContextVit(
+        num_classes=model.output_shape[-1],
+        img_size=images.shape[1],
+        embed_dim=variant.embed_dim,
+        depths=variant.depths,
+        num_heads=variant.num_heads,
+        mlp_ratio=variant.mlp_ratio,
+        layer_scale=variant.layer_scale,
+    )
+    reference.load_state_dict(
+        {k: torch.from_numpy(np.array(v)).float() for k, v in state.items()}
+    )
+    nchw = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    with torch.inference_mode():
+        return reference.eval()(nchw).numpy()

@@ -1,0 +1,56 @@
+"""Runs `gcvit` for the tests."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from unittest import mock
+
+from gcvit_cli.main import main
+
+
+def gcvit(*arguments, cwd, **environment):
+    """Runs the installed command; returns code, output and error lines."""
+    command = Path(sys.executable).with_name("gcvit")
+    process = subprocess.run(
+        [command, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            **{key: str(value) for key, value in environment.items()},
+        },
+    )
+    return process.returncode, process.stdout, process.stderr
+
+
+def refused(*arguments, cwd, **environment):
+    """The one error line of a call that must fail.
+
+    In this process, which has TensorFlow imported: that takes seconds.
+    """
+    environment = {key: str(value) for key, value in environment.items()}
+    errors = io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(errors),
+        mock.patch.dict(os.environ, {"NO_COLOR": "1", **environment}),
+        mock.patch.object(sys, "argv", ["gcvit", *map(str, arguments)]),
+        warnings.catch_warnings(),
+    ):
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+    assert code == 1, errors.getvalue()
+    (line,) = errors.getvalue().strip().splitlines()
+    assert line.startswith("error: ")
+    return line

@@ -1,0 +1,179 @@
+"""`gcvit quickstart`, and `gcvit predict` on what it made."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import gcvit, refused
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory):
+    """One whole run, shared: what was printed, and its folder."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    code, output, errors = gcvit("quickstart", "--out", "out", cwd=folder)
+    assert code == 0, errors
+    return output, errors, folder / "out"
+
+
+def test_quickstart_prints_our_words_and_keras_progress(quickstart):
+    output, errors, _ = quickstart
+    assert errors == ""
+    for words in (
+        "1437 to train on, 360 held out",
+        "Epoch 20/20",
+        "loss: ",
+        "in processes without Keras",
+        "Done in",
+    ):
+        assert words in output
+
+
+def test_quickstart_twice_keeps_what_is_there_and_says_so(quickstart):
+    _, _, out = quickstart
+
+    def times():
+        return {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+
+    before = times()
+    code, output, errors = gcvit(
+        "quickstart", "--out", out, "--json", cwd=out.parent
+    )
+    assert code == 0, errors
+    for name in ("data", "images", "digits.keras", "savedmodel/1"):
+        assert f"{name} is there from an earlier run" in errors
+    assert "digits.tflite is there from an earlier run" in errors
+    assert times() == before and len(before) >= 15
+    result = json.loads(output)
+    rows = result["artefacts"]
+    assert [r["artefact"] for r in rows] == ["Keras", "SavedModel", "LiteRT"]
+    for row in rows:
+        assert row["accuracy"] >= 0.975
+        assert Path(row["path"]).exists()
+        assert row["bytes"] > 1e6
+        assert row["milliseconds"] > 0
+        wrong = np.not_equal(row["predicted"], result["labels"]).sum()
+        assert len(row["predicted"]) == 8 and wrong <= 1
+    assert rows[1]["difference"] <= 1e-5
+    assert rows[2]["difference"] <= 1e-4
+
+
+def test_quickstart_names_a_file_that_is_not_its_own(quickstart, tmp_path):
+    _, _, out = quickstart
+    (tmp_path / "out").mkdir()
+    shutil.copytree(out / "data", tmp_path / "out" / "data")
+    (tmp_path / "out" / "digits.keras").write_bytes(b"something else")
+    line = refused("quickstart", "--out", "out", cwd=tmp_path)
+    assert "digits.keras" in line
+    kept = (tmp_path / "out" / "digits.keras").read_bytes()
+    assert kept == b"something else"
+
+
+def test_quickstart_exports_what_an_interrupted_run_did_not(
+    quickstart, tmp_path
+):
+    _, _, out = quickstart
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "out" / "digits.tflite").unlink()
+    shutil.rmtree(tmp_path / "out" / "savedmodel" / "1")
+    (tmp_path / "out" / "savedmodel" / ".writing-1").mkdir()
+    code, output, errors = gcvit("quickstart", "--out", "out", cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    assert "not trained again" in output
+    assert "Exported out/savedmodel/1." in output
+    assert "Exported out/digits.tflite." in output
+
+
+def test_quickstart_names_what_is_damaged(quickstart, tmp_path):
+    _, _, out = quickstart
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "out" / "digits.tflite").write_text("broken")
+    code, _, errors = gcvit("quickstart", "--out", "out", cwd=tmp_path)
+    assert code == 1
+    assert "remove out/digits.tflite to export it again" in errors
+    (records,) = (tmp_path / "out").rglob("digits-test.tfrecord*")
+    records.write_bytes(b"")
+    line = refused("quickstart", "--out", "out", cwd=tmp_path)
+    assert "out/data cannot be used; remove it" in line
+
+
+def test_quickstart_leaves_labels_that_are_not_its_own(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    code, _, errors = gcvit("quickstart", "--out", ".", cwd=tmp_path)
+    assert code == 1
+    assert "labels.txt is not what a quickstart leaves" in errors
+    assert (tmp_path / "labels.txt").read_text() == "cat\ndog\n"
+
+
+def test_quickstart_into_a_file_is_refused(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    line = refused("quickstart", "--out", "out", cwd=tmp_path)
+    assert "--out cannot be made: out" in line
+    line = refused("quickstart", "--out", "a[1]", cwd=tmp_path)
+    assert "a[1]" in line
+
+
+@pytest.mark.parametrize(
+    "model", ["digits.keras", "digits.tflite", "savedmodel/1"]
+)
+def test_predict_reads_every_artefact(quickstart, model):
+    _, _, out = quickstart
+    pictures = sorted((out / "images").glob("*.png"))
+    code, output, errors = gcvit(
+        "predict", *pictures, "--model", model, "--json", cwd=out
+    )
+    assert (code, errors) == (0, "")
+    rows = json.loads(output)
+    assert [r["image"] for r in rows] == [str(p) for p in pictures]
+    right = [
+        r["classes"][0]["label"] == r["image"].split("_is_")[1][0] for r in rows
+    ]
+    assert sum(right) >= len(rows) - 1
+    for row in rows:
+        scores = [c["score"] for c in row["classes"]]
+        assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+
+
+def test_predict_goes_on_after_bad_images_and_exits_1(quickstart, tmp_path):
+    _, _, out = quickstart
+    good = next((out / "images").glob("*.png"))
+    cut = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 50).save(cut)
+    cut.write_bytes(cut.read_bytes()[:1000])
+    (tmp_path / "text.jpg").write_text("no image")
+    code, output, errors = gcvit(
+        "predict",
+        "missing.png",
+        cut,
+        "text.jpg",
+        tmp_path,
+        good,
+        "--model",
+        out / "digits.tflite",
+        cwd=tmp_path,
+    )
+    assert code == 1
+    lines = errors.strip().splitlines()
+    for line, name in zip(
+        lines,
+        ["missing.png", "cut.png", "text.jpg", str(tmp_path)],
+        strict=True,
+    ):
+        assert line.startswith("error: ") and name in line
+    assert str(good) in output and "%" in output
+
+
+def test_predict_takes_labels_and_top(quickstart, tmp_path):
+    _, _, out = quickstart
+    good = next((out / "images").glob("*.png"))
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"digit-{k}" for k in range(10)))
+    model = ("--model", out / "digits.tflite", "--labels", names)
+    _, output, _ = gcvit("predict", good, *model, "--top", 2, cwd=tmp_path)
+    assert output.count("digit-") == 2
+    names.write_text("one\ntwo")
+    line = refused("predict", good, *model, cwd=tmp_path)
+    assert "2 labels for 10 classes" in line
