@@ -93,12 +93,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def torch_file(tensors):
-    """The bytes that torch.save writes of a dict of float32 arrays."""
+def torch_file(tensors, optimizer=None):
+    """The bytes that torch.save writes of a dict of float32 arrays.
+
+    With a second dict the first is nested in a training checkpoint, as
+    `state_dict` beside `optimizer`.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         pickled = b"(d"
-        for i, (key, array) in enumerate(tensors.items()):
+        if optimizer is not None:
+            pickled += b"S'state_dict'\n(d"
+        for i, (key, array) in enumerate(
+            [*tensors.items(), *(optimizer or {}).items()]
+        ):
+            if i == len(tensors):
+                pickled += b"sS'optimizer'\n(d"
             array = np.ascontiguousarray(array, "float32")
             strides = [s // 4 for s in array.strides]
             shape, strides = (
@@ -111,5 +121,6 @@ def torch_file(tensors):
             ).encode()
             pickled += b"tQI0\n" + shape + strides + b"tRs"
             archive.writestr(f"x/data/{i}", array.tobytes())
-        archive.writestr("x/data.pkl", pickled + b".")
+        end = b"." if optimizer is None else b"s."
+        archive.writestr("x/data.pkl", pickled + end)
     return content.getvalue()

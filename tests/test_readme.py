@@ -2,22 +2,20 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import sklearn.datasets
 import tensorflow as tf
-from conftest import pytorch_tensors
 from PIL import Image
-from safetensors.numpy import save_file
-
-import gcvit_keras
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_example_fine_tunes_and_exports(tmp_path):
+def test_the_example_fine_tunes_and_exports(published, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 12
     rng = np.random.default_rng(0)
@@ -27,14 +25,18 @@ def test_the_example_fine_tunes_and_exports(tmp_path):
         for i in range(2):
             pixels = rng.integers(0, 256, (50, 40, 3), "uint8")
             Image.fromarray(pixels).save(folder / f"{i}.png")
-    model = gcvit_keras.GCViTXXTiny(weights=None)
-    save_file(pytorch_tensors(model, "timm"), tmp_path / "xxtiny.safetensors")
+    _, environment = published
+    code = code.replace("imagenet", "nvidia")  # what the loopback serves
     process = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env={
+            **os.environ,
+            **{key: str(value) for key, value in environment.items()},
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        },
     )
     assert process.returncode == 0, process.stderr[-2000:]
     served = tf.saved_model.load(str(tmp_path / "served" / "photos" / "1"))
@@ -53,3 +55,30 @@ def test_the_table_lists_what_the_benchmark_compares():
     assert len(peers) == 4
     for package, version in peers:
         assert f"| {package} {version} " in README
+
+
+def test_the_example_of_pretrained_weights_names_five_classes(
+    published, tmp_path
+):
+    _, environment = published
+    page = (Path(__file__).parent.parent / "docs" / "pretrained.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    # What the loopback serves.
+    code = code.replace("imagenet", "nvidia").replace("Tiny", "XXTiny")
+    shutil.copy(
+        Path(sklearn.datasets.__file__).parent / "images" / "flower.jpg",
+        tmp_path / "cat.jpg",
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            **{key: str(value) for key, value in environment.items()},
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        },
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert process.stdout.count("('n") == 5

@@ -65,22 +65,36 @@ def write_checkpoint(path, arrays):
 
 
 def _index(file, path):
-    tensors = {}
+    tensors, reader = {}, _Reader(path)
     for key in file.keys():  # noqa: SIM118  not a dict
         part = file.get_slice(key)
         if part.get_dtype() not in _DTYPES:
             raise ValueError(
                 f"{path} has {key} as {part.get_dtype()}, which is not read"
             )
-        # Opened again for each: one that stays open keeps every page that
-        # was read in the process's memory.
-        read = functools.partial(_read, path, _tensor, key)
+        read = functools.partial(reader.read, key)
         tensors[key] = LazyTensor(tuple(part.get_shape()), read)
     return tensors
 
 
-def _tensor(file, key):
-    return file.get_tensor(key)
+class _Reader:
+    """Opens the file anew every 64 MB.
+
+    One that stays open keeps every page that was read in the process's
+    memory; opening it takes a millisecond.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.room = 0
+
+    def read(self, key):
+        if self.room <= 0:
+            self.file = safe_open(self.path, "np")
+            self.room = 64 * 2**20
+        array = self.file.get_tensor(key)
+        self.room -= array.nbytes
+        return array
 
 
 def _read(path, function, *arguments):
