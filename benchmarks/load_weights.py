@@ -164,7 +164,7 @@ def measure(variant, folder, server, torch_python, repeats):
         home = folder / f"home{i}"
         environment = {"HF_ENDPOINT": server.url, "GCVIT_HOME": str(home)}
         first.append(run(OURS, variant, "nvidia", **environment))
-        cached = home / f"{file.name}.h5"
+        cached = home / f"{file.name}.safetensors"
         drop_pages(cached)
         second.append(run(OURS, variant, "nvidia", **environment))
         size = cached.stat().st_size

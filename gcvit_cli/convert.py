@@ -1,6 +1,7 @@
 """`gcvit convert`."""
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 
@@ -76,7 +77,8 @@ def build(checkpoint, variant):
     from gcvit_keras.variants import VARIANTS
     from gcvit_keras.weights import describe_checkpoint, find_preset
 
-    if find_preset(variant, str(checkpoint)):
+    # What has no suffix was meant as a name; the constructor lists them.
+    if find_preset(variant, str(checkpoint)) or not Path(checkpoint).suffix:
         return CONSTRUCTORS[variant](weights=str(checkpoint))
     found = describe_checkpoint(checkpoint)
     fitting = [v.name for v in VARIANTS.values() if _fits(v, found)]

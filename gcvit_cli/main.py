@@ -48,6 +48,41 @@ def quickstart(
     run(out, json)
 
 
+@app.command(
+    epilog="Example: `gcvit train digits --out run --set epochs=5 "
+    "--set optimizer.learning_rate=1e-3`"
+)
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="digits, or a YAML file like its own."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the run; it must be new or empty."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="In place of the recipe's value; may be repeated.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of TFDS's datasets. Default: data in OUT."),
+    ] = None,
+    json: Json = False,
+):
+    """Train a GC ViT with model.fit."""
+    from gcvit_cli.train import run
+
+    run(recipe, out, overrides or [], data_dir, json)
+
+
 @app.command("list", epilog="Example: `gcvit list --presets`")
 def list_variants(
     presets: Annotated[

@@ -79,7 +79,7 @@ def run(images, model, variant, weights, labels, top, crop, json):
             error_line(str(error))
             continue
         (scores,) = np.asarray(compute(image[None].astype("float32")))
-        best = np.argsort(-scores, kind="stable")[:top]
+        best = np.argsort(-scores.astype("float64"), kind="stable")[:top]
         found = [
             {"class": int(k), "label": names[k], "score": float(scores[k])}
             for k in best

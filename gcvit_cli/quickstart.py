@@ -52,10 +52,11 @@ def _make_everything(out, report, verbose):
     )
     from savedmodel_export.runner import latency, newest_version
     from savedmodel_export.saved_model import check_loadable
-    from training import DIGITS, evaluate
+    from training import evaluate, read_config
     from training.data import evaluation_batches, prepare
 
     check_loadable(out)
+    config = read_config("digits")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,7 +67,7 @@ def _make_everything(out, report, verbose):
     if data_dir.exists():
         report(f"{data_dir} is there from an earlier run: used again.")
     try:
-        builder = prepare(DIGITS.dataset, data_dir)
+        builder = prepare(config.data.dataset, data_dir)
         for split in ("train", "test"):  # reads it all; damage shows here
             sum(1 for _ in builder.as_dataset(split=split))
     except Exception as error:  # TFDS and TensorFlow raise many kinds
@@ -87,11 +88,11 @@ def _make_everything(out, report, verbose):
     keras_file = out / "digits.keras"
     trained = not keras_file.exists()
     if trained:
-        model = _train(keras_file, DIGITS, data_dir, report, verbose)
+        model = _train(keras_file, config, data_dir, report, verbose)
     else:
-        model = _load(keras_file, DIGITS)
+        model = _load(keras_file, config)
         report(f"{keras_file} is there from an earlier run: not trained again.")
-    batches = evaluation_batches(builder, "test", DIGITS.image_size, 64)
+    batches = evaluation_batches(builder, "test", config.data.image_size, 64)
     images, labels = (
         np.concatenate(parts)
         for parts in zip(*batches.as_numpy_iterator(), strict=True)
@@ -171,7 +172,7 @@ def _load(path, config):
     """The model an earlier run left."""
     import keras
 
-    side = config.image_size
+    side = config.data.image_size
     try:
         model = keras.models.load_model(path)
         if model.name != config.model.name or (

@@ -24,16 +24,16 @@ def augmentation(config):
     return keras.Sequential(
         [
             keras.layers.RandomRotation(
-                config.rotation, seed=config.seed, **options
+                config.augment.rotation, seed=config.seed, **options
             ),
             keras.layers.RandomTranslation(
-                config.translation,
-                config.translation,
+                config.augment.translation,
+                config.augment.translation,
                 seed=config.seed + 1,
                 **options,
             ),
             keras.layers.RandomZoom(
-                config.zoom, seed=config.seed + 2, **options
+                config.augment.zoom, seed=config.seed + 2, **options
             ),
         ],
         name="augmentation",

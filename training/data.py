@@ -16,11 +16,20 @@ def prepare(dataset, data_dir):
 
     Returns:
         The `tfds.core.DatasetBuilder`, prepared.
+
+    Raises:
+        ValueError: If there is no such dataset.
     """
     if dataset == "digits":
         builder = Digits(data_dir=str(data_dir))
     else:
-        builder = tfds.builder(dataset, data_dir=str(data_dir))
+        try:
+            builder = tfds.builder(dataset, data_dir=str(data_dir))
+        except tfds.core.DatasetNotFoundError:
+            raise ValueError(
+                "`data.dataset` must be digits or a name that TFDS knows. "
+                f"Received: dataset={dataset!r}"
+            ) from None
     builder.download_and_prepare()
     return builder
 
@@ -39,23 +48,23 @@ def training_batches(builder, config):
     """
     classes = builder.info.features["label"].num_classes
     data = builder.as_dataset(
-        split="train",
+        split=config.data.train_split,
         shuffle_files=True,
         as_supervised=True,
         read_config=tfds.ReadConfig(shuffle_seed=config.seed),
     )
     data = data.cache().shuffle(
-        min(10_000, builder.info.splits["train"].num_examples),
+        min(10_000, builder.info.splits[config.data.train_split].num_examples),
         seed=config.seed,
     )
     data = data.map(
         lambda image, label: (
-            to_rgb(image, config.image_size),
+            to_rgb(image, config.data.image_size),
             tf.one_hot(label, classes),
         ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    data = data.batch(config.batch_size, drop_remainder=True)
+    data = data.batch(config.data.batch_size, drop_remainder=True)
     augment = augmentation(config)
     data = data.map(
         lambda images, labels: (augment(images, training=True), labels),

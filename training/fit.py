@@ -8,7 +8,9 @@ from training.optimizer import adamw
 from training.strategy import choose_strategy
 
 
-def train(config, data_dir, strategy=None, verbose="auto") -> keras.Model:
+def train(
+    config, data_dir, strategy=None, callbacks=(), verbose="auto"
+) -> keras.Model:
     """Trains a GC ViT with `model.fit`.
 
     Args:
@@ -16,6 +18,7 @@ def train(config, data_dir, strategy=None, verbose="auto") -> keras.Model:
         data_dir: Folder of prepared datasets; made where missing.
         strategy: A `tf.distribute.Strategy`. Default: the one for the
             devices of this machine.
+        callbacks: As of `model.fit`.
         verbose: As of `model.fit`.
 
     Returns:
@@ -23,31 +26,40 @@ def train(config, data_dir, strategy=None, verbose="auto") -> keras.Model:
         pixels in [0, 255], to probabilities `(batch, classes)`.
 
     Raises:
-        ValueError: If the batch is larger than the training split, or the
-            replicas do not divide it.
+        ValueError: If there is no such dataset or split, the batch is larger
+            than the training split, or the replicas do not divide it.
     """
     strategy = strategy or choose_strategy()
     replicas = strategy.num_replicas_in_sync
-    if config.batch_size % replicas:
+    if config.data.batch_size % replicas:
         raise ValueError(
-            f"`batch_size` must be a multiple of the {replicas} replicas. "
-            f"Received: batch_size={config.batch_size}"
+            f"`data.batch_size` must be a multiple of the {replicas} replicas. "
+            f"Received: batch_size={config.data.batch_size}"
         )
     keras.utils.set_random_seed(config.seed)
-    builder = prepare(config.dataset, data_dir)
-    images = builder.info.splits["train"].num_examples
-    steps_per_epoch = images // config.batch_size
+    builder = prepare(config.data.dataset, data_dir)
+    for field in ("train_split", "evaluation_split"):
+        split = getattr(config.data, field)
+        try:
+            builder.info.splits[split]
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"`data.{field}` must be one of {sorted(builder.info.splits)} "
+                f"or part of one, as TFDS writes it. Received: {split!r}"
+            ) from None
+    images = builder.info.splits[config.data.train_split].num_examples
+    steps_per_epoch = images // config.data.batch_size
     if not steps_per_epoch:
         raise ValueError(
-            f"`batch_size` must be at most the {images} training images. "
-            f"Received: batch_size={config.batch_size}"
+            f"`data.batch_size` must be at most the {images} training images. "
+            f"Received: batch_size={config.data.batch_size}"
         )
     # Outside the scope: the pipeline runs on the CPU, once for all replicas.
     batches = training_batches(builder, config)
     with strategy.scope():
         model = GCViT(
             **config.model.model_dump(),
-            input_shape=(config.image_size, config.image_size, 3),
+            input_shape=(config.data.image_size, config.data.image_size, 3),
             classes=builder.info.features["label"].num_classes,
         )
         model.compile(
@@ -63,6 +75,7 @@ def train(config, data_dir, strategy=None, verbose="auto") -> keras.Model:
             batches,
             epochs=config.epochs,
             shuffle=False,  # the pipeline does
+            callbacks=list(callbacks),
             verbose=verbose,
         )
     return model

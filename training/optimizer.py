@@ -18,18 +18,19 @@ def adamw(config, steps_per_epoch):
         `keras.optimizers.AdamW`, its rate warmed up linearly, then following
         a cosine to 0 at the last step.
     """
-    warmup = config.warmup_epochs * steps_per_epoch
+    warmup = config.optimizer.warmup_epochs * steps_per_epoch
+    rate = config.optimizer.learning_rate
     schedule = keras.optimizers.schedules.CosineDecay(
         # An integer 0 to start from raises a dtype error in Keras 3.15.
-        config.learning_rate * 1e-3 if warmup else config.learning_rate,
+        rate * 1e-3 if warmup else rate,
         decay_steps=max(1, config.epochs * steps_per_epoch - warmup),
-        warmup_target=config.learning_rate if warmup else None,
+        warmup_target=rate if warmup else None,
         warmup_steps=warmup,
     )
     optimizer = keras.optimizers.AdamW(
         schedule,
-        weight_decay=config.weight_decay,
-        global_clipnorm=config.gradient_norm,
+        weight_decay=config.optimizer.weight_decay,
+        global_clipnorm=config.optimizer.gradient_norm,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer

@@ -278,6 +278,11 @@ def feature_pyramid(model: keras.Model) -> keras.Model:
 
 def _named(variant, weights):
     """The preset that `weights` names, else `weights` if it may be a file."""
+    if isinstance(weights, Preset) and weights.variant != variant:
+        raise ValueError(
+            f"`weights` must be a preset of GC ViT {variant}. Received one of "
+            f"{weights.variant}: {weights.file}"
+        )
     if not isinstance(weights, str):
         return weights
     preset = find_preset(variant, weights)

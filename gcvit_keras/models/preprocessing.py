@@ -59,7 +59,11 @@ def decode_predictions(preds, top=5):
         )
     classes = imagenet_classes()
     return [
-        [(*classes[k], scores[k]) for k in np.argsort(-scores)[:top]]
+        [
+            (*classes[k], scores[k])
+            # As floats: unsigned integers have no negatives.
+            for k in np.argsort(-scores.astype("float64"), kind="stable")[:top]
+        ]
         for scores in preds
     ]
 
@@ -116,14 +120,15 @@ def load_image(
         ("crop_mode", crop_mode, ("center", "squash")),
         ("interpolation", interpolation, INTERPOLATIONS),
     ):
-        if value not in accepted:
+        if value not in list(accepted):
             raise ValueError(
                 f"`{argument}` must be one of {list(accepted)}. "
                 f"Received: {argument}={value!r}"
             )
-    if not 0 < crop_ratio <= 1:
+    if not isinstance(crop_ratio, numbers.Real) or not 0 < crop_ratio <= 1:
         raise ValueError(
-            f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={crop_ratio}"
+            "`crop_ratio` must be in (0, 1]. "
+            f"Received: crop_ratio={crop_ratio!r}"
         )
     height, width = _height_and_width(size)
     name, image = _open(path_or_bytes, MODES[channels])
@@ -138,11 +143,12 @@ def load_image(
         whole = round if height != width else _truncate
         scaled_height = max(height, whole(image.height * ratio))
         scaled_width = max(width, whole(image.width * ratio))
-    if scaled_width * scaled_height > Image.MAX_IMAGE_PIXELS:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and scaled_width * scaled_height > limit:
         raise ValueError(
-            f"{name}: an image of {image.width} x {image.height} is too "
-            f"elongated to be resized to {width} x {height} at a crop ratio "
-            f"of {crop_ratio}"
+            f"{name}: {image.width} x {image.height} would have to be resized "
+            f"to {scaled_width} x {scaled_height}, over Pillow's limit of "
+            f"{limit} pixels: the image is too elongated or `size` too large"
         )
     image = image.resize(
         (scaled_width, scaled_height), INTERPOLATIONS[interpolation]
@@ -150,7 +156,7 @@ def load_image(
     left = round((image.width - width) / 2)
     top = round((image.height - height) / 2)
     cropped = image.crop((left, top, left + width, top + height))
-    return np.asarray(cropped).reshape(height, width, channels)
+    return np.array(cropped).reshape(height, width, channels)
 
 
 def _truncate(value):
@@ -158,7 +164,8 @@ def _truncate(value):
 
 
 def _height_and_width(size):
-    sides = (size, size) if isinstance(size, numbers.Integral) else size
+    single = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    sides = (size, size) if single else size
     try:
         height, width = sides
         if height >= 1 and width >= 1 and height % 1 == width % 1 == 0:
@@ -194,9 +201,10 @@ def _open(path_or_bytes, mode):
             if image.mode == "F":
                 raise ValueError("float pixels, of which no range is known")
             if image.mode.startswith("I"):  # 16-bit grey; convert() clips it
-                image = Image.fromarray(
-                    (np.asarray(image) >> 8).astype("uint8")
-                )
+                deep = np.asarray(image)
+                if deep.min() < 0 or deep.max() > 65535:
+                    raise ValueError("integers of more than 16 bits")
+                image = Image.fromarray((deep >> 8).astype("uint8"))
             return name, image.convert(mode)
     except UnidentifiedImageError:
         raise ValueError(

@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import json
+import math
 import os
 
-import h5py
 import ml_dtypes  # noqa: F401  gives numpy the bfloat16 of some checkpoints
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from gcvit_keras.weights.torch_file import LazyTensor, open_torch_file
@@ -17,8 +19,7 @@ def open_checkpoint(path):
     """Opens a checkpoint and checks that it can be read.
 
     Args:
-        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file, or of an
-            `.h5` of `write_checkpoint`.
+        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
 
     Returns:
         Context manager of a dict of key to `LazyTensor`, which can be read
@@ -29,39 +30,34 @@ def open_checkpoint(path):
             type that numpy does not know.
     """
     path = os.fspath(path)
-    if path.endswith(".safetensors"):
-        return contextlib.nullcontext(_read(path, _index, path))
-    return _open_h5(path) if path.endswith(".h5") else open_torch_file(path)
+    if not path.endswith(".safetensors"):
+        return open_torch_file(path)
+    return contextlib.nullcontext(_read(path, _index, path))
 
 
-@contextlib.contextmanager
-def _open_h5(path):
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    tensors = {}
+def write_checkpoint(path, tensors):
+    """Writes a `.safetensors` file of float32, one tensor after another.
 
-    def visit(key, item):
-        if isinstance(item, h5py.Dataset):
-            read = functools.partial(item.__getitem__, ())
-            tensors[key] = LazyTensor(item.shape, read)
-
-    with file:
-        file.visititems(visit)
-        yield tensors
-
-
-def write_checkpoint(path, arrays):
-    """Writes arrays one after another, so that one at a time is in memory.
+    The library's own writer wants all of them in memory at once.
 
     Args:
-        path: Path of the `.h5` file.
-        arrays: Iterable of pairs of a key and an array.
+        path: Path of the file.
+        tensors: Dict of key to `LazyTensor`.
     """
-    with h5py.File(path, "w") as file:
-        for key, array in arrays:
-            file[key] = array
+    header, end = {}, 0
+    for key, tensor in tensors.items():
+        start, end = end, end + 4 * math.prod(tensor.shape)
+        header[key] = {
+            "dtype": "F32",
+            "shape": tensor.shape,
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor.read(), "<f4").data)
 
 
 def _index(file, path):

@@ -9,10 +9,12 @@ anew and has given a file its name before it can be hashed; nor `pooch` and
 import contextlib
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.presets import HUB_REPOSITORY, Preset
+from gcvit_keras.weights.torch_file import open_torch_file
 
 
 class DownloadError(OSError):
@@ -37,7 +39,9 @@ def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
 
     Its SHA-256 is checked before the file gets its name, against the part of
     it that is known or else what the hub states, and is recorded beside it; a
-    later download that differs from the record is refused. A download that
+    later download that differs from the record is refused. Where nobody
+    states one (a mirror, the first time) the file has to be a whole
+    checkpoint. A download that
     was interrupted goes on where it stopped. Several processes may ask at
     once: one downloads.
 
@@ -57,21 +61,26 @@ def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
             `GCVIT_OFFLINE` forbids it.
     """
     path = cache_folder() / preset.file
-    if path.is_file() and _record(path).is_file():
+    if path.is_file():
+        if not _record(path).is_file():  # put there by hand
+            _check(preset, path, path, preset.sha256)
         return path
-    if not path.is_file() and _is_set("GCVIT_OFFLINE", "HF_HUB_OFFLINE"):
+    if _is_set("GCVIT_OFFLINE", "HF_HUB_OFFLINE"):
         raise DownloadError(
             f"{preset.file} is not in {path.parent} and GCVIT_OFFLINE or "
             f"HF_HUB_OFFLINE is set. {_by_hand(preset, path)}"
+        )
+    mirror = mirror or os.environ.get("GCVIT_MIRROR")
+    if mirror and not mirror.startswith(("http://", "https://")):
+        raise DownloadError(
+            "`mirror` or GCVIT_MIRROR must begin with http:// or https://. "
+            f"Received: {mirror!r}"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path):
             if not path.is_file():
-                mirror = mirror or os.environ.get("GCVIT_MIRROR")
                 _download(preset, path, mirror, hub_endpoint)
-            elif not _record(path).is_file():  # put there by hand
-                _check(preset, path, path, preset.sha256)
     except DownloadError:
         raise
     except OSError as error:
@@ -105,21 +114,20 @@ def _download(preset, path, mirror, hub_endpoint):
                 f"{_record(path)}"
             )
     part = path.with_name(path.name + ".part")
+    if not stated and not _recorded(path):
+        # Nothing would tell whether the rest is of the same file.
+        part.unlink(missing_ok=True)
     resumed = part.exists()
-    _transfer(preset, path, url, headers, size, part)
-    try:
-        _check(preset, path, part, stated)
-    except DownloadError:
-        part.unlink()
-        if not resumed:
-            raise
-        # The first half may have been of another file.
+    while True:
         _transfer(preset, path, url, headers, size, part)
         try:
             _check(preset, path, part, stated)
+            break
         except DownloadError:
             part.unlink()
-            raise
+            if not resumed:
+                raise
+        resumed = False  # the first half may have been of another file
     os.replace(part, path)
 
 
@@ -190,7 +198,9 @@ def _transfer_errors(preset, path, url):
         reason = str(error) or type(error).__name__
     else:
         return
-    reason = reason.strip().splitlines()[0]
+    reason = reason.strip().splitlines()[0].rstrip(".")
+    if reason.startswith(("401", "403")):
+        reason += " (a private hub wants HF_TOKEN)"
     raise DownloadError(
         f"{url} cannot be downloaded: {reason}. {_by_hand(preset, path)}"
     )
@@ -205,21 +215,41 @@ def _by_hand(preset, path):
 
 
 def _check(preset, path, file, stated):
-    """Compares the file's SHA-256 with what is known, and records it."""
+    """Compares the file with what is known of it, and records its SHA-256."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    expected = _recorded(path) or stated
+    recorded = _recorded(path)
+    expected = recorded or stated
     if not found.startswith(expected):
         raise DownloadError(
             f"{preset.file} is not what was published, or was damaged on the "
             f"way: its SHA-256 is {found} and should "
-            f"{'begin with' if len(expected) < 64 else 'be'} {expected}. "
-            "Try again, or another mirror"
+            f"{'begin with' if len(expected) < 64 else 'be'} {expected}"
+            + (f", as {_record(path)} has it from before" if recorded else "")
+            + ". Try again, or another mirror"
             + (f", or remove {path}" if file == path else "")
         )
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    beside.write_text(f"{found}  {path.name}\n")
-    os.replace(beside, _record(path))
+    if not expected:
+        # Nobody stated a checksum: it has to be a checkpoint at least.
+        try:
+            with open_torch_file(file):
+                pass
+        except ValueError as error:
+            raise DownloadError(
+                f"what came as {preset.file} is no checkpoint: {error}. "
+                "Try again, or another mirror"
+                + (f", or remove {path}" if file == path else "")
+            ) from error
+    with contextlib.suppress(OSError):  # read-only: checked each time
+        beside = temporary_beside(path)
+        beside.write_text(f"{found}  {path.name}\n")
+        os.replace(beside, _record(path))
+
+
+def temporary_beside(path):
+    """A path beside this one that no other process or thread writes to."""
+    this = f"{os.getpid()}-{threading.get_ident()}"
+    return path.with_name(f".writing-{this}-{path.name}")
 
 
 def _record(path):
@@ -229,7 +259,7 @@ def _record(path):
 
 def _recorded(path):
     with contextlib.suppress(FileNotFoundError):
-        return _record(path).read_text().split()[0]
+        return (_record(path).read_text().split() or [""])[0]
     return ""
 
 

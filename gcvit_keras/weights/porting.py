@@ -1,5 +1,6 @@
 """Strict porting of PyTorch checkpoints onto a Keras model's variables."""
 
+import contextlib
 import math
 import os
 import tempfile
@@ -10,7 +11,11 @@ import numpy as np
 
 from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.weights.checkpoint import open_checkpoint, write_checkpoint
-from gcvit_keras.weights.download import cache_folder, download_weights
+from gcvit_keras.weights.download import (
+    cache_folder,
+    download_weights,
+    temporary_beside,
+)
 from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.names import (
     LAYER,
@@ -19,6 +24,7 @@ from gcvit_keras.weights.names import (
     detect_scheme,
 )
 from gcvit_keras.weights.presets import Preset
+from gcvit_keras.weights.torch_file import LazyTensor
 
 CHECKPOINTS = (".safetensors", ".pth", ".pth.tar")
 """Suffixes of files in PyTorch's names and layouts."""
@@ -126,50 +132,69 @@ def load_weights(model: keras.Model, weights) -> None:
 
 def _cached(preset):
     """Where the preset lies in Keras's layout once it was loaded."""
-    return cache_folder() / f"{preset.file}.h5"
+    return cache_folder() / f"{preset.file}.safetensors"
 
 
 def _load_preset(model, preset):
     """Loads a downloaded preset, and keeps it in Keras's layout.
 
-    That loads several times faster than the download, and whatever the
+    That is read without a pickle and without transposing, whatever the
     model's head and size.
     """
     source = f"GC ViT {preset.variant} {preset.name}"
     cached = _cached(preset)
-    if cached.is_file():
-        with open_checkpoint(cached) as tensors:
-            port(model, tensors, source)
-        return
+    with contextlib.ExitStack() as stack:
+        if cached.is_file():
+            try:
+                tensors = stack.enter_context(open_checkpoint(cached))
+            except ValueError as error:
+                tell(f"Making it again from the download: {error}")
+                with contextlib.suppress(OSError):
+                    cached.unlink()
+            else:
+                port(model, tensors, source)
+                return
     with open_checkpoint(download_weights(preset)) as tensors:
         port(model, tensors, source)
-        beside = cached.with_name(f".writing-{os.getpid()}-{cached.name}")
+        beside = temporary_beside(cached)
         try:
-            write_checkpoint(beside, _keras_arrays(model, tensors))
+            write_checkpoint(beside, _in_keras_layout(model, tensors))
             os.replace(beside, cached)
-        except OSError as error:  # a full disk: the model is loaded anyway
+        except OSError as error:
+            # A full or read-only disk: the model is loaded all the same.
             tell(f"{cached} could not be written: {error}")
-        finally:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
 
-def _keras_arrays(model, tensors):
-    """Yields path and array of each tensor, in Keras's layout, as it was.
+def _in_keras_layout(model, tensors):
+    """All of a checkpoint's tensors by Keras path, in Keras's layout.
 
     Args:
         model: Any model of its variant: it tells paths and ranks.
         tensors: Dict of key to `LazyTensor`.
+
+    Returns:
+        Dict of path to `LazyTensor`.
     """
     scheme = detect_scheme(tensors)
     ranks = {
-        variable.path: len(variable.shape)
-        for variable in checkpoint_variables(model, "keras").values()
+        path: len(variable.shape)
+        for path, variable in checkpoint_variables(model, "keras").items()
     }
     # A model without the top does not tell.
     ranks |= {"predictions/kernel": 2, "predictions/bias": 1}
-    for path, rank in ranks.items():
-        tensor = tensors[checkpoint_key(path, scheme)].read()
-        yield path, to_keras_layout(tensor, path, rank)
+
+    def lay_out(path, rank):
+        tensor = tensors[checkpoint_key(path, scheme)]
+        # Of a view of one zero: nothing of the shape's size is allocated.
+        zero = np.broadcast_to(np.float32(0), tensor.shape)
+        return LazyTensor(
+            to_keras_layout(zero, path, rank).shape,
+            lambda: to_keras_layout(tensor.read(), path, rank),
+        )
+
+    return {path: lay_out(path, rank) for path, rank in ranks.items()}
 
 
 def _h5_shapes(path):
@@ -221,6 +246,11 @@ def port(model, tensors, source):
     except ValueError as error:
         raise ValueError(f"{source} {error}") from None
     variables = checkpoint_variables(model, scheme)
+    if not variables:
+        raise ValueError(
+            f"model {model.name!r} has no layers of GC ViT, such as `stem`. If "
+            "one is inside it, give that one"
+        )
 
     def layout(tensor, variable):
         if scheme == "keras":
@@ -234,7 +264,8 @@ def port(model, tensors, source):
     notes = []
     if kernel in tensors and bias in tensors:
         classes = tensors[bias].shape[0]
-        own = variables[kernel].shape[1] if kernel in variables else None
+        whole = kernel in variables and bias in variables
+        own = variables[kernel].shape[1] if whole else None
         if own == 1000 != classes:
             raise ValueError(
                 f"{source} is of {classes} classes, the model of 1000. Pass "

@@ -53,7 +53,9 @@ def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
         "heavy = {'tensorflow', 'keras', 'numpy', 'sklearn'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
-    for command in ([], ["quickstart"], ["predict"], ["convert"], ["list"]):
+    for command in (
+        *([], ["quickstart"], ["train"], ["predict"], ["convert"], ["list"]),
+    ):
         process = subprocess.run(
             [sys.executable, "-c", code, *command],
             cwd=tmp_path,

@@ -42,7 +42,10 @@ def not_classifiers(tmp_path_factory):
         (("--weights", "x.pth"), "--weights x.pth needs --variant"),
         (("--weights", "imagenet"), "tiny_224_nvidia-ac783954.pth is not in"),
         (("--variant", "tiny2"), "gcvit_1k_tiny2.pth.tar is not in"),
-        (("--variant", "tiny", "--weights", "imgnet"), "imgnet cannot be read"),
+        (
+            ("--variant", "tiny", "--weights", "imgnet"),
+            "one of ['imagenet', 'nvidia'] for",
+        ),
         (
             ("--model", "broken.keras", "--weights", "broken.safetensors"),
             "--weights goes with --variant",

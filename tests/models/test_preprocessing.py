@@ -143,10 +143,26 @@ def test_float_pixels_are_refused_not_clipped(tmp_path):
         load_image(path, 32)
 
 
+def test_integers_of_more_than_sixteen_bits_are_refused(tmp_path):
+    path = tmp_path / "deep.tiff"
+    for value in (70_000, -3):
+        Image.fromarray(np.full((8, 8), value, "int32")).save(path)
+        with pytest.raises(ValueError, match="of more than 16 bits"):
+            load_image(path, 8)
+    Image.fromarray(np.full((8, 8), 51_200, "int32")).save(path)
+    assert (load_image(path, 8) == 200).all()
+
+
+def test_pillows_limit_may_be_switched_off(photo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    image = load_image(photo[0], 8)
+    image += 1  # and what is returned may be written to
+
+
 def test_a_line_that_would_fill_the_memory_is_an_error(tmp_path):
     path = tmp_path / "line.png"
     Image.new("L", (1, 50_000)).save(path)
-    with pytest.raises(ValueError, match="line.png: .* too elongated"):
+    with pytest.raises(ValueError, match="line.png: .* too elongated or"):
         load_image(path, 224)
 
 
@@ -155,7 +171,10 @@ def test_a_line_that_would_fill_the_memory_is_an_error(tmp_path):
     [
         {"crop_ratio": 0},
         {"crop_ratio": 1.5},
+        {"crop_ratio": None},
         {"channels": 2},
+        {"channels": [3]},
+        {"size": True},
         {"crop_mode": "border"},
         {"interpolation": "cubic"},
         {"size": 0},
@@ -192,5 +211,7 @@ def test_predictions_are_named_without_the_network():
     assert first == ("n02124075", "Egyptian_cat", np.float32(0.7))
     assert second[:2] == ("n01443537", "goldfish")
     assert best[:2] == ("n15075141", "toilet_tissue")
+    quantized = (scores * 255).astype("uint8")
+    assert decode_predictions(quantized)[0][0][1] == "Egyptian_cat"
     with pytest.raises(ValueError, match=r"Received: preds of shape \(2, 10\)"):
         decode_predictions(scores[:, :10])

@@ -104,7 +104,7 @@ def test_the_second_load_is_from_keras_weights_without_the_network(
     nano, server, cache
 ):
     first = nano(weights=NVIDIA, include_top=False)
-    assert "nano.pth.tar.h5" in names(cache)
+    assert "nano.pth.tar.safetensors" in names(cache)
     (cache / "nano.pth.tar").unlink()
     requests = len(server.log)
     second = nano(weights=NVIDIA)
@@ -141,6 +141,17 @@ def test_a_wrong_name_lists_the_right_ones():
         gcvit_keras.GCViTTiny(weights="imagnet")
     with pytest.raises(ValueError, match="a constructor such as GCViTTiny"):
         gcvit_keras.GCViT(**NANO, weights="imagenet")
+
+
+def test_a_preset_of_another_variant_is_refused_before_the_download(server):
+    with pytest.raises(ValueError, match="of GC ViT tiny. Received one of xxt"):
+        gcvit_keras.GCViTTiny(weights=find_preset("xxtiny", "nvidia"))
+    assert not server.log
+
+
+def test_a_mirror_that_is_no_url_is_refused(server):
+    with pytest.raises(DownloadError, match="must begin with http:// or https"):
+        download_weights(IMAGENET, mirror="localhost:9")
 
 
 def test_a_wrong_argument_is_found_before_the_download(server):
@@ -237,6 +248,104 @@ def test_a_file_brought_by_hand_is_checked(server, cache):
     assert not server.log
 
 
+def test_what_is_no_checkpoint_is_not_kept_where_nobody_states_a_hash(
+    nano, server, cache
+):
+    server.files["/nano.pth.tar"] = b"<html>Please log in</html>"
+    with pytest.raises(DownloadError, match="nano.pth.tar is no checkpoint"):
+        download_weights(NVIDIA, mirror=server.url)
+    assert names(cache) == set()
+    # Nor is a part of who knows what gone on with.
+    (cache / "nano.pth.tar.part").write_bytes(b"x" * 1000)
+    server.files["/nano.pth.tar"] = OFFICIAL
+    path = download_weights(NVIDIA, mirror=server.url)
+    assert path.read_bytes() == OFFICIAL
+
+
+def test_a_record_that_says_something_else_is_named(server, cache):
+    cache.mkdir()
+    (cache / "timm_nano.pth.sha256").write_text("0" * 64 + "  timm_nano.pth\n")
+    with pytest.raises(DownloadError, match="as .*sha256 has it from before"):
+        imagenet(server)
+    (cache / "timm_nano.pth.sha256").write_text("")
+    assert imagenet(server).read_bytes() == TIMM
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "empty"])
+def test_damaged_keras_weights_are_made_again(
+    nano, server, cache, capsys, damage
+):
+    expected = nano(weights=NVIDIA).get_weights()
+    cached = cache / "nano.pth.tar.safetensors"
+    content = bytearray(cached.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "empty":
+        content = b""
+    else:
+        content[30:94] = bytes(64)
+    cached.write_bytes(content)
+    requests = len(server.log)
+    capsys.readouterr()
+    model = nano(weights=NVIDIA)
+    assert "Making it again from the download" in capsys.readouterr().err
+    assert len(server.log) == requests
+    for a, b in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    nano(weights=NVIDIA)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_does_not_fit_leaves_the_keras_weights(nano, cache):
+    nano(weights=NVIDIA)
+    before = (cache / "nano.pth.tar.safetensors").stat().st_mtime_ns
+    with pytest.raises(ValueError, match="does not fit model"):
+        nano(weights=NVIDIA, depths=(2, 2, 3, 2))
+    assert (cache / "nano.pth.tar.safetensors").stat().st_mtime_ns == before
+
+
+LOAD_NANO = """
+import pickle, resource, sys
+import gcvit_keras
+preset, arguments = pickle.load(sys.stdin.buffer)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2)
+gcvit_keras.GCViT(**arguments, weights=preset)
+print("loaded")
+"""
+
+
+def test_keras_weights_that_cannot_be_written_do_not_matter(server, cache):
+    """Files may not grow beyond 100 kB, as on a disk that is full."""
+    download_weights(NVIDIA)
+    process = subprocess.run(
+        [sys.executable, "-c", LOAD_NANO],
+        input=pickle.dumps((NVIDIA, NANO)),
+        capture_output=True,
+    )
+    assert process.stdout == b"loaded\n", process.stderr
+    assert b"nano.pth.tar.safetensors could not be written" in process.stderr
+    assert names(cache) == {"nano.pth.tar", "nano.pth.tar.sha256"}
+
+
+def test_threads_do_not_write_into_each_others_files(nano, cache, capsys):
+    models = [nano() for _ in range(3)]
+    threads = [
+        threading.Thread(target=gcvit_keras.load_weights, args=(m, NVIDIA))
+        for m in models
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "could not be written" not in capsys.readouterr().err
+    assert "nano.pth.tar.safetensors" in names(cache)
+    for model in models:
+        for a, b in zip(
+            model.get_weights(), models[0].get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
 # --- interruptions -----------------------------------------------------
 
 
@@ -297,7 +406,7 @@ def test_a_killed_download_leaves_nothing_broken_and_is_resumed(server, cache):
     assert names(cache) == {part.name}
     server.pause = 0.0
     assert large(server).read_bytes() == BIG
-    assert int(server.gets()[-1][2][6:-1]) >= 10 * 2**20
+    assert int(server.gets()[-1][2][6:-1]) > 100_000
 
 
 def test_of_two_processes_one_downloads(server, cache):
@@ -325,7 +434,7 @@ def test_a_full_disk_is_an_error_and_the_next_try_goes_on(server, cache):
     assert "GCVIT_HOME" in last
     assert names(cache) == {"large.pth.part"}
     assert large(server).read_bytes() == BIG
-    assert int(server.gets()[-1][2][6:-1]) >= 10 * 2**20
+    assert int(server.gets()[-1][2][6:-1]) > 100_000
 
 
 # --- no network --------------------------------------------------------

@@ -226,6 +226,21 @@ def test_a_fourth_channel_gets_the_mean_of_the_others(nano, capsys, checkpoint):
     np.testing.assert_allclose(found[:, :, 3], kernel.mean(2), atol=1e-7)
 
 
+def test_a_classifier_without_a_bias_is_left_alone(nano, capsys):
+    base = nano(include_top=False, pooling="avg")
+    head = keras.layers.Dense(10, use_bias=False, name="predictions")
+    model = keras.Model(base.input, head(base.output))
+    gcvit_keras.load_weights(model, REFERENCE / "official_nano.safetensors")
+    assert "without its classifier" in capsys.readouterr().err
+
+
+def test_a_model_around_a_gc_vit_is_refused(nano):
+    inputs = keras.Input((224, 224, 3))
+    outer = keras.Model(inputs, nano(name="inner")(inputs), name="outer")
+    with pytest.raises(ValueError, match="'outer' has no layers of GC ViT"):
+        gcvit_keras.load_weights(outer, REFERENCE / "official_nano.safetensors")
+
+
 def test_two_channels_are_refused(nano):
     with pytest.raises(ValueError, match=r"patch_embed.proj.weight: \(16, 3"):
         nano(
