@@ -15,6 +15,23 @@ from PIL import Image
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
+def run(code, cwd, environment):
+    """What the code prints in a process of its own."""
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            **{key: str(value) for key, value in environment.items()},
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        },
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    return process.stdout
+
+
 def test_the_example_fine_tunes_and_exports(published, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 12
@@ -27,18 +44,7 @@ def test_the_example_fine_tunes_and_exports(published, tmp_path):
             Image.fromarray(pixels).save(folder / f"{i}.png")
     _, environment = published
     code = code.replace("imagenet", "nvidia")  # what the loopback serves
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            **{key: str(value) for key, value in environment.items()},
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        },
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+    run(code, tmp_path, environment)
     served = tf.saved_model.load(str(tmp_path / "served" / "photos" / "1"))
     (scores,) = served.signatures["serving_default"](
         images=tf.zeros((1, 224, 224, 3))
@@ -69,16 +75,5 @@ def test_the_example_of_pretrained_weights_names_five_classes(
         Path(sklearn.datasets.__file__).parent / "images" / "flower.jpg",
         tmp_path / "cat.jpg",
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            **{key: str(value) for key, value in environment.items()},
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        },
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
-    assert process.stdout.count("('n") == 5
+    output = run(code, tmp_path, environment)
+    assert output.count("('n") == 5

@@ -515,5 +515,13 @@ def test_presets_are_the_published_files():
     facts = json.loads((REFERENCE / "facts.json").read_text())
     large = find_preset("large", "nvidia_21k_512")
     assert large.resolution == facts["large_512_21k"]["resolution"]
-    assert large.crop_mode == "squash"
+    for name, side, window, top1 in (
+        ("nvidia_21k_384", 384, 12, 87.4),
+        ("nvidia_21k_512", 512, 16, 87.6),
+    ):
+        preset = find_preset("large", name)
+        assert preset.file == f"gcvit_21k_large_{side}.pth.tar"
+        assert (preset.resolution, preset.top1) == (side, top1)
+        assert preset.window_size == (window, window, 2 * window, window)
+        assert (preset.crop_ratio, preset.crop_mode) == (1.0, "squash")
     assert find_preset("tiny", "nvidia_21k_512") is None

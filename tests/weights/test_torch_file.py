@@ -16,6 +16,7 @@ from conftest import REFERENCE
 from loopback import torch_file
 from safetensors.numpy import load_file
 
+from gcvit_keras import load_weights
 from gcvit_keras.weights.torch_file import open_torch_file
 
 FILES = Path(__file__).parent.parent / "data" / "torch"
@@ -191,6 +192,24 @@ def test_a_damaged_storage_is_refused(tmp_path):
     whole[len(whole) // 2] ^= 0xFF
     (tmp_path / "x.pth").write_bytes(whole)
     refused(tmp_path / "x.pth", "CRC")
+
+
+def test_damage_at_the_end_leaves_the_model_as_it_was(nano, tmp_path):
+    """Weights are read one by one; the last must not be found out last."""
+    path = tmp_path / "x.pth"
+    whole = (FILES / "timm_nano.pth").read_bytes()
+    with zipfile.ZipFile(FILES / "timm_nano.pth") as archive:
+        infos = [i for i in archive.infolist() if "/data/" in i.filename]
+    last = max(infos, key=lambda info: info.header_offset)
+    damaged = bytearray(whole)
+    damaged[last.header_offset + 200] ^= 0xFF  # the header takes less
+    path.write_bytes(damaged)
+    model = nano(se_divisor=8)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="CRC"):
+        load_weights(model, path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_a_damaged_pickle_is_one_error(tmp_path):
