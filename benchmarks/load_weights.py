@@ -213,6 +213,8 @@ def main():
             )
             process.start()
             process.join()
+            if process.exitcode:
+                raise SystemExit(f"{variant}'s files could not be made")
             measure(
                 variant,
                 folder,

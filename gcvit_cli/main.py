@@ -40,7 +40,7 @@ def quickstart(
 ):
     """Train, export and predict on real handwritten digits.
 
-    Takes about two minutes on two CPU cores. What is in the folder from an
+    Takes two to four minutes on two CPU cores. What is in the folder from an
     earlier run is used again, not made again.
     """
     from gcvit_cli.quickstart import run

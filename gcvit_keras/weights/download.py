@@ -193,7 +193,7 @@ def _transfer_errors(preset, path, url):
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the network
             raise
-        reason = str(error)
+        reason = str(error) or type(error).__name__
     except Exception as error:
         reason = str(error) or type(error).__name__
     else:

@@ -185,8 +185,7 @@ def _in_keras_layout(model, tensors):
     # A model without the top does not tell.
     ranks |= {"predictions/kernel": 2, "predictions/bias": 1}
 
-    def lay_out(path, rank):
-        tensor = tensors[checkpoint_key(path, scheme)]
+    def lay_out(tensor, path, rank):
         # Of a view of one zero: nothing of the shape's size is allocated.
         zero = np.broadcast_to(np.float32(0), tensor.shape)
         return LazyTensor(
@@ -194,7 +193,12 @@ def _in_keras_layout(model, tensors):
             lambda: to_keras_layout(tensor.read(), path, rank),
         )
 
-    return {path: lay_out(path, rank) for path, rank in ranks.items()}
+    return {
+        path: lay_out(tensors[key], path, rank)
+        for path, rank in ranks.items()
+        # A backbone's checkpoint has no classifier.
+        if (key := checkpoint_key(path, scheme)) in tensors
+    }
 
 
 def _h5_shapes(path):

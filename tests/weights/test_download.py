@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import NANO, REFERENCE
-from loopback import Handler, Server, sha256
+from loopback import Handler, Server, sha256, torch_file
 from safetensors.numpy import load_file
 
 import gcvit_keras
@@ -294,6 +294,21 @@ def test_damaged_keras_weights_are_made_again(
         np.testing.assert_array_equal(a, b)
     nano(weights=NVIDIA)
     assert capsys.readouterr().err == ""
+
+
+def test_a_preset_of_a_backbone_alone_loads_and_is_cached(nano, server, cache):
+    arrays = load_file(REFERENCE / "official_nano.safetensors")
+    arrays = {
+        key: value
+        for key, value in arrays.items()
+        if not key.startswith("head.") and value.dtype == "float32"
+    }
+    server.files["/blob"] = torch_file(arrays)
+    first = nano(weights=NVIDIA, include_top=False).get_weights()
+    assert "nano.pth.tar.safetensors" in names(cache)
+    second = nano(weights=NVIDIA, include_top=False).get_weights()
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_model_that_does_not_fit_leaves_the_keras_weights(nano, cache):
