@@ -56,13 +56,17 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE", help="digits, or a YAML file like its own."
+            metavar="RECIPE",
+            help="digits, imagenet or finetune, or a YAML file like theirs.",
         ),
     ],
     out: Annotated[
-        Path,
-        typer.Option(help="Folder of the run; it must be new or empty."),
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder of the run: new, empty, or of this very run, which "
+            "then goes on."
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,12 +79,80 @@ def train(
         Path | None,
         typer.Option(help="Folder of TFDS's datasets. Default: data in OUT."),
     ] = None,
+    check_data: Annotated[
+        bool,
+        typer.Option(
+            "--check-data",
+            help="Only read every image once, and say what is there.",
+        ),
+    ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="Only draw augmented images, into this PNG."),
+    ] = None,
     json: Json = False,
 ):
-    """Train a GC ViT with model.fit."""
+    """Train a GC ViT with model.fit, or go on after a crash.
+
+    Stopped by SIGTERM it writes a checkpoint and exits with 143.
+    """
     from gcvit_cli.train import run
 
-    run(recipe, out, overrides or [], data_dir, json)
+    run(recipe, out, overrides or [], data_dir, check_data, preview, json)
+
+
+@app.command(
+    epilog="Example: `gcvit evaluate model.tflite --data photos --split test`"
+)
+def evaluate(
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="Folder of a run, a .keras or .tflite file, or a SavedModel.",
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="digits, a name that TFDS knows, or a folder. Default: a "
+            "run's own.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Default: a run's own, else test."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of TFDS's datasets.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Side of the images, for a model that takes any."
+        ),
+    ] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(help="Share of the side that is seen. Default: 1."),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images at once.")
+    ] = 32,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for evaluation.json and confusion.png. Default: the "
+            "run."
+        ),
+    ] = None,
+    json: Json = False,
+):
+    """Measure accuracy, loss and calibration of a model or an export."""
+    from gcvit_cli.evaluate import run
+
+    run(artifact, data, split, data_dir, size, crop, batch_size, out, json)
 
 
 @app.command("list", epilog="Example: `gcvit list --presets`")

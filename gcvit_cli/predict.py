@@ -5,12 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gcvit_cli.console import (
-    console,
-    error_line,
-    import_tensorflow,
-    quietly,
-)
+from gcvit_cli.artifacts import open_model
+from gcvit_cli.console import console, error_line, import_tensorflow
 
 DYNAMIC_SIZE = 224
 """Side of the images given to a model that takes any size."""
@@ -108,7 +104,7 @@ def _classifier(path, variant, weights):
         compute = build(weights, variant)
         shape = compute.input_shape[1:]
     else:
-        compute, shape = _open(path)
+        compute, shape = open_model(path)
     # One blank image tells what the shapes alone may not.
     if len(shape) == 3 and shape[2] in (1, 3, 4):
         size = tuple(side or DYNAMIC_SIZE for side in shape[:2])
@@ -119,28 +115,6 @@ def _classifier(path, variant, weights):
         f"{path or weights} is no image classifier: it must take images of "
         "1, 3 or 4 channels and give one row of scores an image"
     )
-
-
-def _open(path):
-    """Callable and input shape of a model file."""
-    if not path.exists():
-        raise ValueError(f"{path}: no such model")
-    if path.suffix != ".keras":
-        from savedmodel_export.runner import open_artifact
-
-        with quietly():
-            return open_artifact(path)
-    import keras
-
-    import gcvit_keras  # noqa: F401  registers the layers
-
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many kinds
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path} cannot be opened: {reason}") from error
-    # A model of several inputs has a list of shapes, and is refused for it.
-    return model, model.input_shape[1:]
 
 
 def _labels(path, model, classes):

@@ -53,7 +53,8 @@ def _make_everything(out, report, verbose):
     from savedmodel_export.runner import latency, newest_version
     from savedmodel_export.saved_model import check_loadable
     from training import evaluate, read_config
-    from training.data import evaluation_batches, prepare
+    from training.data import evaluation_batches
+    from training.sources import open_source
 
     check_loadable(out)
     config = read_config("digits")
@@ -67,23 +68,24 @@ def _make_everything(out, report, verbose):
     if data_dir.exists():
         report(f"{data_dir} is there from an earlier run: used again.")
     try:
-        builder = prepare(config.data.dataset, data_dir)
+        source = open_source(config.data.dataset, data_dir)
         for split in ("train", "test"):  # reads it all; damage shows here
-            sum(1 for _ in builder.as_dataset(split=split))
+            found = sum(1 for _ in source.examples(split))
+            if found < source.size(split):
+                raise ValueError(f"{split} has {found} images")
     except Exception as error:  # TFDS and TensorFlow raise many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"{data_dir} cannot be used; remove it, or choose another --out: "
             f"{reason}"
         ) from error
-    splits = builder.info.splits
     report(
         f"Data: scikit-learn's handwritten digits as TFDS, "
-        f"{splits['train'].num_examples} to train on, "
-        f"{splits['test'].num_examples} held out."
+        f"{source.size('train')} to train on, "
+        f"{source.size('test')} held out."
     )
-    _write_labels(out / "labels.txt", builder.info.features["label"].names)
-    _write_examples(out / "images", builder, report)
+    _write_labels(out / "labels.txt", source.names)
+    _write_examples(out / "images", source, report)
 
     keras_file = out / "digits.keras"
     trained = not keras_file.exists()
@@ -92,12 +94,12 @@ def _make_everything(out, report, verbose):
     else:
         model = _load(keras_file, config)
         report(f"{keras_file} is there from an earlier run: not trained again.")
-    batches = evaluation_batches(builder, "test", config.data.image_size, 64)
-    images, labels = (
+    batches = evaluation_batches(source, "test", config.data, 64)
+    images, labels, _ = (
         np.concatenate(parts)
         for parts in zip(*batches.as_numpy_iterator(), strict=True)
     )
-    accuracy = evaluate(model.predict_on_batch, batches)
+    accuracy = evaluate(model.predict_on_batch, batches).top1
 
     # Exports of an earlier model than the one just trained are not its own.
     saved_model = newest_version(out / "savedmodel")
@@ -154,16 +156,18 @@ def _make_everything(out, report, verbose):
 
 def _train(path, config, data_dir, report, verbose):
     """Trains and saves; returns the model."""
-    import keras
-
     from savedmodel_export.atomic import replacing
     from training import train
 
     report(f"Training GC ViT for {config.epochs} epochs with model.fit:")
     with replacing(path) as beside:
-        trained = train(config, data_dir, verbose=verbose)
-        # A copy without the optimizer's state, two thirds of the file.
-        model = keras.Model(trained.input, trained.output, name=trained.name)
+        model = train(
+            config,
+            path.parent / "run",
+            data_dir,
+            verbose=verbose,
+            report=report,
+        )
         model.save(beside)
     return model
 
@@ -200,17 +204,15 @@ def _write_labels(path, names):
         )
 
 
-def _write_examples(folder, builder, report):
+def _write_examples(folder, source, report):
     """Writes the first held-out images as PNG, for `gcvit predict`."""
-    from PIL import Image
-
     if folder.exists():
         report(f"{folder} is there from an earlier run: not written again.")
         return
     folder.mkdir()
-    data = builder.as_dataset(split="test", as_supervised=True).take(SHOWN)
-    for i, (image, label) in enumerate(data.as_numpy_iterator()):
-        Image.fromarray(image[:, :, 0]).save(folder / f"{i}_is_{label}.png")
+    data = source.examples("test").map(source.load).take(SHOWN)
+    for i, (encoded, label) in enumerate(data.as_numpy_iterator()):
+        (folder / f"{i}_is_{label}.png").write_bytes(encoded)
 
 
 def _top(scores):

@@ -10,11 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from loopback import Server, torch_file
 from safetensors.numpy import save_file
 
 import gcvit_keras
 from gcvit_keras.weights.porting import checkpoint_variables
+from training.sources import open_source
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 
@@ -100,3 +102,16 @@ def xxtiny(tmp_path_factory):
             pytorch_tensors(model, scheme), folder / f"{scheme}.safetensors"
         )
     return model, folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Where the digits are prepared."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def digits(data_dir):
+    """The digits, as a run reads them."""
+    tfds.disable_progress_bar()
+    return open_source("digits", data_dir)

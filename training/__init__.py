@@ -1,7 +1,15 @@
-"""Training GC ViT with `model.fit` on TensorFlow Datasets."""
+"""Training GC ViT with `model.fit` on `tf.data`, on one device or many."""
 
 from training.config import RunConfig, read_config, write_config
 from training.evaluate import evaluate
-from training.fit import train
+from training.fit import Preempted, TrainingError, train
 
-__all__ = ["RunConfig", "evaluate", "read_config", "train", "write_config"]
+__all__ = [
+    "Preempted",
+    "RunConfig",
+    "TrainingError",
+    "evaluate",
+    "read_config",
+    "train",
+    "write_config",
+]

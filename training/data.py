@@ -1,117 +1,337 @@
-"""TFDS datasets as `tf.data` pipelines of RGB images."""
+"""From encoded images to batches: the same `tf.data` pipeline for all sources.
+
+Order, crops and augmentation follow from the seed, the epoch and the image's
+place in it, and from nothing else. So a run that was killed goes on with the
+very batches that it would have had, and every number of workers sees the same
+ones.
+"""
 
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
-from training.augment import augmentation
-from training.digits import Digits
+from gcvit_keras.weights.presets import IMAGENET_MEAN
+from training.augment import augment, mix, random_crop
 
-
-def prepare(dataset, data_dir):
-    """Writes a dataset to disk where it is not there yet.
-
-    Args:
-        dataset: `"digits"`, or a name that TFDS knows.
-        data_dir: Folder of prepared datasets; made where missing.
-
-    Returns:
-        The `tfds.core.DatasetBuilder`, prepared.
-
-    Raises:
-        ValueError: If there is no such dataset.
-    """
-    if dataset == "digits":
-        builder = Digits(data_dir=str(data_dir))
-    else:
-        try:
-            builder = tfds.builder(dataset, data_dir=str(data_dir))
-        except tfds.core.DatasetNotFoundError:
-            raise ValueError(
-                "`data.dataset` must be digits or a name that TFDS knows. "
-                f"Received: dataset={dataset!r}"
-            ) from None
-    builder.download_and_prepare()
-    return builder
+LARGEST = 89_478_485
+"""Pixels that an image may be resized to; Pillow's limit."""
 
 
-def training_batches(builder, config):
-    """Shuffled, augmented batches for one epoch of `model.fit`.
+def steps_per_epoch(source, config):
+    """Whole batches in the training split."""
+    return source.size(config.data.train_split) // config.data.batch_size
+
+
+def training_batches(
+    source, config, first_step=0, context=None, broken="/dev/null"
+):
+    """Shuffled, augmented batches from a step on, to the last epoch's end.
 
     Args:
-        builder: Prepared builder of images and integer labels.
+        source: As `training.sources.open_source` returns.
         config: A `RunConfig`.
+        first_step: Step of the run to begin with.
+        context: A `tf.distribute.InputContext`, or `None` for one replica.
+        broken: Path of a text file that gets a line for every image that
+            cannot be read.
 
     Returns:
-        `tf.data.Dataset` of float32 images `(batch, size, size, 3)`, pixels
-        in [0, 255], and one-hot labels `(batch, classes)`. A last, smaller
-        batch is dropped: replicas share every batch evenly.
+        `tf.data.Dataset` of float32 images `(n, size, size, 3)`, pixels in
+        [0, 255], and soft labels `(n, classes)`; n is the batch of one
+        replica. An image that cannot be read is replaced by another of its
+        batch, so that every epoch has the same steps on every worker. What is
+        left of an epoch after its last whole batch is not seen in that epoch.
     """
-    classes = builder.info.features["label"].num_classes
-    data = builder.as_dataset(
-        split=config.data.train_split,
-        shuffle_files=True,
-        as_supervised=True,
-        read_config=tfds.ReadConfig(shuffle_seed=config.seed),
+    data, seed = config.data, config.seed
+    workers, worker, replicas = _context(context)
+    batch = data.batch_size
+    share, replica_batch = batch // workers, batch // replicas
+    steps = steps_per_epoch(source, config)
+    first_epoch, skipped = divmod(first_step, steps)
+    by_file = data.shard_by == "files" and workers > 1
+    cached = None
+    if data.cache:
+        cached = source.examples(
+            data.train_split, shard=(workers, worker) if by_file else (1, 0)
+        )
+        cached = _cache(cached, data.cache)
+
+    def epoch_examples(epoch):
+        # Of this function's graph: shuffling depends on `order` alone.
+        tf.random.set_seed(1)
+        order = epoch * 7919 + seed
+        if cached is not None:
+            examples = cached.shuffle(
+                data.shuffle_buffer, order, reshuffle_each_iteration=False
+            )
+        else:
+            examples = source.examples(
+                data.train_split,
+                order,
+                data.shuffle_buffer,
+                (workers, worker) if by_file else (1, 0),
+            )
+        skip = tf.where(epoch == first_epoch, skipped, 0)
+        if by_file:
+            # Files differ in length: a short share begins again.
+            examples = examples.repeat().take(steps * share)
+            examples = examples.enumerate().map(
+                lambda i, example: (
+                    (i // share) * batch + worker * share + i % share,
+                    example,
+                )
+            )
+            skip = skip * share
+        else:
+            examples = examples.take(steps * batch).enumerate()
+            skip = skip * batch
+        return examples.skip(tf.cast(skip, tf.int64)).map(
+            lambda i, example: (epoch, i, example)
+        )
+
+    examples = tf.data.Dataset.range(first_epoch, config.epochs)
+    examples = examples.flat_map(epoch_examples)
+    if workers > 1 and not by_file:
+        examples = examples.filter(
+            lambda epoch, i, example: (i % batch) // share == worker
+        )
+
+    def prepare(epoch, i, example):
+        place = tf.random.fold_in(
+            tf.stack([tf.constant(seed, tf.int64), epoch]), i
+        )
+        crop_seed, augment_seed = tf.unstack(tf.random.split(place, 2))
+        encoded, label = source.load(example)
+
+        def read():
+            if config.augment.crop_scale:
+                image = _random_crop(encoded, crop_seed, config)
+            else:
+                image = _whole(encoded, data)
+            return augment(image, augment_seed, config.augment)
+
+        image, valid = _or_broken(read, example["name"], data, broken)
+        return epoch, i, image, label, valid
+
+    def finish(epochs, indices, images, labels, valid):
+        images, labels = _fill(images, labels, valid)
+        labels = tf.one_hot(labels, len(source.names))
+        if config.augment.mixup or config.augment.cutmix:
+            # The same on every replica: a batch has one way to be mixed.
+            place = tf.stack([tf.constant(seed, tf.int64), epochs[0]])
+            place = tf.random.fold_in(place, -1 - indices[0] // batch)
+            images, labels = mix(
+                images,
+                labels,
+                place,
+                config.augment.mixup,
+                config.augment.cutmix,
+            )
+        return images, labels
+
+    batches = (
+        examples.map(
+            prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        .batch(replica_batch, drop_remainder=True)
+        .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
-    data = data.cache().shuffle(
-        min(10_000, builder.info.splits[config.data.train_split].num_examples),
-        seed=config.seed,
-    )
-    data = data.map(
-        lambda image, label: (
-            to_rgb(image, config.data.image_size),
-            tf.one_hot(label, classes),
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    data = data.batch(config.data.batch_size, drop_remainder=True)
-    augment = augmentation(config)
-    data = data.map(
-        lambda images, labels: (augment(images, training=True), labels),
-        # One at a time and in order: with parallel calls the augmentation's
-        # seeds would be drawn in any order.
-        num_parallel_calls=1,
-        deterministic=True,
-    )
-    return data.prefetch(tf.data.AUTOTUNE)
+    if data.service:
+        batches = batches.apply(
+            tf.data.experimental.service.distribute(
+                tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+                data.service,
+            )
+        )
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(builder, split, image_size, batch_size):
+def evaluation_batches(
+    source, split, data, batch_size, context=None, broken="/dev/null"
+):
     """Batches of a split, in order and not augmented.
 
     Args:
-        builder: Prepared builder of images and integer labels.
-        split: Name of the split, such as `"test"`.
-        image_size: Side of the images in pixels.
-        batch_size: Images a batch; the last one may be smaller.
+        source: As `training.sources.open_source` returns.
+        split: Name of the split.
+        data: A `DataConfig`: `image_size`, and the crop and interpolation.
+        batch_size: Images a batch, over all replicas.
+        context: A `tf.distribute.InputContext`. With one, batches are padded
+            to the same number and size on every replica.
+        broken: As of `training_batches`.
 
     Returns:
-        `tf.data.Dataset` of float32 images `(batch, size, size, 3)`, pixels
-        in [0, 255], and one-hot labels `(batch, classes)`.
+        `tf.data.Dataset` of float32 images `(n, size, size, 3)`, pixels in
+        [0, 255], one-hot labels `(n, classes)` and weights `(n,)`: 0 for
+        padding and for images that cannot be read, else 1.
     """
-    classes = builder.info.features["label"].num_classes
-    data = builder.as_dataset(split=split, as_supervised=True)
-    data = data.map(
-        lambda image, label: (
-            to_rgb(image, image_size),
-            tf.one_hot(label, classes),
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    workers, worker, replicas = _context(context)
+    share = batch_size // workers
+    size = source.size(split)
+    steps = -(-size // batch_size)
+    examples = source.examples(split).enumerate()
+    if context is not None:
+        padding = examples.take(1).map(lambda i, example: (i - 1, example))
+        examples = examples.concatenate(padding.repeat())
+        examples = examples.take(steps * batch_size).enumerate()
+        examples = examples.filter(
+            lambda i, example: (i % batch_size) // share == worker
+        ).map(lambda i, example: example)
+
+    def prepare(i, example):
+        encoded, label = source.load(example)
+        image, valid = _or_broken(
+            lambda: tf.cond(
+                i < 0,
+                lambda: tf.zeros((data.image_size, data.image_size, 3)),
+                lambda: _whole(encoded, data),
+            ),
+            example["name"],
+            data,
+            broken,
+        )
+        weight = tf.cast(valid & (i >= 0), tf.float32)
+        return image, tf.one_hot(label, len(source.names)), weight
+
+    return (
+        examples.map(
+            prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        .batch(
+            batch_size // replicas if context else batch_size,
+            drop_remainder=context is not None,
+        )
+        .prefetch(tf.data.AUTOTUNE)
     )
-    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def to_rgb(image, size):
-    """Resizes a uint8 image, grey or RGB, to float32 `(size, size, 3)`.
+def _context(context):
+    """Workers, this worker, and replicas over all workers."""
+    if context is None:
+        return 1, 0, 1
+    return (
+        context.num_input_pipelines,
+        context.input_pipeline_id,
+        context.num_replicas_in_sync,
+    )
 
-    A square image becomes what `gcvit_keras.load_image` makes of it with
-    Pillow, to within a grey level: columns, then rows, each rounded and
-    clipped to pixel values. Others are squashed.
+
+def _cache(examples, where):
+    return examples.cache() if where == "memory" else examples.cache(where)
+
+
+def _or_broken(read, name, data, broken):
+    """The image, or a grey one and False where reading it fails.
+
+    A failing operation ends a pipeline. Only `ignore_errors` stops that, and
+    it leaves a gap; so each image is a pipeline of one, that has a second
+    element for when the first is missing.
     """
-    height = tf.shape(image)[0]
-    for shape in ((height, size), (size, size)):
-        image = tf.image.resize(image, shape, "bicubic", antialias=True)
+    side = data.image_size
+
+    def grey(_):
+        tf.print(name, output_stream=f"file://{broken}")
+        colour = tf.constant(IMAGENET_MEAN) * 255
+        return tf.broadcast_to(colour, (side, side, 3)), False
+
+    one = tf.data.Dataset.from_tensors(0)
+    image, valid = (
+        one.map(lambda _: (read(), True))
+        .ignore_errors()
+        .concatenate(one.map(grey))
+        .take(1)
+        .get_single_element()
+    )
+    return tf.ensure_shape(image, (side, side, 3)), valid
+
+
+def _fill(images, labels, valid):
+    """Puts readable images of a batch where unreadable ones are."""
+
+    def filled():
+        good = tf.reshape(tf.where(valid), [-1])
+        count = tf.size(good)
+        tf.debugging.assert_positive(
+            count, "every image of a batch is unreadable"
+        )
+        places = tf.range(tf.size(valid))
+        chosen = tf.where(
+            valid, tf.cast(places, tf.int64), tf.gather(good, places % count)
+        )
+        return tf.gather(images, chosen), tf.gather(labels, chosen)
+
+    shape = images.shape
+    images, labels = tf.cond(
+        tf.reduce_all(valid), lambda: (images, labels), filled
+    )
+    return tf.ensure_shape(images, shape), labels
+
+
+def _random_crop(encoded, seed, config):
+    """A random part of an image, resized; a JPEG's rest is not decoded."""
+
+    def jpeg():
+        shape = tf.io.extract_jpeg_shape(encoded)
+        box = _box(shape, seed, config)
+        return tf.io.decode_and_crop_jpeg(encoded, tf.stack(box), channels=3)
+
+    def other():
+        image = _decode(encoded)
+        top, left, height, width = _box(tf.shape(image), seed, config)
+        return image[top : top + height, left : left + width]
+
+    image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    side = config.data.image_size
+    image = tf.image.resize(
+        image, (side, side), config.data.interpolation, antialias=True
+    )
+    return tf.clip_by_value(image, 0, 255)
+
+
+def _box(shape, seed, config):
+    return random_crop(
+        shape[0],
+        shape[1],
+        seed,
+        config.augment.crop_scale,
+        config.augment.crop_aspect,
+    )
+
+
+def _decode(encoded):
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape((None, None, 3))
+    return image
+
+
+def _whole(encoded, data):
+    """What `gcvit_keras.load_image` makes of an image, to a grey level."""
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.decode_jpeg(
+            encoded, channels=3, dct_method="INTEGER_ACCURATE"
+        ),
+        lambda: _decode(encoded),
+    )
+    side = data.image_size
+    scaled = int(side / data.crop_ratio)
+    height = width = tf.constant(scaled)
+    if data.crop_mode == "center":
+        sides = tf.shape(image)[:2]
+        ratio = scaled / tf.reduce_min(tf.cast(sides, tf.float64))
+        sides = tf.cast(tf.cast(sides, tf.float64) * ratio + 1e-6, tf.int64)
+        tf.debugging.assert_less_equal(
+            tf.reduce_prod(sides), tf.constant(LARGEST, tf.int64)
+        )
+        height, width = tf.unstack(tf.maximum(tf.cast(sides, tf.int32), side))
+    # Columns, then rows, each rounded, as Pillow does.
+    for shape in ((tf.shape(image)[0], width), (height, width)):
+        image = tf.image.resize(
+            image, shape, data.interpolation, antialias=True
+        )
         image = tf.clip_by_value(tf.round(image), 0, 255)
-    if image.shape[-1] == 1:
-        image = tf.image.grayscale_to_rgb(image)
-    return tf.ensure_shape(image, (size, size, 3))
+    top, left = (
+        tf.cast(tf.round((size - side) / 2), tf.int32)
+        for size in (height, width)
+    )
+    return tf.ensure_shape(
+        image[top : top + side, left : left + side], (side, side, 3)
+    )

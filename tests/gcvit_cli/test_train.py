@@ -1,50 +1,133 @@
-"""`gcvit train`."""
+"""`gcvit train` and `gcvit evaluate`."""
 
 import csv
 import json
+import shutil
 
 import keras
+import numpy as np
 import pytest
 from command import gcvit, refused
+from PIL import Image
 
+from savedmodel_export import export_litert, export_saved_model
 from training import read_config
 
 SMALL = (
     *("--set", "epochs=2", "--set", "optimizer.warmup_epochs=0"),
     *("--set", "data.batch_size=256", "--set", "model.embed_dim=8"),
-    *("--set", "model.depths=[1, 2, 1, 1]"),
+    *("--set", "model.depths=[1, 1, 1, 1]"),
     *("--set", "model.num_heads=[1, 1, 1, 1]"),
 )
 
 
-def test_train_writes_the_run_and_its_model_predicts(tmp_path):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run, and what it printed as JSON."""
+    folder = tmp_path_factory.mktemp("train")
     code, output, errors = gcvit(
-        "train", "digits", "--out", "run", "--json", *SMALL, cwd=tmp_path
+        "train", "digits", "--out", "run", "--json", *SMALL, cwd=folder
     )
     assert code == 0, errors
-    result = json.loads(output)
-    run = tmp_path / "run"
-    config = read_config(run / "config.yaml")
+    return folder / "run", json.loads(output)
+
+
+def test_train_writes_the_run_and_its_report(run):
+    folder, result = run
+    config = read_config(folder / "config.yaml")
     assert result["config"] == config.model_dump(mode="json")
     assert config.epochs == 2 and config.model.embed_dim == 8
-    with open(run / "metrics.csv") as file:
-        epochs = [row["epoch"] for row in csv.DictReader(file)]
-    assert epochs == ["0", "1"]
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    for name in ("loss", "val_accuracy", "learning_rate", "images_per_second"):
+        assert float(rows[1][name]) >= 0
     assert result["images"] == 360
-    model = keras.models.load_model(run / "model.keras")
-    assert model.output_shape == (None, 10)
-    assert (run / "labels.txt").read_text().split() == list("0123456789")
-    line = refused("train", "digits", "--out", "run", cwd=tmp_path)
-    assert "--out is not empty: run" in line
+    accuracy = float(rows[1]["val_accuracy"])
+    assert result["accuracy"] == pytest.approx(accuracy)
+    assert (folder / "labels.txt").read_text().split() == list("0123456789")
+    report = (folder / "report.md").read_text()
+    assert f"| top-1 | {accuracy:.2%} |" in report
+    for name in ("curves.png", "confusion.png"):
+        assert f"({name})" in report
+        with Image.open(folder / name) as image:
+            image.verify()
+
+
+def test_evaluate_gives_the_same_for_every_artefact(run, tmp_path):
+    folder, result = run
+    model = keras.models.load_model(folder / "model.keras")
+    shutil.copy(folder / "model.keras", tmp_path / "m.keras")
+    export_saved_model(model, tmp_path / "saved")
+    export_litert(model, tmp_path / "m.tflite")
+    data = folder / "data"
+    expected = result["evaluation"]
+    for artefact in ("m.keras", "saved", "m.tflite"):
+        code, output, errors = gcvit(
+            *("evaluate", artefact, "--data", "digits", "--data-dir", data),
+            *("--json", "--out", f"out-{artefact}"),
+            cwd=tmp_path,
+        )
+        assert code == 0, errors
+        found = json.loads(output)
+        assert found["top1"] == expected["top1"]
+        assert found["loss"] == pytest.approx(expected["loss"], abs=1e-4)
+        assert found["per_class"] == expected["per_class"]
+        kept = tmp_path / f"out-{artefact}" / "evaluation.json"
+        assert json.loads(kept.read_text()) == found
+        with Image.open(kept.with_name("confusion.png")) as image:
+            image.verify()
+
+
+def test_evaluate_takes_a_runs_own_data(run):
+    folder, result = run
+    code, output, errors = gcvit("evaluate", "run", cwd=folder.parent)
+    assert (code, errors) == (0, "")
+    assert f"{result['accuracy']:.2%}" in output
+    assert "Wrote run/evaluation.json and run/confusion.png." in output
+
+
+def test_train_looks_at_the_data_only(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, count in (("cat", 6), ("dog", 4)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (30 + i, 40, 3), "uint8")
+            image = Image.fromarray(pixels)
+            exif = image.getexif()
+            exif[0x0112] = 6 if name == "dog" else 1
+            image.save(tmp_path / "photos" / name / f"{i}.jpg", exif=exif)
+    (tmp_path / "photos" / "cat" / "2.jpg").write_text("no image")
+    data = ("--set", "data.dataset=photos", "--set", "data.holdout=0.25")
+    small = ("--set", "data.batch_size=4", "--set", "data.image_size=32")
+    code, output, errors = gcvit(
+        *("train", "finetune", "--check-data", "--preview", "grid.png"),
+        *("--json", *data, *small),
+        cwd=tmp_path,
+    )
+    assert code == 0, errors
+    found = json.loads(output)
+    assert found["train"]["images"] + found["test"]["images"] == 10
+    assert found["train"]["classes"] == {"cat": 4, "dog": 3}
+    assert found["test"]["classes"] == {"cat": 2, "dog": 1}
+    assert found["train"]["rotated"] + found["test"]["rotated"] == 4
+    assert found["train"]["least_size"] == [30, 40]
+    (broken,) = found["train"]["broken"] + found["test"]["broken"]
+    assert broken["image"].endswith("photos/cat/2.jpg")
+    assert "cannot identify image" in broken["reason"]
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.width > 300
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["grid.png", "photos"]
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("nothing",), "none of the recipes ['digits']"),
+        (("nothing",), "none of the recipes ['digits', 'finetune', 'image"),
         (("digits", "--set", "epoch=3"), "epoch: Extra inputs"),
         (("digits", "--set", "epochs"), "must be section.field=value"),
         (("digits", "--out", "file"), "--out cannot be written: file"),
+        (("finetune",), "must be digits, a name that TFDS knows or a folder"),
     ],
 )
 def test_train_refuses_in_one_line_before_it_starts(tmp_path, arguments, words):
@@ -52,4 +135,25 @@ def test_train_refuses_in_one_line_before_it_starts(tmp_path, arguments, words):
     if "--out" not in arguments:
         arguments = (*arguments, "--out", "run")
     assert words in refused("train", *arguments, cwd=tmp_path)
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_train_needs_a_folder(tmp_path):
+    assert refused("train", "digits", cwd=tmp_path) == "error: --out is missing"
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("run/model.keras",), "--data is missing"),
+        (("none.keras", "--data", "digits"), "none.keras: no such model"),
+        (("run", "--split", "tset"), "`--split` must be one of"),
+        (("run", "--size", "40"), "--size must be the 32 of run/model.keras"),
+        (("run", "--crop", "2"), "--crop must be in (0, 1]. Received: 2.0"),
+        (("run", "--data", "./x"), "`data.dataset` is no folder: ./x"),
+        (("run/data", "--data", "digits"), "neither a .keras nor a .tflite"),
+    ],
+)
+def test_evaluate_refuses_in_one_line(run, arguments, words):
+    folder, _ = run
+    assert words in refused("evaluate", *arguments, cwd=folder.parent)

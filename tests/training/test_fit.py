@@ -1,0 +1,327 @@
+"""Runs: their folder, what stops them, and that they go on as they were."""
+
+import csv
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from recipe import small
+from safetensors.numpy import load_file
+
+from training import Preempted, TrainingError, read_config, train
+from training.model import build_network
+from training.run_folder import RunFolder
+
+EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
+
+
+def quiet(config, out, data_dir, **options):
+    return train(config, out, data_dir, verbose=0, **options)
+
+
+def metrics(out):
+    with open(out / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row.pop("images_per_second", None)
+    return rows
+
+
+def last(out):
+    return load_file(RunFolder(out).saved()[0])
+
+
+class At(keras.callbacks.Callback):
+    """Does something after a step of this process."""
+
+    def __init__(self, step, action):
+        super().__init__()
+        self.left, self.action = step, action
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            self.action()
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, digits, tmp_path_factory):
+    """A run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("finished")
+    quiet(small(*EXACT), out, data_dir)
+    return out
+
+
+def test_a_run_leaves_what_it_is_asked_to(finished, digits):
+    assert read_config(finished / "config.yaml") == small(*EXACT)
+    assert [row["epoch"] for row in metrics(finished)] == ["0", "1", "2"]
+    names = [p.stem for p in RunFolder(finished).saved()]
+    assert names == ["step-000000015", "step-000000014"]
+    labels = (finished / "labels.txt").read_text().splitlines()
+    assert labels == list(digits.names)
+    assert list((finished / "logs" / "train").iterdir())
+    model = keras.models.load_model(finished / "model.keras")
+    assert model.output_shape == (None, 10)
+    averages = [v for k, v in last(finished).items() if k[:8] == "averages"]
+    for weights, average in zip(
+        model.trainable_variables, averages, strict=True
+    ):
+        np.testing.assert_array_equal(weights, average)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import test_fit
+from recipe import small
+kill = test_fit.At(8, lambda: os.kill(os.getpid(), signal.SIGKILL))
+test_fit.quiet(
+    small(*test_fit.EXACT), sys.argv[2], sys.argv[3], callbacks=[kill]
+)
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
+    finished, data_dir, tmp_path
+):
+    # Killed after step 8, the third of the second epoch; the last checkpoint
+    # is of step 6 or 8. Then stopped by SIGTERM in the third epoch.
+    here = Path(__file__).parent
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, here, tmp_path / "run", data_dir],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
+    assert len(metrics(tmp_path / "run")) == 1
+    said = []
+    stop = At(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Preempted) as stopped:
+        quiet(
+            small(*EXACT),
+            tmp_path / "run",
+            data_dir,
+            callbacks=[stop],
+            report=said.append,
+        )
+    assert stopped.value.code == 143
+    assert "of epoch 2" in said[0] and "as SIGTERM asked" in said[1]
+    quiet(small(*EXACT), tmp_path / "run", data_dir, report=said.append)
+    assert "of epoch 3" in said[2]
+    assert metrics(tmp_path / "run") == metrics(finished)
+    expected, found = last(finished), last(tmp_path / "run")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, name)
+
+
+def test_a_finished_run_is_not_trained_again(finished, data_dir):
+    before = last(finished)
+    quiet(small(*EXACT), finished, data_dir)
+    for name, value in last(finished).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+WRITING = """
+import sys
+import numpy as np
+from training.run_folder import RunFolder
+folder = RunFolder(sys.argv[1])
+for step in range(1, 1000):
+    folder.save(step, {"a": np.full(2**24, step, "float32")}, {"n": step}, 2)
+"""
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_last(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", WRITING, tmp_path])
+    folder = RunFolder(tmp_path)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        half = list(folder.checkpoints.glob(".writing-*"))
+        if len(folder.saved()) == 2 and half:
+            break
+    process.kill()
+    process.wait()
+    assert list(folder.checkpoints.glob(".writing-*"))
+    arrays, facts = folder.last()
+    assert (arrays["a"] == facts["n"]).all() and not folder.damaged
+    (tmp_path / "config.yaml").write_text(
+        yaml.dump(small().model_dump(mode="json"))
+    )
+    with folder.claimed(small()):
+        assert not list(folder.checkpoints.glob(".writing-*"))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    folder = RunFolder(tmp_path)
+    for step in (1, 2):
+        folder.save(step, {"a": np.ones(9)}, {"n": step}, 5)
+    path = folder.saved()[0]
+    path.write_bytes(path.read_bytes()[:-7])
+    assert folder.last()[1] == {"n": 1}
+    assert folder.damaged == [path]
+
+
+def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(
+    data_dir, tmp_path
+):
+    config = small("checkpoint_steps=2")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fill = At(
+        3,
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1])),
+    )
+    try:
+        with pytest.raises(
+            TrainingError, match="step 4 cannot be written: .*2.saf.*is whole"
+        ):
+            quiet(config, tmp_path / "run", data_dir, callbacks=[fill])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    arrays, facts = RunFolder(tmp_path / "run").last()
+    assert facts["step"] == 2
+    assert not list((tmp_path / "run").rglob(".writing-*"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, precision):
+    config = small(
+        "optimizer.learning_rate=1e30",
+        f"precision={precision}",
+        "optimizer.gradient_norm=1e30",
+        "checkpoint_steps=1",
+        "epochs=10",
+    )
+    with pytest.raises(TrainingError, match="not finite after step .*optimi"):
+        quiet(config, tmp_path / "run", data_dir)
+    for path in RunFolder(tmp_path / "run").saved():
+        for name, value in load_file(path).items():
+            assert np.isfinite(value).all(), name
+
+
+def test_a_folder_is_for_one_run_at_a_time(data_dir, tmp_path):
+    with (
+        RunFolder(tmp_path).claimed(small()),
+        pytest.raises(ValueError, match="--out is in use by another run"),
+    ):
+        quiet(small(), tmp_path, data_dir)
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate=0.002, not"),
+        ("seed=3", "seed=0, not 3"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(
+    finished, data_dir, override, words
+):
+    with pytest.raises(ValueError, match=words):
+        quiet(small(*EXACT, override), finished, data_dir)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, data_dir):
+    (tmp_path / "thesis.doc").write_text("text")
+    with pytest.raises(ValueError, match="not empty and holds no run"):
+        quiet(small(), tmp_path, data_dir)
+    assert [p.name for p in tmp_path.iterdir() if p.name[0] != "."] == [
+        "thesis.doc"
+    ]
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("data.batch_size=2000", "at most the 1437 training images"),
+        ("data.train_split=trian", r"train_split` must be one of \['test'"),
+        ("data.evaluation_split=tset", "evaluation_split.*Received: 'tset'"),
+        ("data.dataset=digit", "`data.dataset` must be digits, a name"),
+    ],
+)
+def test_what_the_dataset_does_not_have_is_refused_and_may_be_tried_again(
+    data_dir, tmp_path, override, words
+):
+    with pytest.raises(ValueError, match=words):
+        quiet(small(override), tmp_path, data_dir)
+    # The folder is not taken by what never ran.
+    with RunFolder(tmp_path).claimed(small()):
+        pass
+
+
+def test_too_many_broken_images_stop_the_run(tmp_path):
+    for name in "ab":
+        for split, count in (("train", 20), ("test", 4)):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = np.full((8, 8, 3), i, "uint8")
+                keras.utils.save_img(folder / f"{i}.png", pixels, scale=False)
+    for i in (3, 4):
+        (tmp_path / "photos" / "train" / "a" / f"{i}.png").write_bytes(b"?")
+    changes = (f"data.dataset={tmp_path}/photos", "data.batch_size=20")
+    with pytest.raises(TrainingError, match=r"2 images.*0.01 of 40.*3\.png"):
+        quiet(small(*changes), tmp_path / "run", None)
+    said = []
+    allowed = small(*changes, "data.broken_share=0.1", "epochs=1")
+    quiet(allowed, tmp_path / "run2", None, report=said.append)
+    assert said == [
+        "2 images cannot be read, and are left out: "
+        f"{tmp_path}/run2/broken_images.txt"
+    ]
+
+
+def test_only_the_head_moves_while_the_rest_is_frozen(data_dir, tmp_path):
+    config = small("epochs=2", "optimizer.freeze_epochs=1")
+    start = None
+
+    def look():
+        snapshots.append([v.numpy() for v in callback.model.network.weights])
+
+    snapshots = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: look())
+    keras.utils.set_random_seed(config.seed)
+    network = build_network(config, 10)
+    start = [v.numpy() for v in network.weights]
+    quiet(config, tmp_path / "run", data_dir, callbacks=[callback])
+    for variable, *values in zip(
+        network.weights, start, *snapshots, strict=True
+    ):
+        moved = [
+            not np.array_equal(a, b)
+            for a, b in zip(values[:-1], values[1:], strict=True)
+        ]
+        if variable.path.startswith("predictions"):
+            assert moved == [True, True]
+        elif variable.trainable:
+            assert moved == [False, True], variable.path
+
+
+def test_a_keras_file_gets_a_new_head_for_other_classes(finished):
+    start = keras.models.load_model(finished / "model.keras")
+    weights = finished / "model.keras"
+    config = read_config(
+        "finetune",
+        [f"model={{weights: {weights}}}", "data.image_size=32"],
+    )
+    for classes in (10, 3):
+        network = build_network(config, classes)
+        assert network.output_shape == (None, classes)
+        for layer in ("stem", "level_2_block_0", "norm"):
+            for a, b in zip(
+                network.get_layer(layer).weights,
+                start.get_layer(layer).weights,
+                strict=True,
+            ):
+                np.testing.assert_array_equal(a, b)
+    config = read_config("finetune", [f"model={{weights: {weights}}}"])
+    with pytest.raises(ValueError, match="image_size` must be the 32"):
+        build_network(config, 3)

@@ -1,0 +1,128 @@
+"""The training step, run eagerly."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from recipe import small
+
+from training.model import build_network
+from training.optimizer import adamw
+from training.trainer import Trainer
+
+
+def after_steps(*overrides, steps=2, batch=8, rate=None):
+    """Weights and losses of a model after a few steps."""
+    config = small("model.depths=[1, 2, 1, 1]", *overrides)
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(config.precision)
+    network = build_network(config, 10)
+    trainer = Trainer(
+        network,
+        config.label_smoothing,
+        config.optimizer.accumulate,
+        config.optimizer.ema,
+        config.seed,
+    )
+    optimizer = adamw(config, 100, network)
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    trainer.compile(optimizer, jit_compile=False, auto_scale_loss=False)
+    optimizer.build(network.trainable_variables)
+    rng = np.random.default_rng(0)
+    images = tf.constant(255 * rng.random((batch, 32, 32, 3), "float32"))
+    labels = tf.one_hot(np.arange(batch) % 10, 10)
+    losses = []
+    for _ in range(steps):
+        trainer.reset_metrics()
+        losses.append(float(trainer.train_step((images, labels))["loss"]))
+    weights = [np.asarray(v) for v in network.trainable_variables]
+    return weights, losses, trainer
+
+
+DROPS = "model.drop_path_rate=0.5"
+
+
+@pytest.fixture(scope="module")
+def dropped():
+    return after_steps(DROPS)
+
+
+def largest_gap(first, second):
+    return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))
+
+
+def test_drop_path_repeats_from_the_step_and_differs_with_the_seed(dropped):
+    weights, losses, _ = dropped
+    again, same, _ = after_steps(DROPS)
+    assert losses == same and largest_gap(weights, again) == 0
+    assert losses != after_steps(DROPS, "seed=1")[1]
+    assert losses != after_steps("model.drop_path_rate=0")[1]
+
+
+def test_recomputed_activations_are_what_they_were(dropped):
+    weights, losses, _ = dropped
+    again, same, _ = after_steps(DROPS, "model.recompute=true")
+    np.testing.assert_allclose(same, losses, rtol=1e-6)
+    assert largest_gap(weights, again) < 1e-6
+
+
+def test_a_batch_in_parts_gives_the_same_update():
+    still = "model.drop_path_rate=0"
+    whole, losses, _ = after_steps(still)
+    parts, same, _ = after_steps(still, "optimizer.accumulate=4")
+    np.testing.assert_allclose(same, losses, rtol=1e-5)
+    # Adam's first steps magnify rounding where a gradient is near 0.
+    assert (
+        np.median(
+            [np.abs(a - b).max() for a, b in zip(whole, parts, strict=True)]
+        )
+        < 1e-5
+    )
+    assert largest_gap(whole, parts) < 2e-3
+
+
+def test_averages_follow_the_weights():
+    start, _, _ = after_steps(steps=0)
+    first, _, _ = after_steps(steps=1)
+    second, _, trainer = after_steps("optimizer.ema=0.75")
+    for average, a, b, c in zip(
+        trainer.averages, start, first, second, strict=True
+    ):
+        expected = 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c
+        np.testing.assert_allclose(average, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_learns(precision):
+    _, losses, trainer = after_steps(f"precision={precision}", steps=6)
+    assert np.isfinite(losses).all() and losses[-1] < 0.8 * losses[0]
+    stem = trainer.network.get_layer("stem")
+    assert stem.dtype_policy.name == precision
+
+
+def test_an_overflow_is_skipped_and_halves_the_loss_scale():
+    _, _, trainer = after_steps("precision=mixed_float16", steps=1)
+    optimizer = trainer.optimizer
+    before = [np.asarray(v) for v in trainer.network.trainable_variables]
+    optimizer.dynamic_scale.assign(1e38)
+    images = tf.ones((2, 32, 32, 3))
+    trainer.train_step((images, tf.one_hot([0, 1], 10)))
+    after = [np.asarray(v) for v in trainer.network.trainable_variables]
+    assert largest_gap(before, after) == 0
+    assert float(optimizer.dynamic_scale) == pytest.approx(0.5e38)
+
+
+def test_evaluation_weighs_images():
+    _, _, trainer = after_steps(steps=0)
+    images = tf.random.stateless_uniform((4, 32, 32, 3), [1, 1], 0, 255)
+    labels = tf.one_hot([0, 1, 2, 3], 10)
+
+    def logs(*arguments):
+        trainer.reset_metrics()
+        found = trainer.test_step(arguments)
+        return {name: float(value) for name, value in found.items()}
+
+    some = logs(images, labels, tf.constant([1.0, 0, 1, 0]))
+    those = logs(images[::2], labels[::2], tf.ones(2))
+    assert some == pytest.approx(those, rel=1e-5)

@@ -1,0 +1,106 @@
+"""The network of a run: new, pretrained, or with its head replaced."""
+
+import keras
+import tensorflow as tf
+
+from gcvit_keras import GCViT
+from gcvit_keras.layers import GCViTBlock
+from gcvit_keras.layers.conv import linear_initializer
+from gcvit_keras.models.gcvit import CONSTRUCTORS
+
+
+def build_network(config, classes) -> keras.Model:
+    """Builds the GC ViT that a run trains.
+
+    Args:
+        config: A `RunConfig`.
+        classes: Number of classes.
+
+    Returns:
+        Functional `keras.Model`: images `(batch, size, size, 3)`, pixels in
+        [0, 255], to float32 probabilities `(batch, classes)`. Pretrained
+        weights are in, and the layer `predictions` is new where their classes
+        differ.
+
+    Raises:
+        ValueError: If the weights do not fit.
+        DownloadError: If a preset cannot be downloaded.
+    """
+    network = _network(config, classes)
+    if config.model.recompute:
+        for layer in network.layers:
+            if isinstance(layer, GCViTBlock):
+                layer.call = _recomputed(layer.call)
+    return network
+
+
+def _network(config, classes):
+    model = config.model
+    side = config.data.image_size
+    if model.is_keras_file and model.embed_dim is None:
+        return _with_head(model.weights, classes, side, model.name)
+    arguments = {
+        "input_shape": (side, side, 3),
+        "classes": classes,
+        "weights": model.weights,
+        "drop_path_rate": model.drop_path_rate,
+        "window_size": model.window_size,
+        "name": model.name,
+    }
+    if model.variant:
+        return CONSTRUCTORS[model.variant](**arguments)
+    return GCViT(
+        embed_dim=model.embed_dim,
+        depths=model.depths,
+        num_heads=model.num_heads,
+        mlp_ratio=model.mlp_ratio,
+        layer_scale=model.layer_scale,
+        **arguments,
+    )
+
+
+def _recomputed(call):
+    """A block's call whose activations are computed again for the gradient.
+
+    `keras.RematScope` of Keras 3.15 fails in graphs for layers that are
+    called with keywords, as every layer in a functional model is. Drop path
+    computes what it did, since its seed follows from the step.
+    """
+
+    def recomputed(inputs, query=None, training=False):
+        tensors = [inputs] if query is None else [inputs, query]
+        return tf.recompute_grad(
+            lambda *tensors: call(*tensors, training=training)
+        )(*tensors)
+
+    return recomputed
+
+
+def _with_head(path, classes, side, name):
+    """A `.keras` file's network with a new head."""
+    try:
+        base = keras.models.load_model(path, compile=False)
+        pooled = base.get_layer("pool").output
+        base.get_layer("level_3_block_0")
+        known = base.get_layer("predictions").units
+    except Exception as error:  # Keras raises many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"`model.weights` is no GC ViT with a head: {path}: {reason}"
+        ) from error
+    if base.input_shape[1:] not in ((side, side, 3), (None, None, 3)):
+        raise ValueError(
+            f"`data.image_size` must be the {base.input_shape[1]} of {path}. "
+            f"Received: image_size={side}"
+        )
+    if known == classes:
+        scores = base.output
+    else:
+        scores = keras.layers.Dense(
+            classes,
+            activation="softmax",
+            kernel_initializer=linear_initializer(),
+            dtype="float32",
+            name="predictions",
+        )(pooled)
+    return keras.Model(base.input, scores, name=name)
