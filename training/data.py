@@ -248,10 +248,11 @@ def _fill(images, labels, valid):
 
     def filled():
         good = tf.reshape(tf.where(valid), [-1])
-        count = tf.size(good)
-        tf.debugging.assert_positive(
-            count, "every image of a batch is unreadable"
+        some = tf.debugging.assert_positive(
+            tf.size(good), "every image of a batch is unreadable"
         )
+        with tf.control_dependencies([some]):  # or a division by 0 is first
+            count = tf.size(good)
         places = tf.range(tf.size(valid))
         chosen = tf.where(
             valid, tf.cast(places, tf.int64), tf.gather(good, places % count)
