@@ -39,12 +39,35 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         }
 
     def update_step(self, gradient, variable, learning_rate):
-        """Decays a variable, then moves it."""
+        """Decays a variable, then moves it: one pass over memory each."""
         rate = learning_rate * self._scale_of[self._var_key(variable)]
+        rate = tf.cast(rate, tf.float32)
+        handle = variable.handle
         if self._use_weight_decay(variable):
-            decay = keras.ops.cast(rate * self.weight_decay, variable.dtype)
-            self.assign_sub(variable, variable * decay)
-        super().update_step(gradient, variable, rate)
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=handle,
+                alpha=rate * self.weight_decay,
+                delta=tf.convert_to_tensor(variable),
+            )
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=handle,
+            m=self._momentums[index].handle,
+            v=self._velocities[index].handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+    def _clip_gradients(self, gradients):
+        if self.global_clipnorm is None:
+            return gradients
+        return tf.clip_by_global_norm(gradients, self.global_clipnorm)[0]
 
     def _apply_weight_decay(self, variables):
         """Is done in `update_step`."""

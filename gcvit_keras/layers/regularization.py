@@ -1,6 +1,7 @@
 """Stochastic depth and layer scale."""
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
@@ -25,6 +26,16 @@ class DropPath(keras.layers.Dropout):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(rate, noise_shape=(None, 1, 1, 1), seed=seed, **kwargs)
+
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0:
+            return inputs
+        # One product: Keras's dropout scales and selects, a pass each.
+        draws = keras.random.uniform(
+            (ops.shape(inputs)[0], 1, 1, 1), seed=self.seed_generator
+        )
+        kept = ops.cast(draws >= self.rate, inputs.dtype)
+        return inputs * (kept / max(1 - self.rate, 1e-7))
 
     def get_config(self):
         config = super().get_config()
