@@ -16,6 +16,7 @@ from training.data import (
     steps_per_epoch,
     training_batches,
 )
+from training.fused import fused
 from training.model import build_network
 from training.optimizer import adamw
 from training.run_folder import RunFolder, finite
@@ -195,8 +196,11 @@ class Run:
         )
         progress = Progress(self)
         try:
-            while self.epoch < self.config.epochs:
-                self._fit_phase(validation, size, progress, callbacks, verbose)
+            with fused(self.network):
+                while self.epoch < self.config.epochs:
+                    self._fit_phase(
+                        validation, size, progress, callbacks, verbose
+                    )
         finally:
             progress.restore_signals()
         if self.config.optimizer.ema is not None:

@@ -109,7 +109,7 @@ class GCViTBlock(CompositeLayer):
         _, height, width, channels = ops.shape(inputs)
         # Tokens as rows of a matrix: the MLP is two plain matmuls.
         x = ops.reshape(self.norm2(inputs), (-1, channels))
-        x = ops.gelu(self.mlp_expand(x), approximate=False)
+        x = self.gelu(self.mlp_expand(x))
         x = ops.reshape(self.mlp_project(x), (-1, height, width, channels))
         if self.scale2 is not None:
             x = self.scale2(x)

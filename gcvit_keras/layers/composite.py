@@ -1,15 +1,20 @@
 """What all layers made of layers share."""
 
 import keras
+from keras import ops
 
 
 class CompositeLayer(keras.layers.Layer):
-    """A layer of layers that remembers which of them were quantized.
+    """A layer of layers: its GELU, and which of its layers were quantized.
 
     `model.quantize("int8")` changes the dtype policies of inner layers. A
     composite's configuration has to carry them, or a quantized model could
     be saved but not loaded.
     """
+
+    def gelu(self, x):
+        """Exact GELU; a method, so that training can change how."""
+        return ops.gelu(x, approximate=False)
 
     def get_config(self):
         config = super().get_config()

@@ -92,7 +92,7 @@ class SqueezeExcite(CompositeLayer):
 
     def call(self, inputs):
         x = ops.mean(inputs, axis=(1, 2))
-        x = self.expand(ops.gelu(self.reduce(x), approximate=False))
+        x = self.expand(self.gelu(self.reduce(x)))
         return inputs * ops.sigmoid(x)[:, None, None, :]
 
     def compute_output_shape(self, inputs_shape):
@@ -150,7 +150,7 @@ class FusedMBConv(CompositeLayer):
         self.pointwise.build(inputs_shape)
 
     def call(self, inputs):
-        x = ops.gelu(self.depthwise(inputs), approximate=False)
+        x = self.gelu(self.depthwise(inputs))
         return inputs + self.pointwise(self.squeeze_excite(x))
 
     def compute_output_shape(self, inputs_shape):
