@@ -12,13 +12,7 @@ from gcvit_keras.models.gcvit import CONSTRUCTORS
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant_is_a_keras_application(variant):
-    app = CONSTRUCTORS[variant]
-    last_dim = VARIANTS[variant].embed_dim * 8
-
-    def notop(**kwargs):
-        return app(weights=None, include_top=False, **kwargs)
-
-    model = app(weights=None)
+    model = CONSTRUCTORS[variant](weights=None)
     assert model.count_params() == VARIANTS[variant].parameters
     assert model.input_shape == (None, 224, 224, 3)
     assert model.layers[-1].activation.__name__ == "softmax"
@@ -27,6 +21,16 @@ def test_variant_is_a_keras_application(variant):
     assert [w.shape for w in rebuilt.weights] == [
         w.shape for w in model.weights
     ]
+
+
+def test_what_the_top_is_not_on_takes_any_input():
+    # Of the smallest variant: what differs between them is in the test above.
+    last_dim = VARIANTS["xxtiny"].embed_dim * 8
+
+    def notop(**kwargs):
+        return gcvit_keras.GCViTXXTiny(
+            weights=None, include_top=False, **kwargs
+        )
 
     for channels in (1, 4):
         model = notop(input_shape=(None, None, channels))
