@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+from contenders import install
+
 MATPLOTLIB = (
     "matplotlib contourpy cycler fonttools kiwisolver pyparsing python-dateutil"
 )
@@ -127,13 +129,7 @@ def probe(package, version, needs, build):
     """Results of one contender, check by check."""
     with tempfile.TemporaryDirectory() as folder:
         if version:
-            subprocess.run(
-                [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
-                + ["--target", folder, f"{package}=={version}"]
-                + needs.split(),
-                check=True,
-                stderr=subprocess.DEVNULL,
-            )
+            install(folder, f"{package}=={version}", *needs.split())
         process = subprocess.run(
             [sys.executable, "-c", PROBE, build],
             capture_output=True,

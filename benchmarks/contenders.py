@@ -1,0 +1,145 @@
+"""Processes that a benchmark interleaves: one runs while the others wait."""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+_SERVE = """
+import json, platform, sys
+from importlib.metadata import version
+def peak():  # not ru_maxrss, which a process inherits from its parent
+    status = dict(l.split(":") for l in open("/proc/self/status"))
+    return int(status["VmHWM"].split()[0]) / 1024
+def serve(run, *packages):
+    versions = {"Python": platform.python_version()}
+    print(json.dumps(versions | {p: version(p) for p in packages}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps({"result": run(), "peak": peak()}), flush=True)
+"""
+
+
+class Contender:
+    """A process that runs steps when told to.
+
+    Args:
+        code: What it runs. Ends with `serve(run, *packages)`; what `run`
+            returns, as JSON, is a round's result.
+        python: The Python that runs it.
+        path: Folder added to `PYTHONPATH`, or `None`.
+        arguments: Its command line.
+
+    Attributes:
+        versions: Of its packages.
+        rounds: The results so far.
+        peak: The most memory it had so far, in MiB.
+    """
+
+    def __init__(self, code, python, path, arguments):
+        """Starts it; raises `RuntimeError` if it ends before it is ready."""
+        environment = {
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TF_ENABLE_ONEDNN_OPTS": "1",  # as the command `gcvit` has it
+            **os.environ,
+        }
+        if path:
+            paths = (path, environment.get("PYTHONPATH"))
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        self.rounds = []
+        self.peak = None
+        # A file: nobody reads a pipe while the process runs.
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [python, "-c", _SERVE + code, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+        )
+        try:
+            self.versions = self._answer()
+        except RuntimeError:
+            self.close()
+            raise
+
+    def run(self):
+        """Measures one round."""
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        self.rounds.append(answer["result"])
+        self.peak = answer["peak"]
+
+    def close(self):
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _answer(self):
+        for line in self._process.stdout:
+            if line.startswith("{"):  # libraries print too
+                return json.loads(line)
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines()
+        raise RuntimeError(
+            lines[-1] if lines else f"ended with {self._process.returncode}"
+        )
+
+
+def interleave(contenders, rounds):
+    """Measures all, one after the other, several times.
+
+    Args:
+        contenders: `Contender` by title; one that fails is taken out.
+        rounds: How often.
+
+    Returns:
+        Message by title of those that failed.
+    """
+    failed = {}
+    for _ in range(rounds):
+        for title, contender in list(contenders.items()):
+            time.sleep(1)  # until the last one's threads are asleep
+            try:
+                contender.run()
+            except (OSError, RuntimeError) as error:
+                failed[title] = str(error)
+                del contenders[title]
+    return failed
+
+
+def install(folder, *packages):
+    """Installs packages, without what they need, into a folder."""
+    process = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+        + ["--target", folder, *packages],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if process.returncode:
+        raise RuntimeError(process.stderr.strip().splitlines()[-1])
+
+
+def machine():
+    """What a figure is written down with."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _cpu():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

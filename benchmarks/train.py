@@ -1,0 +1,211 @@
+"""Time and memory of a training step of GC ViT tiny, beside its peers'.
+
+    python benchmarks/train.py [--torch-python PATH] [--out train.json]
+
+A step is forward, backward, clipping to the global norm 5 and AdamW, on one
+random batch at 224 x 224 and 1000 classes: float32, drop path 0.2, label
+smoothing 0.1. This library is trained as `gcvit train` does, gcvit by Keras's
+`model.fit` without XLA, both with oneDNN; timm by eager PyTorch, run by the
+Python at PATH (default: this one). Each is a process of its own, idle while
+another is measured; their rounds are interleaved. Prints a Markdown table; a
+step's median is over all rounds, the fastest round is the one of the smallest
+median.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from alternatives import MATPLOTLIB
+from contenders import Contender, install, interleave, machine
+
+BATCH = """
+import sys, time
+import numpy as np
+batch, steps = map(int, sys.argv[1:])
+generator = np.random.default_rng(0)
+images = generator.random((batch, 224, 224, 3), "float32")
+labels = generator.integers(0, 1000, batch)
+"""
+
+FIT = """
+import keras, tensorflow as tf
+data = tf.data.Dataset.from_tensors(
+    (255 * images, keras.utils.to_categorical(labels, 1000))
+).repeat()
+class Timer(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.seconds = []
+    def on_train_batch_begin(self, batch, logs=None):
+        self.start = time.perf_counter()
+    def on_train_batch_end(self, batch, logs=None):
+        self.seconds.append(time.perf_counter() - self.start)
+def run(steps=steps):
+    timer = Timer()
+    model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[timer])
+    return timer.seconds
+run(2)
+"""
+
+OURS = """
+import gcvit_keras
+from training.fused import fused
+from training.optimizer import LayerwiseAdamW
+from training.trainer import Trainer
+network = gcvit_keras.GCViTTiny(weights=None, drop_path_rate=0.2)
+model = Trainer(network, label_smoothing=0.1)
+model.compile(
+    LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
+    jit_compile=False,
+    auto_scale_loss=False,
+)
+fused(network).__enter__()
+"""
+
+TIMM = """
+import timm, torch
+model = timm.create_model("gcvit_tiny", drop_path_rate=0.2).train()
+optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.05)
+loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+y = torch.from_numpy(labels)
+def run(steps=steps):
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        loss(model(x), y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+run(2)
+"""
+
+GCVIT = """
+import gcvit
+import keras
+model = gcvit.GCViTTiny(input_shape=(224, 224, 3), head_act=None)
+model.compile(
+    keras.optimizers.AdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
+    keras.losses.CategoricalCrossentropy(True, label_smoothing=0.1),
+    jit_compile=False,
+)
+"""
+
+CONTENDERS = {
+    "gcvit-keras": (
+        OURS + FIT + 'serve(run, "keras", "tensorflow", "gcvit-keras")'
+    ),
+    "timm": TIMM + 'serve(run, "torch", "timm")',
+    "gcvit": GCVIT + FIT + 'serve(run, "keras", "tensorflow", "gcvit")',
+}
+
+
+def start(title, arguments, packages):
+    """Starts a contender, installing it first where it has to be."""
+    path = None
+    if title == "gcvit":
+        path = packages
+        install(path, "gcvit==1.1.6", *MATPLOTLIB.split())
+    python = arguments.torch_python if title == "timm" else sys.executable
+    return Contender(
+        BATCH + CONTENDERS[title],
+        python,
+        path,
+        (arguments.batch, arguments.steps),
+    )
+
+
+def measure(arguments):
+    """Results by contender; of one that did not run, why."""
+    running, failed = {}, {}
+    with tempfile.TemporaryDirectory() as packages, contextlib.ExitStack() as s:
+        for title in CONTENDERS:
+            try:
+                running[title] = start(title, arguments, packages)
+                s.callback(running[title].close)
+            except (OSError, RuntimeError) as error:
+                failed[title] = str(error)
+        failed.update(interleave(running, arguments.rounds))
+    results = {}
+    for title in CONTENDERS:
+        if title in failed:
+            results[title] = {"failed": failed[title]}
+            continue
+        rounds = running[title].rounds
+        results[title] = {
+            "versions": running[title].versions,
+            "rounds": rounds,
+            "peak_mib": running[title].peak,
+            "median": statistics.median(sum(rounds, [])),
+            "fastest_round": min(map(statistics.median, rounds)),
+        }
+    return results
+
+
+def print_table(results):
+    """Prints the table, and under it the versions and what failed."""
+    print(
+        "| | step, s | fastest round, s | all steps, s | peak, MiB "
+        "| ours / this, median | ours / this, fastest |"
+    )
+    print("|---" * 7 + "|")
+    ours = results["gcvit-keras"]
+    for title, result in results.items():
+        if "failed" in result:
+            print(f"| {title} |" + " - |" * 6)
+            continue
+        steps = sum(result["rounds"], [])
+        ratios = [
+            f"{ours[key] / result[key]:.2f}" if key in ours else "-"
+            for key in ("median", "fastest_round")
+        ]
+        print(
+            f"| {title} | {result['median']:.2f} "
+            f"| {result['fastest_round']:.2f} "
+            f"| {min(steps):.2f} to {max(steps):.2f} "
+            f"| {result['peak_mib']:.0f} | {' | '.join(ratios)} |"
+        )
+    print()
+    for title, result in results.items():
+        if "failed" in result:
+            print(f"{title} did not run: {result['failed']}")
+        else:
+            versions = (f"{p} {v}" for p, v in result["versions"].items())
+            print(f"{title}: {', '.join(versions)}")
+
+
+def main():
+    """Prints the table; writes it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        help="a Python that has PyTorch and timm",
+    )
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5, help="a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", help="a JSON file to write")
+    arguments = parser.parse_args()
+    facts = machine() | {"batch": arguments.batch, "steps": arguments.steps}
+    results = measure(arguments)
+    print(
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, "
+        f"batches of {arguments.batch}, {arguments.rounds} rounds of "
+        f"{arguments.steps} steps\n"
+    )
+    print_table(results)
+    if arguments.out:
+        Path(arguments.out).write_text(
+            json.dumps({**facts, "contenders": results}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
