@@ -7,9 +7,10 @@ random batch at 224 x 224 and 1000 classes: float32, drop path 0.2, label
 smoothing 0.1. This library is trained as `gcvit train` does, gcvit by Keras's
 `model.fit` without XLA, both with oneDNN; timm by eager PyTorch, run by the
 Python at PATH (default: this one). Each is a process of its own, idle while
-another is measured; their rounds are interleaved. Prints a Markdown table; a
-step's median is over all rounds, the fastest round is the one of the smallest
-median.
+another is measured; their rounds are interleaved. This library is measured a
+second time with the blocks' activations recomputed (`model.recompute`). Prints
+a Markdown table; a step's median is over all rounds, the fastest round is the
+one of the smallest median.
 """
 
 import argparse
@@ -52,11 +53,15 @@ run(2)
 """
 
 OURS = """
-import gcvit_keras
+from training import read_config
 from training.fused import fused
+from training.model import build_network
 from training.optimizer import LayerwiseAdamW
 from training.trainer import Trainer
-network = gcvit_keras.GCViTTiny(weights=None, drop_path_rate=0.2)
+config = read_config(
+    "imagenet", ["precision=float32", f"model.recompute={recompute}"]
+)
+network = build_network(config, 1000)
 model = Trainer(network, label_smoothing=0.1)
 model.compile(
     LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
@@ -99,7 +104,16 @@ model.compile(
 
 CONTENDERS = {
     "gcvit-keras": (
-        OURS + FIT + 'serve(run, "keras", "tensorflow", "gcvit-keras")'
+        "recompute = False"
+        + OURS
+        + FIT
+        + 'serve(run, "keras", "tensorflow", "gcvit-keras")'
+    ),
+    "gcvit-keras, recomputing": (
+        "recompute = True"
+        + OURS
+        + FIT
+        + 'serve(run, "keras", "tensorflow", "gcvit-keras")'
     ),
     "timm": TIMM + 'serve(run, "torch", "timm")',
     "gcvit": GCVIT + FIT + 'serve(run, "keras", "tensorflow", "gcvit")',

@@ -170,7 +170,8 @@ def evaluation_batches(
     examples = source.examples(split).enumerate()
     if context is not None:
         padding = examples.take(1).map(lambda i, example: (i - 1, example))
-        examples = examples.concatenate(padding.repeat())
+        # Cached, or every repetition opens the files again.
+        examples = examples.concatenate(padding.cache().repeat())
         examples = examples.take(steps * batch_size).enumerate()
         examples = examples.filter(
             lambda i, example: (i % batch_size) // share == worker

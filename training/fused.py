@@ -15,6 +15,9 @@ import tensorflow as tf
 
 from gcvit_keras.layers.composite import CompositeLayer
 
+LEAST_SIDE = 128
+"""Of images for which compiling, some seconds, is worth it."""
+
 
 def _compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
@@ -26,14 +29,18 @@ def fused(network):
 
     Does so inside the `with` only, so that what is saved or exported after it
     has TensorFlow's own operations. Does nothing where there is a GPU or TPU,
-    and in mixed precision.
+    in mixed precision, and for images smaller than `LEAST_SIDE`.
 
     Args:
         network: A GC ViT.
     """
     devices = {d.device_type for d in tf.config.list_logical_devices()}
     layers = []
-    if devices <= {"CPU", "XLA_CPU"} and network.compute_dtype == "float32":
+    if (
+        devices <= {"CPU", "XLA_CPU"}
+        and network.compute_dtype == "float32"
+        and min(s or LEAST_SIDE for s in network.input_shape[1:3]) >= LEAST_SIDE
+    ):
         layers = list(network._flatten_layers())
     changed = []
     for layer in layers:

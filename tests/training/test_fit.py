@@ -223,7 +223,7 @@ def test_a_folder_is_for_one_run_at_a_time(data_dir, tmp_path):
 @pytest.mark.parametrize(
     "override, words",
     [
-        ("optimizer.learning_rate=0.5", "optimizer.learning_rate=0.002, not"),
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate=0.001, not"),
         ("seed=3", "seed=0, not 3"),
     ],
 )

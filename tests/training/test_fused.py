@@ -52,7 +52,7 @@ def test_layer_norm_and_its_gradients_are_exact():
     np.testing.assert_allclose(dbeta, GRADIENT.sum(axes), atol=5e-5)
 
 
-def network():
+def network(side=128):
     keras.utils.set_random_seed(0)
     return gcvit_keras.GCViT(
         embed_dim=8,
@@ -61,14 +61,14 @@ def network():
         mlp_ratio=3,
         window_size=(4, 4, 2, 2),
         layer_scale=0.5,
-        input_shape=(32, 32, 3),
+        input_shape=(side, side, 3),
         classes=5,
     )
 
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(3).uniform(0, 255, (2, 32, 32, 3))
+    return np.random.default_rng(3).uniform(0, 255, (2, 128, 128, 3))
 
 
 def weight_gradients(model, images):
@@ -110,10 +110,13 @@ def test_what_is_left_after_it_is_keras_own(images):
     assert after == before
 
 
-def test_mixed_precision_is_left_alone():
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize(
+    "policy, side", [("mixed_bfloat16", 128), ("float32", 96)]
+)
+def test_mixed_precision_and_small_images_are_left_alone(policy, side):
+    keras.config.set_dtype_policy(policy)
     try:
-        model = network()
+        model = network(side)
     finally:
         keras.config.set_dtype_policy("float32")
     block = model.get_layer("level_0_block_0")
