@@ -30,18 +30,19 @@ def gcvit(*arguments, cwd, **environment):
     return process.returncode, process.stdout, process.stderr
 
 
-def refused(*arguments, cwd, **environment):
-    """The one error line of a call that must fail.
+def inside(*arguments, cwd, **environment):
+    """What `gcvit` returns, of the command in this process.
 
-    In this process, which has TensorFlow imported: that takes seconds.
+    Which has TensorFlow imported: that takes seconds.
     """
     environment = {key: str(value) for key, value in environment.items()}
-    errors = io.StringIO()
+    environment = {"COLUMNS": "200", "NO_COLOR": "1", **environment}
+    output, errors = io.StringIO(), io.StringIO()
     with (
         contextlib.chdir(cwd),
-        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
-        mock.patch.dict(os.environ, {"NO_COLOR": "1", **environment}),
+        mock.patch.dict(os.environ, environment),
         mock.patch.object(sys, "argv", ["gcvit", *map(str, arguments)]),
         warnings.catch_warnings(),
     ):
@@ -49,8 +50,14 @@ def refused(*arguments, cwd, **environment):
             main()
             code = 0
         except SystemExit as stop:
-            code = stop.code
-    assert code == 1, errors.getvalue()
-    (line,) = errors.getvalue().strip().splitlines()
+            code = stop.code or 0
+    return code, output.getvalue(), errors.getvalue()
+
+
+def refused(*arguments, cwd, **environment):
+    """The one error line of a call that must fail, in this process."""
+    code, _, errors = inside(*arguments, cwd=cwd, **environment)
+    assert code == 1, errors
+    (line,) = errors.strip().splitlines()
     assert line.startswith("error: ")
     return line

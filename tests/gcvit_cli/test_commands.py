@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from command import gcvit
+from command import gcvit, inside
 
 from gcvit_cli.main import VariantName
 from gcvit_keras import VARIANTS
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_list_shows_every_variant_and_the_licence(tmp_path):
     code, output, errors = gcvit("list", cwd=tmp_path)
     assert (code, errors) == (0, "")
-    _, text, _ = gcvit("list", "--json", cwd=tmp_path)
+    _, text, _ = inside("list", "--json", cwd=tmp_path)
     rows = {row["name"]: row for row in json.loads(text)}
     assert list(rows) == list(VARIANTS) == [v.value for v in VariantName]
     for name, variant in VARIANTS.items():
@@ -32,7 +32,7 @@ def test_list_shows_every_variant_and_the_licence(tmp_path):
 def test_list_shows_every_preset_and_the_licence(tmp_path):
     code, output, errors = gcvit("list", "--presets", cwd=tmp_path)
     assert (code, errors) == (0, "")
-    _, text, _ = gcvit("list", "--presets", "--json", cwd=tmp_path)
+    _, text, _ = inside("list", "--presets", "--json", cwd=tmp_path)
     rows = json.loads(text)
     assert len(rows) == 15
     for row in rows:

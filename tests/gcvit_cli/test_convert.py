@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from command import gcvit, refused
+from command import gcvit, inside, refused
 from conftest import REFERENCE
 from safetensors.numpy import save_file
 
@@ -47,7 +47,7 @@ def test_convert_writes_the_model_of_the_checkpoint(
     xxtiny, images, tmp_path, scheme
 ):
     model, folder = xxtiny
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         "convert",
         folder / f"{scheme}.safetensors",
         *("--variant", "xxtiny", "--out", "xxtiny.keras"),

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn.datasets
-from command import gcvit, refused
+from command import gcvit, inside, refused
 from conftest import NANO
 from PIL import Image
 
@@ -97,7 +97,7 @@ def test_predict_names_imagenets_classes_with_published_weights(
     for c, (_, _, score) in zip(found, expected, strict=True):
         assert c["score"] == pytest.approx(score, 1e-4)
     # Again, from the cache: not a word of the licence.
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         *command, cwd=tmp_path, GCVIT_OFFLINE=1, **environment
     )
     assert (code, errors) == (0, "")
@@ -110,7 +110,7 @@ def test_predict_takes_a_variant_with_its_checkpoint(xxtiny, tmp_path):
     model, folder = xxtiny
     picture = tmp_path / "noise.png"
     Image.effect_noise((300, 260), 80).save(picture)
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         "predict",
         *(picture, "--variant", "xxtiny", "--json"),
         *("--weights", folder / "timm.safetensors"),

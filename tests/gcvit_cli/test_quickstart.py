@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import gcvit, refused
+from command import gcvit, inside, refused
 from PIL import Image
 
 from training import read_config
@@ -41,7 +41,7 @@ def test_quickstart_twice_keeps_what_is_there_and_says_so(quickstart):
         return {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
 
     before = times()
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         "quickstart", "--out", out, "--json", cwd=out.parent
     )
     assert code == 0, errors
@@ -124,7 +124,7 @@ def test_quickstart_exports_what_an_interrupted_run_did_not(
     (tmp_path / "out" / "digits.tflite").unlink()
     shutil.rmtree(tmp_path / "out" / "savedmodel" / "1")
     (tmp_path / "out" / "savedmodel" / ".writing-1").mkdir()
-    code, output, errors = gcvit("quickstart", "--out", "out", cwd=tmp_path)
+    code, output, errors = inside("quickstart", "--out", "out", cwd=tmp_path)
     assert (code, errors) == (0, "")
     assert "not trained again" in output
     assert "Exported out/savedmodel/1." in output
@@ -135,7 +135,7 @@ def test_quickstart_names_what_is_damaged(quickstart, tmp_path):
     _, _, out = quickstart
     shutil.copytree(out, tmp_path / "out")
     (tmp_path / "out" / "digits.tflite").write_text("broken")
-    code, _, errors = gcvit("quickstart", "--out", "out", cwd=tmp_path)
+    code, _, errors = inside("quickstart", "--out", "out", cwd=tmp_path)
     assert code == 1
     assert "remove out/digits.tflite to export it again" in errors
     (records,) = (tmp_path / "out").rglob("digits-test.tfrecord*")
@@ -146,7 +146,7 @@ def test_quickstart_names_what_is_damaged(quickstart, tmp_path):
 
 def test_quickstart_leaves_labels_that_are_not_its_own(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    code, _, errors = gcvit("quickstart", "--out", ".", cwd=tmp_path)
+    code, _, errors = inside("quickstart", "--out", ".", cwd=tmp_path)
     assert code == 1
     assert "labels.txt is not what a quickstart leaves" in errors
     assert (tmp_path / "labels.txt").read_text() == "cat\ndog\n"
@@ -166,7 +166,7 @@ def test_quickstart_into_a_file_is_refused(tmp_path):
 def test_predict_reads_every_artefact(quickstart, model):
     _, _, out = quickstart
     pictures = sorted((out / "images").glob("*.png"))
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         "predict", *pictures, "--model", model, "--json", cwd=out
     )
     assert (code, errors) == (0, "")
@@ -216,7 +216,7 @@ def test_predict_takes_labels_and_top(quickstart, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"digit-{k}" for k in range(10)))
     model = ("--model", out / "digits.tflite", "--labels", names)
-    _, output, _ = gcvit("predict", good, *model, "--top", 2, cwd=tmp_path)
+    _, output, _ = inside("predict", good, *model, "--top", 2, cwd=tmp_path)
     assert output.count("digit-") == 2
     names.write_text("one\ntwo")
     line = refused("predict", good, *model, cwd=tmp_path)

@@ -7,7 +7,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from command import gcvit, refused
+from command import gcvit, inside, refused
 from PIL import Image
 
 from savedmodel_export import export_litert, export_saved_model
@@ -63,7 +63,7 @@ def test_evaluate_gives_the_same_for_every_artefact(run, tmp_path):
     data = folder / "data"
     expected = result["evaluation"]
     for artefact in ("m.keras", "saved", "m.tflite"):
-        code, output, errors = gcvit(
+        code, output, errors = inside(
             *("evaluate", artefact, "--data", "digits", "--data-dir", data),
             *("--json", "--out", f"out-{artefact}"),
             cwd=tmp_path,
@@ -81,7 +81,7 @@ def test_evaluate_gives_the_same_for_every_artefact(run, tmp_path):
 
 def test_evaluate_takes_a_runs_own_data(run):
     folder, result = run
-    code, output, errors = gcvit("evaluate", "run", cwd=folder.parent)
+    code, output, errors = inside("evaluate", "run", cwd=folder.parent)
     assert (code, errors) == (0, "")
     assert f"{result['accuracy']:.2%}" in output
     assert "Wrote run/evaluation.json and run/confusion.png." in output
