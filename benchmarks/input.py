@@ -88,7 +88,8 @@ def crop(encoded):
     image = tf.io.decode_and_crop_jpeg(
         encoded, tf.stack((top, left, height, width)), channels=3
     )
-    return tf.image.resize(image, (224, 224), "bicubic", antialias=True)
+    image = tf.image.resize(image, (224, 224), "bicubic", antialias=True)
+    return tf.clip_by_value(image, 0, 255)
 def batches(augment, mix):
     data = tf.data.Dataset.from_tensor_slices((files, labels)).shuffle(1000)
     data = data.repeat().map(read, tf.data.AUTOTUNE).map(

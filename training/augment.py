@@ -221,21 +221,23 @@ def _erase(image, seed, probability):
     """Noise in a random box (arXiv 1708.04896), as timm's "pixel" mode."""
     seeds = tf.unstack(tf.random.split(seed, 3))
     shape = image.shape
-    noise = MEAN + tf.constant(STD) * tf.random.stateless_normal(
-        shape, seeds[1]
-    )
-    top, left, height, width = random_crop(
-        tf.constant(shape[0]),
-        tf.constant(shape[1]),
-        seeds[0],
-        (0.02, 1 / 3),
-        (0.3, 1 / 0.3),
-    )
-    mask = _box(*shape[:2], top, top + height, left, left + width)
+
+    def erased():
+        noise = MEAN + tf.constant(STD) * tf.random.stateless_normal(
+            shape, seeds[1]
+        )
+        top, left, height, width = random_crop(
+            tf.constant(shape[0]),
+            tf.constant(shape[1]),
+            seeds[0],
+            (0.02, 1 / 3),
+            (0.3, 1 / 0.3),
+        )
+        mask = _box(*shape[:2], top, top + height, left, left + width)
+        return tf.where(mask, tf.clip_by_value(tf.round(noise), 0, 255), image)
+
     erases = tf.random.stateless_uniform((), seeds[2]) < probability
-    return tf.where(
-        mask & erases, tf.clip_by_value(tf.round(noise), 0, 255), image
-    )
+    return tf.cond(erases, erased, lambda: image)
 
 
 def rand_augment(image, seed, layers, magnitude, std):
