@@ -2,8 +2,9 @@
 
 What is done to an image follows from a seed alone, so that a run that was
 killed goes on with what it would have seen. Keras 3.15's and keras-cv 0.9's
-layers keep state, or ignore their seed, and were slower (see
-`benchmarks/input.py`).
+layers keep state, or ignore their seed; Keras's are slower, keras-cv's level
+(`benchmarks/input.py`), and neither's RandAugment is the one of the published
+configuration, timm's.
 """
 
 import functools
