@@ -95,26 +95,55 @@ class Contender:
         )
 
 
-def interleave(contenders, rounds):
+def measure(titles, start, rounds):
     """Measures all, one after the other, several times.
 
     Args:
-        contenders: `Contender` by title; one that fails is taken out.
+        titles: Of the contenders.
+        start: Makes the `Contender` of a title.
         rounds: How often.
 
     Returns:
-        Message by title of those that failed.
+        `{"versions", "rounds", "peak_mib"}` by title; of one that did not
+        run, `{"failed"}`, why.
     """
-    failed = {}
-    for _ in range(rounds):
-        for title, contender in list(contenders.items()):
-            time.sleep(1)  # until the last one's threads are asleep
+    running, failed = {}, {}
+    try:
+        for title in titles:
             try:
-                contender.run()
+                running[title] = start(title)
             except (OSError, RuntimeError) as error:
                 failed[title] = str(error)
-                del contenders[title]
-    return failed
+        for _ in range(rounds):
+            for title in [t for t in running if t not in failed]:
+                time.sleep(1)  # until the last one's threads are asleep
+                try:
+                    running[title].run()
+                except (OSError, RuntimeError) as error:
+                    failed[title] = str(error)
+    finally:
+        for contender in running.values():
+            contender.close()
+    return {
+        title: {"failed": failed[title]}
+        if title in failed
+        else {
+            "versions": running[title].versions,
+            "rounds": running[title].rounds,
+            "peak_mib": running[title].peak,
+        }
+        for title in titles
+    }
+
+
+def print_versions(results):
+    """Prints the packages of each contender, or why it did not run."""
+    for title, result in results.items():
+        if "failed" in result:
+            print(f"{title} did not run: {result['failed']}")
+        else:
+            versions = (f"{p} {v}" for p, v in result["versions"].items())
+            print(f"{title}: {', '.join(versions)}")
 
 
 def install(folder, *packages):

@@ -2,17 +2,16 @@
 
     python benchmarks/input.py [--images 400] [--out input.json]
 
-Writes JPEGs of 500 x 375 pixels (smooth noise, about 110 kB each, as the mean
-of ImageNet), and reads them with the recipe `imagenet` at 224 x 224, one stage
-more at a time: what a stage adds is its share. Beside it the same recipe from
-the layers of Keras and of keras-cv, and training steps of GC ViT tiny in
-float32, as `gcvit train` does them. Each is a process of its own on the same
-one core, idle while another is measured; their rounds are interleaved. Prints
-Markdown tables of the fastest rounds.
+Writes JPEGs of 500 x 375 pixels (smooth and fine noise), and reads them with
+the recipe `imagenet` at 224 x 224, one stage more at a time: what a stage adds
+is its share. Beside it the same recipe from the layers of Keras and of
+keras-cv, and training steps of GC ViT tiny in float32, as `gcvit train` does
+them. Each is a process of its own on the same one core, idle while another is
+measured; their rounds are interleaved. Prints Markdown tables of the fastest
+rounds.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import sys
@@ -20,7 +19,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from contenders import Contender, install, interleave, machine
+import train
+from contenders import Contender, install, machine, measure, print_versions
 from PIL import Image
 
 COMMON = """
@@ -99,17 +99,8 @@ def batches(augment, mix):
     return data.batch(batch).map(mix, tf.data.AUTOTUNE).prefetch(2)
 """
 
-KERAS = """
-layers = [
-    keras.layers.RandomFlip("horizontal"),
-    keras.layers.RandAugment((0, 255), num_ops=2, factor=0.9),
-    keras.layers.RandomErasing(0.25, value_range=(0, 255)),
-]
-mixup, cutmix = keras.layers.MixUp(0.8), keras.layers.CutMix(1.0)
-def augment(image):
-    for layer in layers:
-        image = layer(image[None], training=True)[0]
-    return image
+# After the contender's layers: `augment`, `mixup` and `cutmix`.
+PEER_RUN = """
 def mix(images, labels):
     both = {"images": images, "labels": labels}
     mixed = tf.cond(
@@ -121,7 +112,19 @@ pipeline = batches(augment, mix)
 def run():
     return {"all": pass_over(pipeline)}
 run()
-serve(run, "keras", "tensorflow")
+"""
+
+KERAS = """
+layers = [
+    keras.layers.RandomFlip("horizontal"),
+    keras.layers.RandAugment((0, 255), num_ops=2, factor=0.9),
+    keras.layers.RandomErasing(0.25, value_range=(0, 255)),
+]
+mixup, cutmix = keras.layers.MixUp(0.8), keras.layers.CutMix(1.0)
+def augment(image):
+    for layer in layers:
+        image = layer(image[None], training=True)[0]
+    return image
 """
 
 KERAS_CV = """
@@ -140,56 +143,35 @@ def augment(image):
         tf.random.uniform(()) < 0.25, lambda: erase(image, training=True),
         lambda: image,
     )
-def mix(images, labels):
-    both = {"images": images, "labels": labels}
-    mixed = tf.cond(
-        tf.random.uniform(()) < 0.5,
-        lambda: mixup(both, training=True), lambda: cutmix(both, training=True),
-    )
-    return mixed["images"], mixed["labels"]
-pipeline = batches(augment, mix)
-def run():
-    return {"all": pass_over(pipeline)}
-run()
-serve(run, "keras", "keras-cv", "tensorflow")
 """
 
-MODEL = """
-import gcvit_keras
-from training.fused import fused
-from training.optimizer import LayerwiseAdamW
-from training.trainer import Trainer
-network = gcvit_keras.GCViTTiny(weights=None, drop_path_rate=0.2)
-model = Trainer(network, label_smoothing=0.1)
-model.compile(
-    LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
-    jit_compile=False, auto_scale_loss=False,
+# A batch of eight, three steps a round.
+STEP = (
+    "sys.argv[1:] = ['8', '3']\nrecompute = False\n"
+    + train.BATCH
+    + train.OURS
+    + train.FIT
+    + """
+serve(
+    lambda: {"all": min(run()) / batch}, "keras", "tensorflow", "gcvit-keras"
 )
-fused(network).__enter__()
-data = tf.data.Dataset.from_tensors(
-    (tf.random.uniform((8, 224, 224, 3), 0, 255), tf.eye(8, 1000))
-).repeat()
-steps = 3
-class Timer(keras.callbacks.Callback):
-    def on_train_batch_begin(self, batch, logs=None):
-        self.start = time.perf_counter()
-    def on_train_batch_end(self, batch, logs=None):
-        self.seconds.append(time.perf_counter() - self.start)
-def run():
-    timer = Timer()
-    timer.seconds = []
-    model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[timer])
-    return {"all": min(timer.seconds) / 8}
-run()
-serve(run, "keras", "tensorflow", "gcvit-keras")
 """
+)
 
 CONTENDERS = {
     "gcvit-keras": OURS,
-    "Keras's layers": PEER + KERAS,
-    "keras-cv's layers": PEER + KERAS_CV,
-    "training step of tiny": MODEL,
+    "Keras's layers": (
+        PEER + KERAS + PEER_RUN + 'serve(run, "keras", "tensorflow")'
+    ),
+    "keras-cv's layers": (
+        PEER
+        + KERAS_CV
+        + PEER_RUN
+        + 'serve(run, "keras", "keras-cv", "tensorflow")'
+    ),
+    "training step of tiny": STEP,
 }
+KERAS_CV_PACKAGES = ("keras-cv==0.9.0", "keras-core==0.1.7", "regex")
 
 
 def write_images(folder, count):
@@ -209,43 +191,31 @@ def write_images(folder, count):
     return sum(sizes) / len(sizes)
 
 
-def measure(arguments):
+def measure_images(arguments):
     """Seconds an image by stage, by contender, and the mean file's bytes."""
-    running, failed = {}, {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as s:
+
+    def start(title):
+        path = None
+        if title == "keras-cv's layers":
+            path = str(Path(folder, "packages"))
+            install(path, *KERAS_CV_PACKAGES)
+        return Contender(
+            COMMON + CONTENDERS[title],
+            sys.executable,
+            path,
+            (folder, arguments.images, arguments.batch, core()),
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
         size = write_images(folder, arguments.images)
-        packages = Path(folder, "packages")
-        for title, code in CONTENDERS.items():
-            path = None
-            try:
-                if "keras_cv" in code:
-                    path = str(packages)
-                    install(path, *KERAS_CV_PACKAGES)
-                running[title] = Contender(
-                    COMMON + code,
-                    sys.executable,
-                    path,
-                    (folder, arguments.images, arguments.batch, core()),
-                )
-                s.callback(running[title].close)
-            except (OSError, RuntimeError) as error:
-                failed[title] = str(error)
-        failed.update(interleave(running, arguments.rounds))
-    results = {}
-    for title in CONTENDERS:
-        if title in failed:
-            results[title] = {"failed": failed[title]}
-            continue
-        rounds = running[title].rounds
-        results[title] = {
-            "versions": running[title].versions,
-            "rounds": rounds,
-            "fastest": {k: min(r[k] for r in rounds) for k in rounds[0]},
-        }
+        results = measure(CONTENDERS, start, arguments.rounds)
+    for result in results.values():
+        if "failed" not in result:
+            rounds = result["rounds"]
+            result["fastest"] = {
+                k: min(r[k] for r in rounds) for k in rounds[0]
+            }
     return results, size
-
-
-KERAS_CV_PACKAGES = ("keras-cv==0.9.0", "keras-core==0.1.7", "regex")
 
 
 def core():
@@ -274,12 +244,7 @@ def print_tables(results):
         ratio = f"{seconds / whole:.1f}" if "failed" not in ours else "-"
         print(f"| {title} | {1 / seconds:.1f} | {ratio} |")
     print()
-    for title, result in results.items():
-        if "failed" in result:
-            print(f"{title} did not run: {result['failed']}")
-        else:
-            versions = (f"{p} {v}" for p, v in result["versions"].items())
-            print(f"{title}: {', '.join(versions)}")
+    print_versions(results)
 
 
 def main():
@@ -290,7 +255,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", help="a JSON file to write")
     arguments = parser.parse_args()
-    results, size = measure(arguments)
+    results, size = measure_images(arguments)
     facts = machine() | {
         "images": arguments.images,
         "batch": arguments.batch,

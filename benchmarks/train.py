@@ -14,7 +14,6 @@ one of the smallest median.
 """
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
@@ -22,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from alternatives import MATPLOTLIB
-from contenders import Contender, install, interleave, machine
+from contenders import Contender, install, machine, measure, print_versions
 
 BATCH = """
 import sys, time
@@ -102,63 +101,39 @@ model.compile(
 )
 """
 
+SERVE_OURS = 'serve(run, "keras", "tensorflow", "gcvit-keras")'
+
 CONTENDERS = {
-    "gcvit-keras": (
-        "recompute = False"
-        + OURS
-        + FIT
-        + 'serve(run, "keras", "tensorflow", "gcvit-keras")'
-    ),
-    "gcvit-keras, recomputing": (
-        "recompute = True"
-        + OURS
-        + FIT
-        + 'serve(run, "keras", "tensorflow", "gcvit-keras")'
-    ),
+    "gcvit-keras": "recompute = False" + OURS + FIT + SERVE_OURS,
+    "gcvit-keras, recomputing": "recompute = True" + OURS + FIT + SERVE_OURS,
     "timm": TIMM + 'serve(run, "torch", "timm")',
     "gcvit": GCVIT + FIT + 'serve(run, "keras", "tensorflow", "gcvit")',
 }
 
 
-def start(title, arguments, packages):
-    """Starts a contender, installing it first where it has to be."""
-    path = None
-    if title == "gcvit":
-        path = packages
-        install(path, "gcvit==1.1.6", *MATPLOTLIB.split())
-    python = arguments.torch_python if title == "timm" else sys.executable
-    return Contender(
-        BATCH + CONTENDERS[title],
-        python,
-        path,
-        (arguments.batch, arguments.steps),
-    )
-
-
-def measure(arguments):
+def measure_steps(arguments):
     """Results by contender; of one that did not run, why."""
-    running, failed = {}, {}
-    with tempfile.TemporaryDirectory() as packages, contextlib.ExitStack() as s:
-        for title in CONTENDERS:
-            try:
-                running[title] = start(title, arguments, packages)
-                s.callback(running[title].close)
-            except (OSError, RuntimeError) as error:
-                failed[title] = str(error)
-        failed.update(interleave(running, arguments.rounds))
-    results = {}
-    for title in CONTENDERS:
-        if title in failed:
-            results[title] = {"failed": failed[title]}
-            continue
-        rounds = running[title].rounds
-        results[title] = {
-            "versions": running[title].versions,
-            "rounds": rounds,
-            "peak_mib": running[title].peak,
-            "median": statistics.median(sum(rounds, [])),
-            "fastest_round": min(map(statistics.median, rounds)),
-        }
+
+    def start(title):
+        path = None
+        if title == "gcvit":
+            path = packages
+            install(path, "gcvit==1.1.6", *MATPLOTLIB.split())
+        python = arguments.torch_python if title == "timm" else sys.executable
+        return Contender(
+            BATCH + CONTENDERS[title],
+            python,
+            path,
+            (arguments.batch, arguments.steps),
+        )
+
+    with tempfile.TemporaryDirectory() as packages:
+        results = measure(CONTENDERS, start, arguments.rounds)
+    for result in results.values():
+        if "failed" not in result:
+            rounds = result["rounds"]
+            result["median"] = statistics.median(sum(rounds, []))
+            result["fastest_round"] = min(map(statistics.median, rounds))
     return results
 
 
@@ -186,12 +161,7 @@ def print_table(results):
             f"| {result['peak_mib']:.0f} | {' | '.join(ratios)} |"
         )
     print()
-    for title, result in results.items():
-        if "failed" in result:
-            print(f"{title} did not run: {result['failed']}")
-        else:
-            versions = (f"{p} {v}" for p, v in result["versions"].items())
-            print(f"{title}: {', '.join(versions)}")
+    print_versions(results)
 
 
 def main():
@@ -208,7 +178,7 @@ def main():
     parser.add_argument("--out", help="a JSON file to write")
     arguments = parser.parse_args()
     facts = machine() | {"batch": arguments.batch, "steps": arguments.steps}
-    results = measure(arguments)
+    results = measure_steps(arguments)
     print(
         f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, "
         f"batches of {arguments.batch}, {arguments.rounds} rounds of "

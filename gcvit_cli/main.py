@@ -268,8 +268,9 @@ def main():
     # Training and export are TensorFlow's; its own words stay off the screen.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # TensorFlow turns oneDNN on by itself only for processors with AVX512 or
-    # AMX; with AVX2 it makes training faster too (benchmarks/train.py).
+    # TensorFlow turns oneDNN on by itself only where the processor has
+    # instructions for neural networks, such as AVX512_VNNI. For one with AVX2
+    # TF_ENABLE_ONEDNN_OPTS=0 before benchmarks/train.py shows what it does.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if not sys.warnoptions:  # python -W and PYTHONWARNINGS ask for them
         warnings.simplefilter("ignore")

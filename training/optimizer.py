@@ -19,16 +19,21 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
     takes gradients that are the same on every replica and does not sum them.
 
     Args:
-        *args: Of `keras.optimizers.AdamW`.
+        *args: Of `keras.optimizers.AdamW`, without `amsgrad`.
         **kwargs: Of `keras.optimizers.AdamW`.
 
     Attributes:
         scales: Factor on the rate, and so on the weight decay, of variables
             by path; 1 where there is none.
+
+    Raises:
+        ValueError: If `amsgrad` is true.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if self.amsgrad:
+            raise ValueError("`amsgrad` must be False. Received: amsgrad=True")
         self.scales = {}
 
     def build(self, variables):
@@ -66,7 +71,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
 
     def _clip_gradients(self, gradients):
         if self.global_clipnorm is None:
-            return gradients
+            return super()._clip_gradients(gradients)
         return tf.clip_by_global_norm(gradients, self.global_clipnorm)[0]
 
     def _apply_weight_decay(self, variables):

@@ -87,6 +87,17 @@ def test_without_factors_it_is_adamw():
         np.testing.assert_allclose(found.numpy(), expected, atol=5e-7)
 
 
+def test_amsgrad_is_refused():
+    with pytest.raises(ValueError, match="`amsgrad` must be False"):
+        LayerwiseAdamW(1e-3, amsgrad=True)
+
+
+def test_without_a_global_norm_keras_clips():
+    optimizer = LayerwiseAdamW(1e-3, clipvalue=0.5)
+    (clipped,) = optimizer._clip_gradients([keras.ops.ones(3)])
+    np.testing.assert_array_equal(clipped, np.full(3, 0.5))
+
+
 def test_factors_multiply_the_rate_and_the_decay():
     variables = [keras.Variable([1.0], name=name) for name in "ab"]
     optimizer = LayerwiseAdamW(1e-2, weight_decay=0.5)
