@@ -8,11 +8,8 @@ ones.
 
 import tensorflow as tf
 
-from gcvit_keras.weights.presets import IMAGENET_MEAN
+from gcvit_keras.models.graph_images import decode, or_grey, resize_and_crop
 from training.augment import augment, mix, random_crop
-
-LARGEST = 89_478_485
-"""Pixels that an image may be resized to; Pillow's limit."""
 
 
 def steps_per_epoch(source, config):
@@ -220,28 +217,13 @@ def _cache(examples, where):
 
 
 def _or_broken(read, name, data, broken):
-    """The image, or a grey one and False where reading it fails.
-
-    A failing operation ends a pipeline. Only `ignore_errors` stops that, and
-    it leaves a gap; so each image is a pipeline of one, that has a second
-    element for when the first is missing.
-    """
+    """The image, or a grey one and False where reading it fails."""
     side = data.image_size
-
-    def grey(_):
-        tf.print(name, output_stream=f"file://{broken}")
-        colour = tf.constant(IMAGENET_MEAN) * 255
-        return tf.broadcast_to(colour, (side, side, 3)), False
-
-    one = tf.data.Dataset.from_tensors(0)
-    image, valid = (
-        one.map(lambda _: (read(), True))
-        .ignore_errors()
-        .concatenate(one.map(grey))
-        .take(1)
-        .get_single_element()
+    return or_grey(
+        read,
+        (side, side),
+        lambda: tf.print(name, output_stream=f"file://{broken}"),
     )
-    return tf.ensure_shape(image, (side, side, 3)), valid
 
 
 def _fill(images, labels, valid):
@@ -276,7 +258,7 @@ def _random_crop(encoded, seed, config):
         return tf.io.decode_and_crop_jpeg(encoded, tf.stack(box), channels=3)
 
     def other():
-        image = _decode(encoded)
+        image = decode(encoded)
         top, left, height, width = _box(tf.shape(image), seed, config)
         return image[top : top + height, left : left + width]
 
@@ -298,42 +280,13 @@ def _box(shape, seed, config):
     )
 
 
-def _decode(encoded):
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    image.set_shape((None, None, 3))
-    return image
-
-
 def _whole(encoded, data):
     """What `gcvit_keras.load_image` makes of an image, to a grey level."""
-    image = tf.cond(
-        tf.io.is_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(
-            encoded, channels=3, dct_method="INTEGER_ACCURATE"
-        ),
-        lambda: _decode(encoded),
-    )
     side = data.image_size
-    scaled = int(side / data.crop_ratio)
-    height = width = tf.constant(scaled)
-    if data.crop_mode == "center":
-        sides = tf.shape(image)[:2]
-        ratio = scaled / tf.reduce_min(tf.cast(sides, tf.float64))
-        sides = tf.cast(tf.cast(sides, tf.float64) * ratio + 1e-6, tf.int64)
-        tf.debugging.assert_less_equal(
-            tf.reduce_prod(sides), tf.constant(LARGEST, tf.int64)
-        )
-        height, width = tf.unstack(tf.maximum(tf.cast(sides, tf.int32), side))
-    # Columns, then rows, each rounded, as Pillow does.
-    for shape in ((tf.shape(image)[0], width), (height, width)):
-        image = tf.image.resize(
-            image, shape, data.interpolation, antialias=True
-        )
-        image = tf.clip_by_value(tf.round(image), 0, 255)
-    top, left = (
-        tf.cast(tf.round((size - side) / 2), tf.int32)
-        for size in (height, width)
-    )
-    return tf.ensure_shape(
-        image[top : top + side, left : left + side], (side, side, 3)
+    return resize_and_crop(
+        decode(encoded),
+        (side, side),
+        data.crop_ratio,
+        data.crop_mode,
+        data.interpolation,
     )

@@ -274,15 +274,16 @@ def test_padding_makes_evaluation_even_and_weighs_nothing(digits):
     assert np.concatenate(weights).sum() == 360
 
 
-def test_elongated_images_that_would_fill_the_memory_are_broken(tmp_path):
+def test_an_elongated_image_does_not_fill_the_memory(tmp_path):
+    # As a whole it would be resized to 224 x 13,440,000.
     folder = tmp_path / "photos" / "train" / "a"
     folder.mkdir(parents=True)
-    Image.new("L", (60000, 1)).save(folder / "line.png")
-    Image.new("L", (60, 10)).save(folder / "short.png")
+    Image.new("L", (60000, 1), 200).save(folder / "line.png")
     source = open_source(str(tmp_path / "photos"))
     data = small("data.image_size=224", "data.batch_size=2").data
-    ((_, _, weights),) = evaluation_batches(source, "train", data, 2)
-    assert sorted(weights.numpy()) == [0, 1]
+    ((images, _, weights),) = evaluation_batches(source, "train", data, 2)
+    assert weights.numpy().tolist() == [1]
+    assert (images.numpy() == 200).all()
 
 
 def test_a_tfdata_service_gives_every_image_once(digits):

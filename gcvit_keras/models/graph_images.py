@@ -1,0 +1,204 @@
+"""`load_image` as TensorFlow operations, for `tf.data` and for served graphs.
+
+The one file of this package that needs TensorFlow; nothing here is imported
+with `gcvit_keras`.
+"""
+
+import math
+
+import tensorflow as tf
+
+from gcvit_keras.weights.presets import IMAGENET_MEAN
+
+MAX_PIXELS = 89_478_485
+"""Largest image that is decoded by default; Pillow's limit."""
+
+
+def decode(encoded, max_pixels=MAX_PIXELS):
+    """Decodes a JPEG, PNG, WebP, BMP or GIF.
+
+    Args:
+        encoded: Scalar string tensor, an image file's content.
+        max_pixels: Height times width above which an image is refused. They
+            are read from its header, before anything is allocated for it.
+
+    Returns:
+        Uint8 tensor `(height, width, 3)`. An operation fails where the image
+        is too large, broken, or of another format. EXIF rotation is not
+        applied.
+    """
+    pixels = header_pixels(encoded)
+    checks = [
+        tf.debugging.assert_positive(pixels, "not an image"),
+        tf.debugging.assert_less_equal(
+            pixels, tf.constant(max_pixels, tf.int64), "image too large"
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        encoded = tf.identity(encoded)
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        # Pillow's way; TensorFlow's own default is faster and less exact.
+        lambda: tf.io.decode_jpeg(
+            encoded, channels=3, dct_method="INTEGER_ACCURATE"
+        ),
+        lambda: tf.io.decode_image(
+            encoded, channels=3, expand_animations=False
+        ),
+    )
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def header_pixels(encoded):
+    """Height times width that an image file's header tells.
+
+    Args:
+        encoded: Scalar string tensor.
+
+    Returns:
+        Int64 scalar; 0 where the format is none that is known or the header
+        is incomplete.
+    """
+
+    def number(start, size, big_endian=False):
+        # As if zeros followed, so that a short file has a size of 0.
+        part = tf.strings.substr(padded, start, size)
+        byte = tf.cast(tf.io.decode_raw(part, tf.uint8), tf.int64)
+        if big_endian:
+            byte = byte[::-1]
+        return tf.reduce_sum(byte * 256 ** tf.range(size, dtype=tf.int64))
+
+    def jpeg():
+        shape = tf.io.extract_jpeg_shape(encoded, output_type=tf.int64)
+        return shape[0] * shape[1]
+
+    def bmp():
+        # 32 bits with a sign; a negative height means top row first.
+        width, height = (
+            tf.cast(
+                tf.bitcast(tf.cast(number(at, 4), tf.uint32), tf.int32),
+                tf.int64,
+            )
+            for at in (18, 22)
+        )
+        return tf.abs(width) * tf.abs(height)
+
+    def webp_lossless():
+        bits = number(21, 4)
+        return (bits % 2**14 + 1) * (bits // 2**14 % 2**14 + 1)
+
+    padded = tf.strings.substr(encoded, 0, 30) + tf.constant(b"\0" * 30)
+    formats = (
+        (b"\xff\xd8\xff", 0, jpeg),
+        (
+            b"\x89PNG\r\n\x1a\n",
+            0,
+            lambda: number(16, 4, True) * number(20, 4, True),
+        ),
+        (b"BM", 0, bmp),
+        (b"GIF8", 0, lambda: number(6, 2) * number(8, 2)),
+        (
+            b"VP8 ",
+            12,
+            lambda: (number(26, 2) % 2**14) * (number(28, 2) % 2**14),
+        ),
+        (b"VP8L", 12, webp_lossless),
+        (b"VP8X", 12, lambda: (number(24, 3) + 1) * (number(27, 3) + 1)),
+    )
+    return tf.case(
+        [
+            (tf.strings.substr(padded, at, len(mark)) == mark, pixels)
+            for mark, at, pixels in formats
+        ],
+        default=lambda: tf.constant(0, tf.int64),
+    )
+
+
+def resize_and_crop(image, size, crop_ratio, crop_mode, interpolation):
+    """What `load_image` makes of a decoded image, to a grey level.
+
+    Only the crop is computed: an elongated image is not resized as a whole.
+
+    Args:
+        image: Tensor `(height, width, channels)`, pixels in [0, 255].
+        size: `(height, width)` of the result, integers.
+        crop_ratio: See `load_image`, as for the rest.
+        crop_mode: `"center"` or `"squash"`.
+        interpolation: `"bilinear"` or `"bicubic"`.
+
+    Returns:
+        Float32 tensor `(*size, channels)` of whole numbers in [0, 255].
+    """
+    sides = tf.cast(tf.shape(image)[:2], tf.float64)
+    scaled = [tf.constant(math.floor(s / crop_ratio), tf.int32) for s in size]
+    if crop_mode == "center":
+        ratio = tf.reduce_max(tf.cast(tf.stack(scaled), tf.float64) / sides)
+        # See `load_image`.
+        whole = tf.round if size[0] != size[1] else _truncate
+        scaled = [
+            tf.maximum(
+                tf.cast(whole(sides[axis] * ratio), tf.int32), size[axis]
+            )
+            for axis in (0, 1)
+        ]
+    kernel = {"bilinear": "triangle", "bicubic": "keyscubic"}[interpolation]
+    image = image[None]
+    # Columns, then rows, each rounded, as Pillow does.
+    for axis in (1, 0):
+        first = tf.round((scaled[axis] - size[axis]) / 2)
+        factor = tf.cast(scaled[axis] / tf.shape(image)[1 + axis], tf.float32)
+        others = (tf.constant(1.0), tf.constant(0.0), tf.shape(image)[2 - axis])
+        ours = (factor, -tf.cast(first, tf.float32), size[axis])
+        scale, translation, target = (
+            tf.stack([o, t] if axis == 0 else [t, o])
+            for o, t in zip(ours, others, strict=True)
+        )
+        image = tf.raw_ops.ScaleAndTranslate(
+            images=image,
+            size=target,
+            scale=scale,
+            translation=translation,
+            kernel_type=kernel,
+            antialias=True,
+        )
+        image = tf.clip_by_value(tf.round(image), 0, 255)
+    return tf.ensure_shape(image[0], (*size, image.shape[-1]))
+
+
+def _truncate(value):
+    return tf.floor(value + 1e-6)
+
+
+def or_grey(read, size, when_broken=None):
+    """An image, or a grey one where reading it fails.
+
+    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
+    that, and it leaves a gap; so an image is a pipeline of one, that has a
+    second element for when the first is missing.
+
+    Args:
+        read: Function that returns a float32 tensor `(*size, 3)`.
+        size: `(height, width)`.
+        when_broken: Function called in the graph where reading fails.
+
+    Returns:
+        Float32 tensor `(*size, 3)`, and a scalar boolean: whether it could
+        be read.
+    """
+
+    def grey(_):
+        if when_broken is not None:
+            when_broken()
+        return tf.broadcast_to(255 * tf.constant(IMAGENET_MEAN), (*size, 3)), (
+            False
+        )
+
+    one = tf.data.Dataset.from_tensors(0)
+    image, valid = (
+        one.map(lambda _: (read(), True))
+        .ignore_errors()
+        .concatenate(one.map(grey))
+        .take(1)
+        .get_single_element()
+    )
+    return tf.ensure_shape(image, (*size, 3)), valid

@@ -1,0 +1,151 @@
+"""Decoding and cropping in a graph, against Pillow."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from gcvit_keras import load_image
+from gcvit_keras.models.graph_images import (
+    decode,
+    header_pixels,
+    or_grey,
+    resize_and_crop,
+)
+
+FILES = Path(__file__).parent.parent / "data" / "images"
+
+
+def noise(width, height):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3))
+    return Image.fromarray(pixels.astype("uint8"))
+
+
+def encoded(kind, width=37, height=21, **options):
+    content = io.BytesIO()
+    noise(width, height).save(content, kind, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("JPEG", {}),
+        ("PNG", {}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": b"Exif\0\0MM\0*\0\0\0\b\0\0"}),  # extended
+    ],
+)
+def test_headers_tell_the_size(kind, options):
+    content = encoded(kind, **options)
+    assert header_pixels(tf.constant(content)).numpy() == 37 * 21
+    assert decode(tf.constant(content)).shape == (21, 37, 3)
+
+
+def test_a_bmp_with_its_top_row_first_has_a_size():
+    content = bytearray(encoded("BMP"))
+    content[22:26] = struct.pack("<i", -21)
+    assert header_pixels(tf.constant(bytes(content))).numpy() == 37 * 21
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"RIFF", b"\x89PNG\r\n"])
+def test_what_is_no_image_has_no_pixels(content):
+    assert header_pixels(tf.constant(content)).numpy() == 0
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not an image"):
+        decode(tf.constant(content))
+
+
+def bomb(width, height):
+    """The header of a PNG of that size, and next to nothing else."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return (
+            struct.pack(">I", len(data))
+            + body
+            + struct.pack(">I", zlib.crc32(body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\0" * 10_000)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_a_decompression_bomb_is_refused_by_its_header():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
+        decode(tf.constant(bomb(60_000, 60_000)))
+    content = tf.constant(encoded("PNG"))
+    assert decode(content, max_pixels=37 * 21).shape == (21, 37, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
+        decode(content, max_pixels=37 * 21 - 1)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("mode", ["center", "squash"])
+@pytest.mark.parametrize(
+    "name, size, ratio",
+    [
+        ("rocket.jpg", (224, 224), 0.875),
+        ("chelsea.png", (96, 160), 1.0),
+        ("plain.bmp", (64, 32), 0.9),
+        ("plain.webp", (33, 33), 0.875),
+    ],
+)
+def test_a_crop_is_that_of_pillow(name, size, ratio, mode, interpolation):
+    path = FILES / name
+    expected = load_image(path, size, ratio, mode, interpolation)
+    found = resize_and_crop(
+        decode(tf.constant(path.read_bytes())), size, ratio, mode, interpolation
+    )
+    difference = np.abs(found.numpy() - expected)
+    # A grey level, and two where the rounding of both axes meet.
+    assert difference.max() <= 2
+    assert (difference > 1).mean() < 1e-3
+
+
+def test_an_elongated_image_is_cropped_without_being_resized_whole():
+    line = noise(700, 1)
+    content = io.BytesIO()
+    line.save(content, "PNG")
+    expected = load_image(content.getvalue(), 64)
+    found = resize_and_crop(
+        np.asarray(line), (64, 64), 1.0, "center", "bicubic"
+    )
+    assert np.abs(found.numpy() - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
+def test_a_truncated_image_is_grey_and_said_to_be_broken(kind):
+    content = encoded(kind, 120, 90)
+    for length in (12, 40, len(content) // 2, len(content)):
+
+        @tf.function
+        def read(content):
+            return or_grey(
+                lambda: resize_and_crop(
+                    decode(content), (32, 32), 1.0, "center", "bicubic"
+                ),
+                (32, 32),
+            )
+
+        image, valid = read(tf.constant(content[:length]))
+        if length == len(content):
+            assert valid and image.numpy().std() > 5
+        else:
+            assert not valid
+            np.testing.assert_allclose(
+                image[5, 7] / 255, [0.485, 0.456, 0.406], atol=1e-6
+            )
