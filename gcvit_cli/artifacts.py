@@ -1,10 +1,12 @@
 """Opening what this library saves and exports."""
 
-from gcvit_cli.console import quietly
+from pathlib import Path
+
+from gcvit_cli.console import error_line, quietly
 
 
 def open_model(path):
-    """Opens a `.keras` file, a SavedModel or a LiteRT file.
+    """Opens a `.keras` file, a SavedModel, a LiteRT or an ONNX file.
 
     Args:
         path: Where it is.
@@ -22,14 +24,81 @@ def open_model(path):
 
         with quietly():
             return open_artifact(path)
+    model = load_keras(path)
+    # A model of several inputs has a list of shapes, and is refused for it.
+    return model, model.input_shape[1:]
+
+
+def load_keras(path):
+    """Loads a `.keras` file.
+
+    Args:
+        path: Where it is.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        ValueError: If it cannot be loaded.
+    """
     import keras
 
     import gcvit_keras  # noqa: F401  registers the layers
 
+    if not path.exists():
+        raise ValueError(f"{path}: no such model")
     try:
-        model = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path} cannot be opened: {reason}") from error
-    # A model of several inputs has a list of shapes, and is refused for it.
-    return model, model.input_shape[1:]
+
+
+def find_labels(path, model, classes):
+    """Class names: as given, else beside the model.
+
+    Args:
+        path: Path of a text file, `imagenet`, or `None`.
+        model: Path of the model, or `None`.
+        classes: How many it has.
+
+    Returns:
+        List of strings, or `None` where there are none.
+
+    Raises:
+        ValueError: If a given file cannot be used.
+    """
+    if path is not None and str(path) == "imagenet" and classes == 1000:
+        from gcvit_keras.models.preprocessing import imagenet_classes
+
+        return [name.replace("_", " ") for _, name in imagenet_classes()]
+    given = path is not None
+    if not given and model is not None:
+        # A version of a SavedModel lies one folder below its name.
+        from savedmodel_export.runner import newest_version
+
+        folders = [
+            newest_version(model) / "assets",
+            model.parent,
+            model.resolve().parent.parent,
+        ]
+        for folder in folders[: 2 + model.name.isdigit()]:
+            if path is None and (folder / "labels.txt").is_file():
+                path = folder / "labels.txt"
+    if path is None:
+        return None
+    try:
+        names = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise ValueError(
+            f"--labels cannot be read: {path}: {error.strerror}"
+        ) from None
+    if len(names) == classes:
+        return names
+    message = f"{path} has {len(names)} labels for {classes} classes"
+    if given:
+        raise ValueError(message)
+    error_line(f"{message}: not used")
+    return None

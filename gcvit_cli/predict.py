@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcvit_cli.artifacts import open_model
+from gcvit_cli.artifacts import find_labels, open_model
 from gcvit_cli.console import console, error_line, import_tensorflow
 
 DYNAMIC_SIZE = 224
@@ -65,7 +65,9 @@ def run(images, model, variant, weights, labels, top, crop, json):
     compute, size, channels, classes = _classifier(model, variant, weights)
     if preset is not None and labels is None:
         labels = Path("imagenet")
-    names = _labels(labels, model, classes)
+    names = find_labels(labels, model, classes)
+    if names is None:
+        names = [f"class {k}" for k in range(classes)]
     failed, rows = 0, []
     for path in images:
         try:
@@ -115,34 +117,3 @@ def _classifier(path, variant, weights):
         f"{path or weights} is no image classifier: it must take images of "
         "1, 3 or 4 channels and give one row of scores an image"
     )
-
-
-def _labels(path, model, classes):
-    """Class names: as given, else beside the model, else numbers."""
-    if path is not None and str(path) == "imagenet" and classes == 1000:
-        from gcvit_keras.models.preprocessing import imagenet_classes
-
-        return [name.replace("_", " ") for _, name in imagenet_classes()]
-    given = path is not None
-    if not given and model is not None:
-        # A version of a SavedModel lies one folder below its name.
-        folders = [model.parent, model.resolve().parent.parent]
-        for folder in folders[: 1 + model.name.isdigit()]:
-            if (folder / "labels.txt").is_file():
-                path = folder / "labels.txt"
-    if path is not None:
-        try:
-            names = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise ValueError(f"{path} is not UTF-8 text") from None
-        except OSError as error:
-            raise ValueError(
-                f"--labels cannot be read: {path}: {error.strerror}"
-            ) from None
-        if len(names) == classes:
-            return names
-        message = f"{path} has {len(names)} labels for {classes} classes"
-        if given:
-            raise ValueError(message)
-        error_line(f"{message}: not used")
-    return [f"class {k}" for k in range(classes)]

@@ -106,13 +106,15 @@ def _make_everything(out, report, verbose):
     if (saved_model / "saved_model.pb").is_file() and not trained:
         report(f"{saved_model} is there from an earlier run: not exported.")
     else:
-        saved_model = export_saved_model(model, out / "savedmodel")
+        saved_model = export_saved_model(
+            model, out / "savedmodel", source.names, verify=False
+        )
         report(f"Exported {saved_model}.")
     litert = out / "digits.tflite"
     if litert.is_file() and not trained:
         report(f"{litert} is there from an earlier run: not exported.")
     else:
-        export_litert(model, litert)
+        export_litert(model, litert, labels=source.names, verify=False)
         report(f"Exported {litert}.")
 
     report("Running both exports in processes without Keras ...")

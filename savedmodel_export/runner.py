@@ -3,9 +3,13 @@
 Imported, it opens artefacts for this package. Run as a script, by its path
 and in a process of its own, it shows that an artefact stands alone:
 
-    python runner.py ARTEFACT IMAGES.npy RESULT.npz
+    python runner.py ARTEFACT FOLDER
+
+FOLDER holds `images.npy`, and `encoded/*.png` for a SavedModel that reads
+files; `result.npz` is written into it.
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -13,15 +17,19 @@ from pathlib import Path
 import numpy as np
 
 SIGNATURE = "serving_default"
+INPUT_JSON = "gcvit_input.json"
+"""In `assets.extra` of a SavedModel: how `serve_bytes` reads images."""
 WARM_UP, TIMED = 3, 20
+KINDS = {".tflite": "litert", ".onnx": "onnx"}
+"""Suffixes of artefacts that are files."""
 
 
 def open_artifact(path):
     """Opens a SavedModel or a LiteRT file.
 
     Args:
-        path: A `.tflite` file, a SavedModel's folder, or a folder of numbered
-            versions, of which the highest is taken.
+        path: A `.tflite` or `.onnx` file, a SavedModel's folder, or a folder
+            of numbered versions, of which the highest is taken.
 
     Returns:
         Callable from images, float32 array `(batch, height, width, channels)`
@@ -32,12 +40,13 @@ def open_artifact(path):
         ValueError: If `path` is neither, or cannot be opened.
     """
     path = newest_version(path)
-    if path.suffix == ".tflite" and path.is_file():
-        return _open_litert(path)
+    if path.is_file() and path.suffix in KINDS:
+        open_file = {"litert": _open_litert, "onnx": _open_onnx}
+        return open_file[KINDS[path.suffix]](path)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
     raise ValueError(
-        f"{path} is neither a .keras nor a .tflite file nor a SavedModel"
+        f"{path} is neither a .keras, .tflite or .onnx file nor a SavedModel"
     )
 
 
@@ -53,11 +62,7 @@ def newest_version(path):
 def _open_saved_model(path):
     import tensorflow as tf
 
-    try:
-        loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow raises many kinds
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be opened: {reason}") from error
+    loaded = _load(path)
     signature = loaded.signatures.get(SIGNATURE)
     inputs = signature.structured_input_signature[1] if signature else {}
     outputs = signature.structured_outputs if signature else {}
@@ -72,6 +77,16 @@ def _open_saved_model(path):
         return scores["probabilities"].numpy()
 
     return predict, tuple(inputs["images"].shape[1:])
+
+
+def _load(path):
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises many kinds
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path} cannot be opened: {reason}") from error
 
 
 def _open_litert(path):
@@ -89,12 +104,57 @@ def _open_litert(path):
     def predict(images):
         scores = []
         for image in np.asarray(images, "float32"):
-            interpreter.set_tensor(entry["index"], image[None])
+            pixels = image[None]
+            if entry["dtype"] == np.uint8:
+                pixels = np.clip(np.round(pixels), 0, 255).astype("uint8")
+            interpreter.set_tensor(entry["index"], pixels)
             interpreter.invoke()
             scores.append(interpreter.get_tensor(leaving["index"])[0])
         return np.stack(scores)
 
     return predict, tuple(int(size) for size in entry["shape"][1:])
+
+
+def _open_onnx(path):
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(path))
+    except Exception as error:  # of no common class
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path} cannot be opened: {reason}") from error
+    (entry,) = session.get_inputs()
+
+    def predict(images):
+        images = np.asarray(images, "float32")
+        return session.run(None, {entry.name: images})[0]
+
+    sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])
+    return predict, tuple(sizes)
+
+
+def how_it_reads(path):
+    """How the `serve_bytes` of a SavedModel reads images.
+
+    Args:
+        path: Folder of the SavedModel.
+
+    Returns:
+        The arguments of `export_saved_model`, as a dict; `None` of an
+        artefact without that signature.
+    """
+    file = Path(path) / "assets.extra" / INPUT_JSON
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def _read_files(path, files):
+    """What `serve_bytes` says of image files."""
+    import tensorflow as tf
+
+    loaded = _load(path)  # has to outlive its signature
+    return loaded.signatures["serve_bytes"](
+        image_bytes=tf.constant([file.read_bytes() for file in files])
+    )
 
 
 def latency(predict, image):
@@ -107,21 +167,29 @@ def latency(predict, image):
     return 1000 * float(np.median(times[WARM_UP:]))
 
 
-def _main(artifact, images, result):
+def _main(artifact, folder):
     # TensorFlow imports Keras where it finds it; here any import of these
     # fails, so what runs does so without them.
     packages = ("gcvit_cli", "gcvit_keras", "keras", "savedmodel_export")
     for package in (*packages, "training"):
         sys.modules[package] = None
-    images = np.load(images)
+    folder = Path(folder)
+    images = np.load(folder / "images.npy")
     predict, _ = open_artifact(artifact)
-    scores = predict(images)
-    np.savez(
-        result,
-        scores=scores,
-        milliseconds=latency(predict, images[:1]),
-        tensorflow="tensorflow" in sys.modules,
-    )
+    result = {
+        "scores": predict(images),
+        "milliseconds": latency(predict, images[:1]),
+        "tensorflow": "tensorflow" in sys.modules,
+    }
+    files = sorted(folder.glob("encoded/*.png"))
+    if files:
+        read = _read_files(artifact, files)
+        result["read_scores"] = read["probabilities"].numpy()
+        result["read_valid"] = read["valid"].numpy()
+        result["read_labels"] = [
+            label.decode() for label in read["top_labels"][:, 0].numpy()
+        ]
+    np.savez(folder / "result.npz", **result)
 
 
 if __name__ == "__main__":

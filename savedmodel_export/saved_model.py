@@ -1,38 +1,128 @@
 """SavedModel, as TensorFlow Serving mounts it."""
 
+import json
+import numbers
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
+from gcvit_keras.models.graph_images import (
+    MAX_PIXELS,
+    decode,
+    or_grey,
+    resize_and_crop,
+)
+from savedmodel_export.labels import check_labels, write_labels
+from savedmodel_export.network import has_levels, served_network
+from savedmodel_export.runner import INPUT_JSON
+from savedmodel_export.verify import VERIFICATION_JSON, check
+from savedmodel_export.warmup import write_warmup
 
-def export_saved_model(model, directory) -> Path:
+TOP = 5
+"""Classes that `serve_bytes` names."""
+DYNAMIC_SIDE = 224
+"""Side of the images that `serve_bytes` makes for a model of any size."""
+
+
+def export_saved_model(
+    model,
+    directory,
+    labels=None,
+    *,
+    dynamic_size=False,
+    image_size=None,
+    crop_ratio=1.0,
+    crop_mode="center",
+    interpolation="bicubic",
+    max_pixels=MAX_PIXELS,
+    warmup_batch_sizes=(),
+    images=None,
+    verify=True,
+) -> Path:
     """Writes the next version of a model into a folder of versions.
 
-    The version is written beside and renamed into place, so a server that
-    watches the folder never sees half of one.
+    The version is written beside, verified, and renamed into place: a server
+    that watches the folder never sees half of one, or one that computes
+    something else than the model.
+
+    Its signatures, of which the batch is dynamic:
+
+    - `serving_default`: `images`, float32 `(batch, height, width, channels)`
+      with pixels in [0, 255], to `probabilities`, float32 `(batch, classes)`.
+    - `serve_bytes`, for models of RGB images: `image_bytes`, strings
+      `(batch,)`, the content of JPEG, PNG, WebP, BMP or GIF files, to
+      `probabilities`; `top_classes`, `top_scores` and `top_labels`
+      `(batch, 5)` (or as many as there are classes), best first; and
+      `valid`, booleans `(batch,)`. Files are decoded, resized and cropped as
+      `gcvit_keras.load_image` does, but for EXIF rotation, which is not
+      applied. Of a file that is broken, of another format or too large
+      `valid` is false, and the scores are those of a grey image.
+    - `features`, for models that have the levels of a GC ViT as their own
+      layers: `images` to `pooled`, the mean over the normalised last feature
+      map, `(batch, channels)`, and `P2` to `P5` of `feature_pyramid`.
 
     Args:
-        model: A classifier of this library.
+        model: A classifier of this library. Logits get a softmax.
         directory: Folder of the versions; made where missing.
+        labels: Names of the classes, in order; they travel as the asset
+            `labels.txt`. Default: `class 0` and so on.
+        dynamic_size: Whether `images` may have any height and width, where
+            the model has a fixed size.
+        image_size: `(height, width)` that `serve_bytes` resizes to. Default:
+            the model's; 224 x 224 where that is dynamic.
+        crop_ratio: See `gcvit_keras.load_image`; of the images that
+            `serve_bytes` reads.
+        crop_mode: See there.
+        interpolation: `"bicubic"` or `"bilinear"`.
+        max_pixels: Height times width above which `serve_bytes` refuses an
+            image, by its header.
+        warmup_batch_sizes: Batch sizes for which the version has a warm-up
+            request for each signature, in the file that TensorFlow Serving
+            runs before the version is available.
+        images: What to verify on, array `(images, height, width, channels)`,
+            pixels in [0, 255]. Default: photographs.
+        verify: Whether to run the version in a process of its own and
+            compare it with the model; the result is its
+            `verification.json`.
 
     Returns:
         `pathlib.Path` of the version, `directory/N` with N one above the
-        highest there, from 1 on. Its signature `serving_default` takes
-        `images`, float32 `(batch, height, width, channels)` with pixels in
-        [0, 255], and returns `probabilities`, float32 `(batch, classes)`.
+        highest there, from 1 on.
 
     Raises:
-        ValueError: If the path holds one of `*?[]`.
+        ValueError: For an argument out of range, or a path that holds one of
+            `*?[]`.
+        VerificationError: If the version does not compute what the model
+            does; nothing is left of it.
     """
     check_loadable(directory)
     directory = Path(directory)
+    network = served_network(model, dynamic_size, features=has_levels(model))
+    reading = {
+        "image_size": _image_size(image_size, network),
+        "crop_ratio": crop_ratio,
+        "crop_mode": crop_mode,
+        "interpolation": interpolation,
+        "max_pixels": max_pixels,
+    }
+    _check_reading(reading)
+    labels = check_labels(labels, model.output_shape[-1])
     directory.mkdir(parents=True, exist_ok=True)
     # Hidden, and no number: servers look at numbered folders only.
     beside = directory / f".writing-{os.getpid()}"
     try:
-        write_saved_model(model, beside, batch=None)
+        with tempfile.TemporaryDirectory() as folder:
+            labels_file = Path(folder, "labels.txt")  # the asset's name
+            write_labels(labels, labels_file)
+            _write_served(network, beside, labels_file, reading)
+        if warmup_batch_sizes:
+            write_warmup(beside, directory.name, warmup_batch_sizes, reading)
+        if verify:
+            found = check(beside, network, images, directory)
+            found.write(beside / VERIFICATION_JSON)
         taken = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
         version = directory / str(max(taken, default=0) + 1)
         os.rename(beside, version)
@@ -60,30 +150,173 @@ def check_loadable(path):
         )
 
 
-def write_saved_model(model, directory, batch):
-    """Writes a SavedModel as it is, without versions.
+def write_fixed(network, directory, dtype=tf.float32):
+    """Writes `serving_default` for one image, for converters to read.
 
     Args:
-        model: See `export_saved_model`.
+        network: As `served_network` returns, of a fixed size.
         directory: Folder to write into.
-        batch: Batch size of the signature, `None` for any.
+        dtype: Of the pixels.
     """
-    # Not Keras's ExportArchive: as of 3.15 it stores every weight twice.
-    served = tf.Module(name=model.name)
-    served.variables_served = [v.value for v in model.variables]
+    spec = tf.TensorSpec((1, *network.input_shape[1:]), dtype, "images")
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec(
-                (batch, *model.input_shape[1:]), tf.float32, name="images"
-            )
-        ]
-    )
+    @tf.function(input_signature=[spec], autograph=False)
     def serving_default(images):
-        return {"probabilities": model(images, training=False)}
+        images = tf.cast(images, tf.float32)
+        scores = network(images, training=False)["probabilities"]
+        return {"probabilities": scores}
 
+    _save(network, directory, {"serving_default": serving_default})
+
+
+def _write_served(network, directory, labels_file, reading):
+    """Writes the signatures that `export_saved_model` describes."""
+    shape = (None, *network.input_shape[1:])
+    images_spec = tf.TensorSpec(shape, tf.float32, "images")
+    bytes_spec = tf.TensorSpec((None,), tf.string, "image_bytes")
+    # One graph of the network, which the signatures call.
+    compute = tf.function(
+        lambda images: network(images, training=False),
+        input_signature=[images_spec],
+        autograph=False,
+    )
+    module = tf.Module()
+    signatures = {}
+
+    def serving_default(images):
+        return {"probabilities": compute(images)["probabilities"]}
+
+    signatures["serving_default"] = tf.function(
+        serving_default, input_signature=[images_spec], autograph=False
+    )
+    if shape[-1] == 3:
+        module.labels_file = tf.saved_model.Asset(str(labels_file))
+        module.labels = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                module.labels_file,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+            ),
+            "",
+        )
+
+        def serve_bytes(image_bytes):
+            images, valid = _read_images(image_bytes, reading)
+            scores = compute(images)["probabilities"]
+            top_scores, top_classes = tf.math.top_k(
+                scores, min(TOP, scores.shape[-1])
+            )
+            return {
+                "probabilities": scores,
+                "top_classes": top_classes,
+                "top_scores": top_scores,
+                "top_labels": module.labels.lookup(
+                    tf.cast(top_classes, tf.int64)
+                ),
+                "valid": valid,
+            }
+
+        signatures["serve_bytes"] = tf.function(
+            serve_bytes, input_signature=[bytes_spec], autograph=False
+        )
+    if "pooled" in network.output:
+
+        def features(images):
+            found = compute(images)
+            return {k: v for k, v in found.items() if k != "probabilities"}
+
+        signatures["features"] = tf.function(
+            features, input_signature=[images_spec], autograph=False
+        )
+    _save(network, directory, signatures, module)
+    extra = directory / "assets.extra"
+    extra.mkdir()
+    (extra / INPUT_JSON).write_text(json.dumps(reading, indent=1) + "\n")
+
+
+def _save(network, directory, signatures, module=None):
+    # Not Keras's ExportArchive: as of 3.15 it stores every weight twice.
+    served = module or tf.Module()
+    served.variables_served = [v.value for v in network.variables]
     tf.saved_model.save(
         served,
         str(directory),
-        signatures={"serving_default": serving_default.get_concrete_function()},
+        signatures={
+            name: function.get_concrete_function()
+            for name, function in signatures.items()
+        },
     )
+
+
+def _read_images(image_bytes, reading):
+    """Images and whether they could be read, of a batch of files."""
+    size = tuple(reading["image_size"])
+
+    def read(content):
+        return or_grey(
+            lambda: resize_and_crop(
+                decode(content, reading["max_pixels"]),
+                size,
+                reading["crop_ratio"],
+                reading["crop_mode"],
+                reading["interpolation"],
+            ),
+            size,
+        )
+
+    # A pipeline within a served graph is what `get_single_element` is for.
+    files = tf.data.Dataset.from_tensor_slices(image_bytes)
+    return (
+        files.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(tf.size(image_bytes, tf.int64))
+        .get_single_element()
+    )
+
+
+def _image_size(image_size, network):
+    """Two integers, for `serve_bytes`."""
+    own = network.input_shape[1:3]
+    if image_size is None:
+        return [side or DYNAMIC_SIDE for side in own]
+    try:
+        height, width = image_size
+        fits = all(
+            isinstance(side, numbers.Integral) and side >= 1
+            for side in (height, width)
+        )
+    except TypeError:
+        fits = False
+    if not fits or any(
+        side not in (None, given)
+        for side, given in zip(own, image_size, strict=True)
+    ):
+        raise ValueError(
+            "`image_size` must be (height, width), positive integers, and "
+            f"those of the model where it has them, {own}. "
+            f"Received: image_size={image_size!r}"
+        )
+    return [int(height), int(width)]
+
+
+def _check_reading(reading):
+    ratio, pixels = reading["crop_ratio"], reading["max_pixels"]
+    if not isinstance(ratio, numbers.Real) or not 0 < ratio <= 1:
+        raise ValueError(
+            f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={ratio!r}"
+        )
+    if not isinstance(pixels, numbers.Integral) or pixels < 1:
+        raise ValueError(
+            "`max_pixels` must be a positive integer. "
+            f"Received: max_pixels={pixels!r}"
+        )
+    for argument, accepted in (
+        ("crop_mode", ("center", "squash")),
+        ("interpolation", ("bicubic", "bilinear")),
+    ):
+        if reading[argument] not in accepted:
+            raise ValueError(
+                f"`{argument}` must be one of {accepted}. "
+                f"Received: {argument}={reading[argument]!r}"
+            )

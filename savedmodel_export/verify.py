@@ -1,19 +1,37 @@
 """Compares an exported artefact with the Keras model it came from."""
 
+import datetime
+import importlib.metadata
+import json
+import math
+import platform
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
+from PIL import Image
 
 from savedmodel_export import runner
+from savedmodel_export.network import served_network
+from savedmodel_export.samples import photographs
 
-TOLERANCE = {"savedmodel": 1e-5, "litert": 1e-4}
+TOLERANCE = {
+    "savedmodel": 1e-5,
+    "litert float32": 1e-4,
+    "litert float16": 1e-2,
+    "onnx": 1e-4,
+}
 """Largest allowed difference of a probability."""
-
-BATCH = 64
+LEAST_AGREEMENT = 0.97
+"""Of an int8 model's top classes with its model's, on the user's images."""
+LEAST_SNR = 10.0
+"""Of an int8 model's logits, in dB."""
+VERIFICATION_JSON = "verification.json"
+BATCH = 32
 """Images a call of the Keras model."""
 
 
@@ -26,82 +44,263 @@ class Verification:
     """What was seen when an artefact ran in a process of its own.
 
     Attributes:
-        kind: `"savedmodel"` or `"litert"`.
+        kind: `"savedmodel"`, `"onnx"`, or `"litert float32"`,
+            `"litert float16"` or `"litert int8"` (weights at least).
+        images: How many it was run on.
         difference: Largest difference of a probability from the model's.
         agreement: Share of images with the model's top class, in [0, 1].
+        snr_db: Signal-to-noise ratio of the logits over all images, in dB:
+            of the logarithms of the probabilities less their mean over the
+            classes, which are the logits less theirs.
         milliseconds: Median time for one image at batch 1.
         size: Bytes on disk.
+        reads_files: Whether `serve_bytes` was compared as well.
         scores: Its probabilities, array `(images, classes)`.
     """
 
     kind: str
+    images: int
     difference: float
     agreement: float
+    snr_db: float
     milliseconds: float
     size: int
+    reads_files: bool
     scores: np.ndarray
 
+    def as_dict(self):
+        """All but the scores as plain data, with where and when it was."""
+        found = {k: v for k, v in asdict(self).items() if k != "scores"}
+        versions = {
+            package: importlib.metadata.version(package)
+            for package in ("keras", "tensorflow", "ai-edge-litert")
+        }
+        return found | {
+            "tolerance": TOLERANCE.get(self.kind),
+            "date": datetime.date.today().isoformat(),
+            "machine": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+            **versions,
+        }
 
-def verify(artifact, model, images) -> Verification:
+    def write(self, path):
+        """Writes `as_dict` as JSON.
+
+        Args:
+            path: Path of the file.
+        """
+        text = json.dumps(self.as_dict(), indent=1) + "\n"
+        Path(path).write_text(text, encoding="utf-8")
+
+
+def verify(artifact, model, images=None) -> Verification:
     """Runs an artefact without Keras or this package and compares it.
+
+    Allowed is a difference of a probability of 1e-5 for a SavedModel, 1e-4
+    for LiteRT in float32 and for ONNX, 1e-2 for LiteRT in float16. LiteRT
+    with int8 weights must have logits of a signal-to-noise ratio of 10 dB
+    or more and, on `images` that are given, the model's top class on 97% of
+    them.
 
     Args:
         artifact: Path of a SavedModel, a folder of its versions, or a
-            `.tflite` file.
+            `.tflite` or `.onnx` file.
         model: The Keras model, or any callable from images to probabilities.
-        images: Float32 array `(images, height, width, channels)`, pixels in
-            [0, 255].
+        images: Array `(images, height, width, channels)`, pixels in
+            [0, 255]; rounded. Default: photographs.
 
     Returns:
         A `Verification`.
 
     Raises:
-        VerificationError: If a probability differs by more than
-            `TOLERANCE[kind]`, or the artefact does not run.
+        VerificationError: If the artefact differs by more, or does not run.
         ValueError: If there is no such artefact.
     """
     artifact = runner.newest_version(artifact)
     if not artifact.exists():
         raise ValueError(f"`artifact` does not exist: {artifact}")
-    kind = "savedmodel" if artifact.is_dir() else "litert"
+    if isinstance(model, keras.Model):
+        model = served_network(model)
+    return check(artifact, model, images)
+
+
+def check(artifact, network, images=None, name=None) -> Verification:
+    """What `verify` does, of the very path.
+
+    Args:
+        artifact: Path of a SavedModel or a file.
+        network: As `served_network` returns, or a callable from images to
+            probabilities.
+        images: See `verify`.
+        name: What errors call the artefact. Default: its path.
+
+    Returns:
+        A `Verification`.
+
+    Raises:
+        VerificationError: See `verify`.
+    """
+    name = name or artifact
+    ours = images is None
+    reading = runner.how_it_reads(artifact)
+    if ours:
+        images = photographs(*_input_shape(artifact, network, reading))
+    images = np.clip(np.round(np.asarray(images, "float32")), 0, 255)
+    files = []
+    if reading is not None and images.shape[-1] == 3:
+        files = photographs(*reading["image_size"], count=2)
+    seen = _run(artifact, name, images, files, reading)
+    kind = _kind(artifact)
+    if kind.startswith("litert") and seen["tensorflow"]:
+        raise VerificationError(f"{name} ran with TensorFlow imported")
+    expected = _expected(network, images)
+    if seen["scores"].shape != expected.shape:
+        raise VerificationError(
+            f"{name} gives scores {seen['scores'].shape}, the model "
+            f"{expected.shape}"
+        )
+    found = Verification(
+        kind=kind,
+        images=len(images),
+        difference=float(np.abs(seen["scores"] - expected).max()),
+        agreement=float(
+            np.mean(seen["scores"].argmax(-1) == expected.argmax(-1))
+        ),
+        snr_db=_snr(seen["scores"], expected),
+        milliseconds=float(seen["milliseconds"]),
+        size=_size(artifact),
+        reads_files=bool(len(files)),
+        scores=seen["scores"],
+    )
+    _check_tolerance(name, found, ours)
+    if len(files):
+        _check_files(name, artifact, seen, _expected(network, files))
+    return found
+
+
+def _run(artifact, name, images, files, reading):
+    """What `runner.py` saw in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        given, result = Path(folder, "images.npy"), Path(folder, "result.npz")
-        np.save(given, np.asarray(images, "float32"))
+        folder = Path(folder)
+        np.save(folder / "images.npy", images)
+        (folder / "encoded").mkdir()
+        for i, pixels in enumerate(files):
+            _framed(pixels, reading).save(folder / "encoded" / f"{i}.png")
         process = subprocess.run(
-            [sys.executable, runner.__file__, artifact, given, result],
+            [sys.executable, runner.__file__, artifact, folder],
             capture_output=True,
             text=True,
         )
         if process.returncode:
             lines = process.stderr.strip().splitlines() or ["no message"]
             reason = lines[-1].removeprefix("ValueError: ")
-            raise VerificationError(f"{artifact} does not run: {reason}")
-        seen = dict(np.load(result))
-    if kind == "litert" and seen["tensorflow"]:
-        raise VerificationError(f"{artifact} ran with TensorFlow imported")
-    expected = np.concatenate(
-        [
-            np.asarray(model(images[start : start + BATCH]))
-            for start in range(0, len(images), BATCH)
-        ]
-    )
-    difference = np.abs(seen["scores"] - expected).max()
-    # Negated, so that NaN fails.
-    if not difference <= TOLERANCE[kind]:
+            raise VerificationError(f"{name} does not run: {reason}")
+        return dict(np.load(folder / "result.npz"))
+
+
+def _framed(pixels, reading):
+    """An image of which `serve_bytes` crops these very pixels."""
+    height, width = reading["image_size"]
+    whole = [math.floor(s / reading["crop_ratio"]) for s in (width, height)]
+    framed = Image.new("RGB", whole)
+    place = (round((whole[0] - width) / 2), round((whole[1] - height) / 2))
+    framed.paste(Image.fromarray(pixels.astype("uint8")), place)
+    return framed
+
+
+def _check_tolerance(name, found, ours):
+    # Negated comparisons, so that NaN fails.
+    tolerance = TOLERANCE.get(found.kind)
+    if tolerance is not None:
+        if not found.difference <= tolerance:
+            raise VerificationError(
+                f"{name} differs from the model by "
+                f"{found.difference:.1e}, more than the {tolerance:.0e} "
+                f"allowed for {found.kind}"
+            )
+        return
+    if not found.snr_db >= LEAST_SNR:
         raise VerificationError(
-            f"{artifact} differs from the model by {difference:.1e}, more "
-            f"than the {TOLERANCE[kind]:.0e} allowed"
+            f"{name} has logits with a signal-to-noise ratio of "
+            f"{found.snr_db:.1f} dB, less than the {LEAST_SNR:.0f} asked of "
+            f"{found.kind}"
         )
-    return Verification(
-        kind=kind,
-        difference=float(difference),
-        agreement=float(
-            np.mean(seen["scores"].argmax(-1) == expected.argmax(-1))
-        ),
-        milliseconds=float(seen["milliseconds"]),
-        size=_size(artifact),
-        scores=seen["scores"],
+    # On photographs of something else the classes may be a toss-up.
+    if not ours and not found.agreement >= LEAST_AGREEMENT:
+        raise VerificationError(
+            f"{name} has the model's top class on "
+            f"{found.agreement:.1%} of the images, less than the "
+            f"{LEAST_AGREEMENT:.0%} asked of {found.kind}"
+        )
+
+
+def _check_files(name, artifact, seen, expected):
+    """That `serve_bytes` gives what the model does of the same pixels."""
+    difference = np.abs(seen["read_scores"] - expected).max()
+    tolerance = TOLERANCE["savedmodel"]
+    if not seen["read_valid"].all() or not difference <= tolerance:
+        raise VerificationError(
+            f"{name}: serve_bytes differs from the model by "
+            f"{difference:.1e}, more than the {tolerance:.0e} allowed"
+        )
+    labels = Path(artifact, "assets", "labels.txt").read_text("utf-8")
+    names = [labels.splitlines()[k] for k in seen["read_scores"].argmax(-1)]
+    if seen["read_labels"].tolist() != names:
+        raise VerificationError(
+            f"{name}: serve_bytes names {seen['read_labels'].tolist()}, "
+            f"where labels.txt has {names}"
+        )
+
+
+def _expected(network, images):
+    """The model's probabilities."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        scores = network(images[start : start + BATCH])
+        if isinstance(scores, dict):
+            scores = scores["probabilities"]
+        parts.append(np.asarray(scores))
+    return np.concatenate(parts)
+
+
+def _input_shape(artifact, network, reading):
+    """Height, width and channels of images for the artefact."""
+    own = getattr(network, "input_shape", (None,) * 4)
+    side = reading["image_size"] if reading else (224, 224)
+    fallback = (*side, 3)
+    if artifact.suffix in runner.KINDS:
+        _, fallback = runner.open_artifact(artifact)
+    return [
+        given or other for given, other in zip(own[1:], fallback, strict=True)
+    ]
+
+
+def _kind(artifact):
+    if artifact.is_dir():
+        return "savedmodel"
+    kind = runner.KINDS[artifact.suffix]
+    if kind != "litert":
+        return kind
+    from ai_edge_litert.interpreter import Interpreter
+
+    tensors = Interpreter(model_path=str(artifact)).get_tensor_details()
+    found = {np.dtype(tensor["dtype"]).name for tensor in tensors}
+    precision = next(
+        (name for name in ("int8", "float16") if name in found), "float32"
     )
+    return f"litert {precision}"
+
+
+def _snr(scores, expected):
+    signal, seen = (
+        np.log(np.maximum(np.asarray(s, "float64"), 1e-12))
+        for s in (expected, scores)
+    )
+    signal -= signal.mean(-1, keepdims=True)
+    seen -= seen.mean(-1, keepdims=True)
+    noise = ((signal - seen) ** 2).sum()
+    # Identical scores have no noise; JSON knows no infinity.
+    return float(10 * np.log10((signal**2).sum() / max(noise, 1e-30)))
 
 
 def _size(path):

@@ -31,10 +31,10 @@ def model(nano):
 
 def test_versions_count_up_and_leave_nothing_beside(model, tmp_path):
     folder = tmp_path / "models" / "digits"
-    assert export_saved_model(model, folder) == folder / "1"
+    assert export_saved_model(model, folder, verify=False) == folder / "1"
     (folder / "7").mkdir()
     (folder / "notes").mkdir()
-    assert export_saved_model(model, folder) == folder / "8"
+    assert export_saved_model(model, folder, verify=False) == folder / "8"
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["1", "7", "8", "notes"]
     assert (folder / "8").stat().st_mode & 0o777 == 0o755
@@ -43,7 +43,7 @@ def test_versions_count_up_and_leave_nothing_beside(model, tmp_path):
 def test_saved_model_signature_takes_images_gives_probabilities(
     model, images, tmp_path
 ):
-    version = export_saved_model(model, tmp_path)
+    version = export_saved_model(model, tmp_path, verify=False)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     (spec,) = served.structured_input_signature[1].values()
     assert (spec.name, spec.dtype, spec.shape.as_list()) == (
@@ -59,14 +59,14 @@ def test_saved_model_signature_takes_images_gives_probabilities(
 
 
 def test_saved_model_stores_each_weight_once(model, tmp_path):
-    version = export_saved_model(model, tmp_path)
+    version = export_saved_model(model, tmp_path, verify=False)
     (data,) = version.glob("variables/*.data*")
     assert data.stat().st_size < 1.05 * 4 * model.count_params()
 
 
 def test_dynamic_sizes_stay_dynamic_in_a_saved_model(nano, images, tmp_path):
     model = nano(input_shape=(None, None, 3))
-    version = export_saved_model(model, tmp_path)
+    version = export_saved_model(model, tmp_path, verify=False)
     predict, shape = open_artifact(version)
     assert shape == (None, None, 3)
     for size in ((64, 64), (50, 77)):
@@ -75,7 +75,7 @@ def test_dynamic_sizes_stay_dynamic_in_a_saved_model(nano, images, tmp_path):
 
 
 def test_litert_holds_builtin_operations_only(model, tmp_path):
-    path = export_litert(model, tmp_path / "model.tflite")
+    path = export_litert(model, tmp_path / "model.tflite", verify=False)
     assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
     interpreter = tf.lite.Interpreter(str(path))
     names = {op["op_name"] for op in interpreter._get_ops_details()}
@@ -90,14 +90,15 @@ def test_artefacts_agree_in_a_process_without_keras(
     model, images, tmp_path, kind
 ):
     if kind == "savedmodel":
-        artefact = export_saved_model(model, tmp_path)
+        artefact = export_saved_model(model, tmp_path, verify=False)
     else:
-        artefact = export_litert(model, tmp_path / "model.tflite")
+        artefact = export_litert(model, tmp_path / "model.tflite", verify=False)
     x = images(70, 64, 64, 3)
     seen = verify(artefact, model, x)
-    assert seen.kind == kind
+    assert seen.kind.startswith(kind)
     assert seen.agreement == 1
-    np.testing.assert_allclose(seen.scores, model(x), atol=1e-4)
+    # Images are whole numbers; others are rounded.
+    np.testing.assert_allclose(seen.scores, model(np.round(x)), atol=1e-4)
     assert seen.size > 4 * model.count_params()
 
 
@@ -105,28 +106,28 @@ def test_artefacts_agree_in_a_process_without_keras(
 def test_artefacts_of_another_model_do_not_pass(nano, images, tmp_path, kind):
     first, second = nano(**NAMES), nano(**NAMES)
     if kind == "savedmodel":
-        artefact = export_saved_model(first, tmp_path)
+        artefact = export_saved_model(first, tmp_path, verify=False)
     else:
-        artefact = export_litert(first, tmp_path / "model.tflite")
+        artefact = export_litert(first, tmp_path / "model.tflite", verify=False)
     with pytest.raises(VerificationError, match="differs from the model by"):
         verify(artefact, second, images(4, 64, 64, 3))
 
 
 def test_scores_that_are_not_numbers_do_not_pass(model, images, tmp_path):
-    artefact = export_litert(model, tmp_path / "model.tflite")
+    artefact = export_litert(model, tmp_path / "model.tflite", verify=False)
     model.get_layer("norm").gamma.assign(np.full(128, np.nan))
     with pytest.raises(VerificationError):
         verify(artefact, model, images(2, 64, 64, 3))
 
 
 def test_a_broken_artefact_is_an_error_that_names_it(model, images, tmp_path):
-    path = export_litert(model, tmp_path / "model.tflite")
+    path = export_litert(model, tmp_path / "model.tflite", verify=False)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="model.tflite"):
         verify(path, model, images(1, 64, 64, 3))
     with pytest.raises(ValueError, match="model.tflite"):
         open_artifact(path)
-    version = export_saved_model(model, tmp_path / "models")
+    version = export_saved_model(model, tmp_path / "models", verify=False)
     (version / "saved_model.pb").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="models/1"):
         open_artifact(version)
@@ -136,10 +137,10 @@ def test_a_broken_artefact_is_an_error_that_names_it(model, images, tmp_path):
 
 def test_litert_refuses_other_suffixes_and_dynamic_sizes(model, nano, tmp_path):
     with pytest.raises(ValueError, match=r"path.*\.tflite.*model\.bin"):
-        export_litert(model, tmp_path / "model.bin")
+        export_litert(model, tmp_path / "model.bin", verify=False)
     dynamic = nano(input_shape=(None, 64, 3))
     with pytest.raises(ValueError, match="input_shape"):
-        export_litert(dynamic, tmp_path / "model.tflite")
+        export_litert(dynamic, tmp_path / "model.tflite", verify=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -182,7 +183,7 @@ def test_an_export_that_fails_midway_leaves_what_was_there(
 
 def test_a_path_that_tensorflow_cannot_load_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match=r"path with any of .*run\[1\]"):
-        export_saved_model(model, tmp_path / "run[1]")
+        export_saved_model(model, tmp_path / "run[1]", verify=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -190,8 +191,8 @@ def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     for export in (
-        lambda: export_saved_model(model, blocked / "models"),
-        lambda: export_litert(model, blocked / "model.tflite"),
+        lambda: export_saved_model(model, blocked / "models", verify=False),
+        lambda: export_litert(model, blocked / "model.tflite", verify=False),
     ):
         with pytest.raises(OSError):
             export()

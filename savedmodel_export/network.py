@@ -1,0 +1,58 @@
+"""A classifier's outputs, as they are exported."""
+
+import keras
+
+from gcvit_keras import feature_pyramid
+
+
+def served_network(model, dynamic_size=False, features=False) -> keras.Model:
+    """A model's outputs by name, on its own layers and weights.
+
+    Args:
+        model: A classifier: images `(batch, height, width, channels)` to
+            scores `(batch, classes)`. Scores of a last layer without an
+            activation are logits, and get a softmax.
+        dynamic_size: Whether height and width become dynamic.
+        features: Whether to add the outputs of `feature_pyramid` and
+            `pooled`, the mean over the normalised last feature map. Only a
+            model that has the levels as its own layers can.
+
+    Returns:
+        Functional `keras.Model` with outputs `{"probabilities", ...}`.
+
+    Raises:
+        ValueError: If the model is no classifier of images.
+    """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs[0], name=model.name)
+    shapes = (model.input_shape, model.output_shape)
+    if not all(isinstance(shape, tuple) for shape in shapes) or (
+        [len(shape) for shape in shapes] != [4, 2]
+    ):
+        raise ValueError(
+            "`model` must be a classifier, from images (batch, height, width, "
+            "channels) to scores (batch, classes). Received: a model from "
+            f"{shapes[0]} to {shapes[1]}"
+        )
+    scores = model.output
+    last = model.layers[-1]
+    if getattr(last, "activation", None) is keras.activations.linear:
+        scores = keras.layers.Softmax(dtype="float32")(scores)
+    outputs = {"probabilities": scores}
+    if features:
+        outputs |= feature_pyramid(model).output
+        last_map = model.get_layer("norm").output
+        outputs["pooled"] = keras.layers.GlobalAveragePooling2D()(last_map)
+    network = keras.Model(model.input, outputs, name=model.name)
+    if dynamic_size:
+        images = keras.Input((None, None, model.input_shape[-1]), name="images")
+        network = keras.models.clone_model(
+            network, images, clone_function=lambda layer: layer
+        )
+    return network
+
+
+def has_levels(model) -> bool:
+    """Whether the levels of a GC ViT are the model's own layers."""
+    names = {layer.name for layer in model.layers}
+    return {"level_0_block_0", "level_3_block_0", "norm"} <= names

@@ -1,0 +1,104 @@
+"""ONNX files, by Keras's own exporter."""
+
+import contextlib
+import importlib.util
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from gcvit_keras.layers.composite import CompositeLayer
+from savedmodel_export.atomic import replacing
+from savedmodel_export.network import served_network
+from savedmodel_export.verify import check
+
+
+def export_onnx(model, path, *, images=None, verify=True) -> Path:
+    """Converts a model to a float32 ONNX file.
+
+    Needs `pip install "gcvit-keras[onnx]"`. The file is verified in
+    `onnxruntime` before it is put in its place, with
+    `NAME.verification.json` beside it.
+
+    Args:
+        model: A classifier of this library, in float32. Logits get a
+            softmax.
+        path: Path of the file, ending in `.onnx`; replaced if it is there,
+            once the new one is whole.
+        images: What to verify on, array `(images, height, width, channels)`,
+            pixels in [0, 255]. Default: photographs.
+        verify: Whether to run the file in a process of its own and compare
+            it with the model.
+
+    Returns:
+        `pathlib.Path` of the file. Input `images`: float32
+        `(batch, height, width, channels)` with pixels in [0, 255], the batch
+        dynamic. Output `probabilities`: float32 `(batch, classes)`.
+
+    Raises:
+        ValueError: If `path` does not end in `.onnx`, a package is missing,
+            or the model is not in float32 or of a dynamic size.
+        VerificationError: If the file does not compute what the model does;
+            nothing of it is written.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"`path` must end in .onnx. Received: path={path}")
+    for package in ("tf2onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"ONNX needs {package}, which is not installed: "
+                'pip install "gcvit-keras[onnx]"'
+            )
+    if model.compute_dtype != "float32" or None in model.input_shape[1:]:
+        raise ValueError(
+            "ONNX needs a float32 model of a fixed input size. Received: "
+            f"{model.compute_dtype} and {model.input_shape[1:]}"
+        )
+    network = served_network(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        with _convertible(network):
+            network.export(
+                str(beside),
+                format="onnx",
+                verbose=False,
+                input_signature=[
+                    keras.InputSpec(
+                        shape=(None, *network.input_shape[1:]),
+                        dtype="float32",
+                        name="images",
+                    )
+                ],
+            )
+        if verify:
+            found = check(beside, network, images, path)
+            found.write(path.with_suffix(".verification.json"))
+    return path
+
+
+@contextlib.contextmanager
+def _convertible(network):
+    """Works around what tf2onnx 1.17 cannot convert.
+
+    It does not know TensorFlow's erfc, so the exact GELU is computed by erf;
+    and tensors that are no variables, as Keras's Normalization has them,
+    become inputs of the file, so they are numpy's meanwhile.
+    """
+    changed = []
+    for layer in network._flatten_layers():
+        if isinstance(layer, CompositeLayer):
+            changed.append((layer, dict(vars(layer))))
+            layer.gelu = lambda x: 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
+        elif isinstance(layer, keras.layers.Normalization):
+            changed.append((layer, dict(vars(layer))))
+            layer.mean = np.asarray(layer.mean)
+            layer.variance = np.asarray(layer.variance)
+    try:
+        yield
+    finally:
+        for layer, before in changed:
+            vars(layer).clear()
+            vars(layer).update(before)

@@ -1,0 +1,220 @@
+"""The folder that a TensorFlow Serving container mounts."""
+
+import numbers
+import re
+from pathlib import Path
+
+import tensorflow as tf
+
+from savedmodel_export.saved_model import export_saved_model
+
+BATCH_SIZES = (1, 2, 4, 8, 16)
+GIB = 2**30
+
+MODELS_CONFIG = """\
+# tensorflow_model_server --model_config_file
+model_config_list {{
+  config {{
+    name: "{name}"
+    base_path: "/models/{name}"
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 1 }} }}
+  }}
+}}
+"""
+
+BATCHING_CONFIG = """\
+# tensorflow_model_server --enable_batching --batching_parameters_file
+# Batches are padded to the allowed sizes, for which there are warm-up
+# requests.
+max_batch_size {{ value: {largest} }}
+batch_timeout_micros {{ value: 2000 }}
+max_enqueued_batches {{ value: 100 }}
+{allowed}
+"""
+
+MONITORING_CONFIG = """\
+# tensorflow_model_server --monitoring_config_file
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
+
+ARGUMENTS = (
+    "--model_config_file=/models/models.config",
+    "--enable_batching",
+    "--batching_parameters_file=/models/batching.config",
+    "--monitoring_config_file=/models/monitoring.config",
+)
+
+# The container has no curl; what a model's metadata answers before a version
+# is available is 404.
+COMPOSE = """\
+# docker compose up; gRPC on 8500, REST on 8501.
+services:
+  {host}:
+    image: tensorflow/serving:{release}
+    command:
+{arguments}
+    ports: ["8500:8500", "8501:8501"]
+    volumes: [".:/models:ro"]
+    restart: unless-stopped
+    healthcheck:
+      test:
+        - CMD
+        - bash
+        - -c
+        - >-
+          exec 3<>/dev/tcp/127.0.0.1/8501 &&
+          printf 'GET /v1/models/{name}/metadata HTTP/1.0\\r\\n\\r\\n' >&3 &&
+          head -n 1 <&3 | grep -q 200
+      interval: 10s
+      timeout: 5s
+      start_period: 120s
+"""
+
+KUBERNETES = """\
+# kubectl apply -f kubernetes.yaml, with this folder in the volume.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {host}
+  labels: {{app: {host}}}
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {{app: {host}}}
+  template:
+    metadata:
+      labels: {{app: {host}}}
+      annotations:
+        prometheus.io/scrape: "true"
+        prometheus.io/port: "8501"
+        prometheus.io/path: /monitoring/prometheus/metrics
+    spec:
+      containers:
+        - name: serving
+          image: tensorflow/serving:{release}
+          args:
+{arguments}
+          ports:
+            - {{name: grpc, containerPort: 8500}}
+            - {{name: rest, containerPort: 8501}}
+          startupProbe:
+            httpGet: {{path: /v1/models/{name}/metadata, port: rest}}
+            periodSeconds: 5
+            failureThreshold: 60
+          readinessProbe:
+            httpGet: {{path: /v1/models/{name}/metadata, port: rest}}
+            periodSeconds: 5
+          livenessProbe:
+            tcpSocket: {{port: grpc}}
+            periodSeconds: 10
+          resources:
+            requests: {{cpu: "2", memory: {memory}Gi}}
+            limits: {{memory: {limit}Gi}}
+          volumeMounts:
+            - {{name: models, mountPath: /models, readOnly: true}}
+      volumes:
+        - name: models
+          persistentVolumeClaim: {{claimName: {host}-models, readOnly: true}}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {host}
+spec:
+  selector: {{app: {host}}}
+  ports:
+    - {{name: grpc, port: 8500, targetPort: grpc}}
+    - {{name: rest, port: 8501, targetPort: rest}}
+"""
+
+
+def export_serving(
+    model, directory, labels=None, *, name=None, batch_sizes=BATCH_SIZES, **how
+) -> Path:
+    """Writes what a TensorFlow Serving container mounts as `/models`.
+
+    `NAME/N` is the next version, as `export_saved_model` writes it, with
+    warm-up requests for every signature and batch size. Beside it are
+    `models.config`, `batching.config`, `monitoring.config`, and, pinned to the
+    release of TensorFlow Serving that belongs to this TensorFlow,
+    `compose.yaml` and `kubernetes.yaml`. What of these is there already is
+    left as it is: a second export adds a version, which a running server
+    takes up.
+
+    Args:
+        model: A classifier of this library.
+        directory: Folder; made where missing.
+        labels: Names of the classes, in order.
+        name: What the server calls the model: letters, digits, `_`, `-` and
+            `.`. Default: the model's name.
+        batch_sizes: Sizes that the server pads its batches to, ascending;
+            the last is the largest.
+        **how: See `export_saved_model`.
+
+    Returns:
+        `pathlib.Path` of the version.
+
+    Raises:
+        ValueError: For an argument out of range.
+        VerificationError: If the version does not compute what the model
+            does; nothing is left of it.
+    """
+    name = model.name if name is None else name
+    if not isinstance(name, str) or not re.fullmatch(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*", name
+    ):
+        raise ValueError(
+            "`name` must be letters, digits, '_', '-' and '.'. "
+            f"Received: name={name!r}"
+        )
+    sizes = list(batch_sizes)
+    if (
+        not sizes
+        or not all(isinstance(s, numbers.Integral) and s >= 1 for s in sizes)
+        or sizes != sorted(set(sizes))
+    ):
+        raise ValueError(
+            "`batch_sizes` must be positive integers, ascending. "
+            f"Received: batch_sizes={batch_sizes!r}"
+        )
+    directory = Path(directory)
+    version = export_saved_model(
+        model, directory / name, labels, warmup_batch_sizes=sizes, **how
+    )
+    for file, text in _configurations(model, name, sizes).items():
+        path = directory / file
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+    return version
+
+
+def _configurations(model, name, sizes):
+    """The text of each file beside the versions."""
+    release = ".".join(tf.__version__.split(".")[:2]) + ".0"
+    # Kubernetes takes lower case letters, digits and hyphens.
+    host = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    weights = sum(v.value.shape.num_elements() * 4 for v in model.variables)
+    # Two versions while one takes over, and room for activations.
+    memory = 1 + -(-2 * weights // GIB)
+    fields = {"name": name, "host": host, "release": release}
+    return {
+        "models.config": MODELS_CONFIG.format(name=name),
+        "batching.config": BATCHING_CONFIG.format(
+            largest=sizes[-1],
+            allowed="\n".join(f"allowed_batch_sizes: {s}" for s in sizes),
+        ),
+        "monitoring.config": MONITORING_CONFIG,
+        "compose.yaml": COMPOSE.format(arguments=_listed(6), **fields),
+        "kubernetes.yaml": KUBERNETES.format(
+            arguments=_listed(12), memory=memory, limit=2 * memory, **fields
+        ),
+    }
+
+
+def _listed(indent):
+    """The server's arguments as a YAML list."""
+    return "\n".join(f"{' ' * indent}- {a}" for a in ARGUMENTS)

@@ -1,0 +1,159 @@
+"""LiteRT files of smaller weights, and what lies beside them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from conftest import NANO
+
+import gcvit_keras
+from savedmodel_export import export_litert
+from savedmodel_export.samples import photographs
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3))
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    """Exports once for each way to quantize, verified; the interpreter."""
+    made = {}
+
+    def make(quantize, input_dtype):
+        key = quantize, input_dtype
+        if key not in made:
+            calibration = None
+            if quantize == "int8":
+                calibration = photographs(64, 64, count=24)
+            path = export_litert(
+                model,
+                tmp_path_factory.mktemp("litert") / "model.tflite",
+                quantize,
+                calibration,
+                input_dtype=input_dtype,
+            )
+            # As the file says: a delegate would hide operations and tensors.
+            interpreter = Interpreter(
+                str(path), experimental_default_delegate_latest_features=False
+            )
+            interpreter.allocate_tensors()
+            made[key] = path, interpreter
+        return made[key]
+
+    return make
+
+
+WAYS = [
+    (None, "float32"),
+    (None, "uint8"),
+    ("float16", "float32"),
+    ("dynamic", "float32"),
+    ("int8", "float32"),
+    ("int8", "uint8"),
+]
+
+
+@pytest.mark.parametrize("quantize, input_dtype", WAYS)
+def test_pixels_in_probabilities_out(files, model, quantize, input_dtype):
+    path, interpreter = files(quantize, input_dtype)
+    (entry,) = interpreter.get_input_details()
+    (leaving,) = interpreter.get_output_details()
+    assert entry["dtype"] == np.dtype(input_dtype)
+    assert entry["shape"].tolist() == [1, 64, 64, 3]
+    assert leaving["dtype"] == np.float32
+    (signature,) = interpreter.get_signature_list().values()
+    assert signature == {"inputs": ["images"], "outputs": ["probabilities"]}
+    image = photographs(64, 64, count=1)
+    interpreter.set_tensor(entry["index"], image.astype(input_dtype))
+    interpreter.invoke()
+    scores = interpreter.get_tensor(leaving["index"])
+    allowed = {None: 1e-4, "float16": 1e-2, "dynamic": 0.02, "int8": 0.05}
+    np.testing.assert_allclose(scores, model(image), atol=allowed[quantize])
+    # A softmax of int8 would have steps of 1 / 256 and not sum to one.
+    assert abs(scores.sum() - 1) < 1e-5
+    found = json.loads(path.with_suffix(".verification.json").read_text())
+    precision = {None: "float32", "dynamic": "int8"}.get(quantize, quantize)
+    assert found["kind"] == f"litert {precision}"
+    assert found["size"] == path.stat().st_size
+
+
+@pytest.mark.parametrize("quantize, input_dtype", WAYS)
+def test_only_builtin_operations(files, quantize, input_dtype):
+    _, interpreter = files(quantize, input_dtype)
+    names = {op["op_name"] for op in interpreter._get_ops_details()}
+    assert names and not [n for n in names if n.startswith(("Flex", "Custom"))]
+
+
+@pytest.mark.parametrize(
+    "quantize, share", [("float16", 0.56), ("dynamic", 0.4), ("int8", 0.4)]
+)
+def test_quantized_files_are_smaller(files, quantize, share):
+    whole = files(None, "float32")[0].stat().st_size
+    assert files(quantize, "float32")[0].stat().st_size < share * whole
+
+
+def test_int8_has_a_scale_for_each_channel_and_computes_in_int8(files, model):
+    _, interpreter = files("int8", "float32")
+    scales = {
+        d["name"]: len(d["quantization_parameters"]["scales"])
+        for d in interpreter.get_tensor_details()
+        if d["dtype"] == np.int8
+    }
+    # Every dense and convolution kernel; the head has 10 channels.
+    kernels = [w for w in model.weights if w.path.endswith("kernel")]
+    per_channel = [n for n in scales.values() if n > 1]
+    assert len(per_channel) >= len(kernels) > 40
+    # Activations, which have one scale each.
+    assert len([n for n in scales.values() if n == 1]) > 100
+
+
+def test_dynamic_has_int8_weights_and_float_activations(files):
+    _, interpreter = files("dynamic", "float32")
+    tensors = interpreter.get_tensor_details()
+    scales = {
+        len(d["quantization_parameters"]["scales"])
+        for d in tensors
+        if d["dtype"] == np.int8
+    }
+    # None of shapes and the like; else one a channel, none a whole tensor.
+    assert {16, 32, 64, 128} <= scales and 1 not in scales
+
+
+def test_labels_lie_beside_the_file(model, tmp_path):
+    names = [f"digit {k}" for k in range(10)]
+    path = tmp_path / "model.tflite"
+    export_litert(model, path, labels=names, verify=False)
+    assert (tmp_path / "labels.txt").read_text().splitlines() == names
+    export_litert(model, path, labels=names, verify=False)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="`labels` would replace.*labels.txt"):
+        export_litert(model, path, labels=names[::-1], verify=False)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"quantize": "int4"}, "`quantize` must be one of.*'int4'"),
+        ({"input_dtype": "int8"}, "`input_dtype` must be one of.*'int8'"),
+        ({"quantize": "int8"}, "`calibration` is missing"),
+        ({"calibration": np.zeros((1, 64, 64, 3))}, "`calibration` goes with"),
+        (
+            {"quantize": "int8", "calibration": np.zeros((4, 32, 32, 3))},
+            r"`calibration` must be images.*\(4, 32, 32, 3\)",
+        ),
+        (
+            {"quantize": "int8", "calibration": np.zeros((0, 64, 64, 3))},
+            r"`calibration` must be images.*\(0, 64, 64, 3\)",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(model, tmp_path, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        export_litert(model, tmp_path / "model.tflite", **arguments)
+    assert not list(tmp_path.iterdir())

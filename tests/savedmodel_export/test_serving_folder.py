@@ -1,0 +1,228 @@
+"""The folder that TensorFlow Serving mounts."""
+
+import importlib.metadata
+
+import keras
+import pytest
+import tensorflow as tf
+import yaml
+from conftest import NANO
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+import gcvit_keras
+from savedmodel_export import export_serving
+
+SIZES = (1, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    model = gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3), name="Nano_1")
+    folder = tmp_path_factory.mktemp("serving")
+    version = export_serving(model, folder, batch_sizes=SIZES, verify=False)
+    assert version == folder / "Nano_1" / "1"
+    return folder
+
+
+def messages():
+    """The server's own messages that `tensorflow-serving-api` leaves out.
+
+    Names, numbers and types are those of session_bundle_config.proto and
+    monitoring_config.proto of TensorFlow Serving.
+    """
+    file = descriptor_pb2.FileDescriptorProto(
+        name="serving.proto",
+        package="test.serving",
+        syntax="proto3",
+        dependency=["google/protobuf/wrappers.proto"],
+    )
+    field = descriptor_pb2.FieldDescriptorProto
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    int64 = ".google.protobuf.Int64Value"
+    for name, fields in {
+        "BatchingParameters": [
+            ("max_batch_size", 1, field.TYPE_MESSAGE, one, int64),
+            ("batch_timeout_micros", 2, field.TYPE_MESSAGE, one, int64),
+            ("max_enqueued_batches", 3, field.TYPE_MESSAGE, one, int64),
+            ("num_batch_threads", 4, field.TYPE_MESSAGE, one, int64),
+            ("allowed_batch_sizes", 6, field.TYPE_INT64, many, None),
+            ("pad_variable_length_inputs", 7, field.TYPE_BOOL, one, None),
+        ],
+        "PrometheusConfig": [
+            ("enable", 1, field.TYPE_BOOL, one, None),
+            ("path", 2, field.TYPE_STRING, one, None),
+        ],
+        "MonitoringConfig": [
+            (
+                *("prometheus_config", 1, field.TYPE_MESSAGE, one),
+                ".test.serving.PrometheusConfig",
+            ),
+        ],
+    }.items():
+        message = file.message_type.add(name=name)
+        for field_name, number, kind, label, type_name in fields:
+            message.field.add(
+                name=field_name,
+                number=number,
+                type=kind,
+                label=label,
+                type_name=type_name,
+            )
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"test.serving.{name}")
+        )
+        for name in ("BatchingParameters", "MonitoringConfig")
+    }
+
+
+def test_the_models_config_names_the_model_and_where_it_is(folder):
+    parsed = text_format.Parse(
+        (folder / "models.config").read_text(),
+        model_server_config_pb2.ModelServerConfig(),
+    )
+    (config,) = parsed.model_config_list.config
+    assert (config.name, config.base_path) == ("Nano_1", "/models/Nano_1")
+    assert config.model_platform == "tensorflow"
+    assert config.model_version_policy.latest.num_versions == 1
+
+
+def test_the_batching_config_allows_what_is_warmed_up(folder):
+    parsed = text_format.Parse(
+        (folder / "batching.config").read_text(),
+        messages()["BatchingParameters"](),
+    )
+    assert tuple(parsed.allowed_batch_sizes) == SIZES
+    assert parsed.max_batch_size.value == SIZES[-1]
+    assert parsed.batch_timeout_micros.value > 0
+    assert parsed.max_enqueued_batches.value > 0
+
+
+def test_the_monitoring_config_opens_prometheus(folder):
+    parsed = text_format.Parse(
+        (folder / "monitoring.config").read_text(),
+        messages()["MonitoringConfig"](),
+    )
+    assert parsed.prometheus_config.enable
+    assert parsed.prometheus_config.path.startswith("/monitoring/")
+
+
+def test_there_is_a_warm_up_request_for_every_signature_and_size(folder):
+    version = folder / "Nano_1" / "1"
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    loaded = tf.saved_model.load(str(version))
+    seen = set()
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        assert request.model_spec.name == "Nano_1"
+        signature = loaded.signatures[request.model_spec.signature_name]
+        given = {
+            name: tf.constant(tf.make_ndarray(tensor))
+            for name, tensor in request.inputs.items()
+        }
+        (inputs,) = given.values()
+        found = signature(**given)
+        if "valid" in found:
+            assert inputs[0].numpy().startswith(b"\xff\xd8")  # a JPEG
+            assert found["valid"].numpy().all()
+        seen.add((request.model_spec.signature_name, len(inputs)))
+    names = ("serving_default", "serve_bytes", "features")
+    assert seen == {(name, size) for name in names for size in SIZES}
+    assert path.stat().st_size < 200_000
+
+
+def test_the_compose_file_mounts_the_folder_and_is_pinned(folder):
+    compose = yaml.safe_load((folder / "compose.yaml").read_text())
+    ((name, service),) = compose["services"].items()
+    assert name == "nano-1"
+    major, minor = tf.__version__.split(".")[:2]
+    assert service["image"] == f"tensorflow/serving:{major}.{minor}.0"
+    api = importlib.metadata.version("tensorflow-serving-api")
+    assert api.startswith(f"{major}.{minor}.")
+    assert service["volumes"] == [".:/models:ro"]
+    assert service["ports"] == ["8500:8500", "8501:8501"]
+    for argument in service["command"]:
+        option, _, value = argument.partition("=")
+        assert option.startswith("--")
+        if value:
+            assert (folder / value.removeprefix("/models/")).is_file()
+    assert "/v1/models/Nano_1/metadata" in service["healthcheck"]["test"][-1]
+
+
+def test_the_kubernetes_manifest_waits_until_a_version_is_there(folder):
+    deployment, service = yaml.safe_load_all(
+        (folder / "kubernetes.yaml").read_text()
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    compose = yaml.safe_load((folder / "compose.yaml").read_text())
+    assert container["args"] == compose["services"]["nano-1"]["command"]
+    probe = container["readinessProbe"]["httpGet"]
+    assert probe == {"path": "/v1/models/Nano_1/metadata", "port": "rest"}
+    assert container["resources"]["requests"] == {"cpu": "2", "memory": "2Gi"}
+    assert container["volumeMounts"][0]["mountPath"] == "/models"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels == {"app": "nano-1"}
+    ports = {p["port"]: p["targetPort"] for p in service["spec"]["ports"]}
+    assert ports == {8500: "grpc", 8501: "rest"}
+
+
+def test_a_second_export_adds_a_version_and_keeps_what_was_edited(folder, nano):
+    config = folder / "batching.config"
+    edited = config.read_text().replace("2000", "500")
+    config.write_text(edited)
+    model = nano(input_shape=(64, 64, 3), name="other")
+    version = export_serving(
+        model, folder, name="Nano_1", batch_sizes=SIZES, verify=False
+    )
+    assert version == folder / "Nano_1" / "2"
+    assert config.read_text() == edited
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"name": "a/b"}, "`name` must be.*'a/b'"),
+        ({"name": ".hidden"}, "`name` must be.*'.hidden'"),
+        ({"name": ""}, "`name` must be.*''"),
+        ({"batch_sizes": ()}, r"`batch_sizes` must be.*\(\)"),
+        ({"batch_sizes": (2, 1)}, r"`batch_sizes` must be.*\(2, 1\)"),
+        ({"batch_sizes": (0, 1)}, r"`batch_sizes` must be.*\(0, 1\)"),
+        ({"batch_sizes": (1.5,)}, r"`batch_sizes` must be.*\(1.5,\)"),
+    ],
+)
+def test_wrong_arguments_are_refused(nano, tmp_path, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        export_serving(nano(input_shape=(64, 64, 3)), tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_warm_up_gives_a_size_to_models_of_any(nano, tmp_path):
+    model = nano(input_shape=(None, None, 3))
+    version = export_serving(
+        model,
+        tmp_path,
+        name="any",
+        batch_sizes=(1,),
+        image_size=(64, 80),
+        verify=False,
+    )
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    shapes = []
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for tensor in log.predict_log.request.inputs.values():
+            shapes.append(tf.make_ndarray(tensor).shape)
+    assert sorted(shapes, key=len) == [(1,), (1, 64, 80, 3), (1, 64, 80, 3)]

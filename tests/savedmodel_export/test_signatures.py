@@ -1,0 +1,273 @@
+"""The signatures of a SavedModel beside `serving_default`."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import NANO
+from PIL import Image
+
+import gcvit_keras
+from gcvit_keras import feature_pyramid, load_image
+from savedmodel_export import export_saved_model
+
+FILES = Path(__file__).parent.parent / "data" / "images"
+LABELS = [f"digit {k}" for k in range(10)]
+READ = ("plain.jpg", "chelsea.png", "plain.bmp", "plain.webp", "grey.jpg")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A model, its SavedModel, and the folder of that."""
+    keras.utils.set_random_seed(0)
+    model = gcvit_keras.GCViT(**NANO, input_shape=(64, 96, 3))
+    version = export_saved_model(
+        model,
+        tmp_path_factory.mktemp("signatures"),
+        LABELS,
+        crop_ratio=0.875,
+        max_pixels=10**6,
+        verify=False,
+    )
+    return model, tf.saved_model.load(str(version)), version
+
+
+def read(served, *contents):
+    found = served[1].signatures["serve_bytes"](
+        image_bytes=tf.constant(contents)
+    )
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def test_files_are_read_as_load_image_does(served):
+    model, *_ = served
+    found = read(served, *[(FILES / name).read_bytes() for name in READ])
+    pixels = [load_image(FILES / name, (64, 96), 0.875) for name in READ]
+    expected = np.asarray(model(np.stack(pixels).astype("float32")))
+    # Resized images agree to a grey level.
+    np.testing.assert_allclose(found["probabilities"], expected, atol=2e-3)
+    assert found["valid"].all()
+    # And the right crop it is: the whole image gives other scores.
+    whole = [load_image(FILES / name, (64, 96)) for name in READ]
+    other = np.asarray(model(np.stack(whole).astype("float32")))
+    assert np.abs(other - expected).max() > 4e-3
+
+
+def test_an_image_of_the_size_is_read_exactly(served):
+    model, *_ = served
+    pixels = np.random.default_rng(0).integers(0, 256, (73, 109, 3), "uint8")
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    found = read(served, content.getvalue())
+    crop = load_image(content.getvalue(), (64, 96), 0.875).astype("float32")
+    # 73 x 109 is 64 x 96 over 0.875: nothing is resized.
+    assert (crop == pixels[4:68, 6:102]).all()
+    np.testing.assert_allclose(
+        found["probabilities"], model(crop[None]), atol=1e-6
+    )
+
+
+def test_the_best_classes_are_named(served):
+    found = read(served, (FILES / "chelsea.png").read_bytes())
+    scores = found["probabilities"][0]
+    best = np.argsort(-scores)[:5]
+    assert found["top_classes"][0].tolist() == best.tolist()
+    assert found["top_classes"].dtype == np.int32
+    np.testing.assert_array_equal(found["top_scores"][0], scores[best])
+    names = [name.decode() for name in found["top_labels"][0]]
+    assert names == [LABELS[k] for k in best]
+    assert (served[2] / "assets" / "labels.txt").read_text().split("\n") == [
+        *LABELS,
+        "",
+    ]
+
+
+def broken():
+    def content(kind, width, height):
+        buffer = io.BytesIO()
+        Image.effect_noise((width, height), 90).save(buffer, kind)
+        return buffer.getvalue()
+
+    png, jpeg = content("PNG", 90, 70), content("JPEG", 90, 70)
+    inside = bytearray(png)
+    inside[len(png) // 2] ^= 255
+    return {
+        "nothing": b"",
+        "text": b"this is not an image",
+        "a truncated JPEG": jpeg[: len(jpeg) // 2],
+        "a truncated PNG": png[: len(png) // 2],
+        "a PNG broken inside": bytes(inside),
+        "too many pixels": content("PNG", 1001, 1000),
+        "TIFF": content("TIFF", 90, 70),
+    }
+
+
+@pytest.mark.parametrize("what", broken())
+def test_a_broken_image_is_flagged_and_the_others_are_right(served, what):
+    good = (FILES / "chelsea.png").read_bytes()
+    alone = read(served, good)
+    found = read(served, good, broken()[what], good)
+    assert found["valid"].tolist() == [True, False, True]
+    assert np.isfinite(found["probabilities"]).all()
+    for row in (0, 2):
+        np.testing.assert_allclose(
+            found["probabilities"][row], alone["probabilities"][0], atol=1e-6
+        )
+
+
+def test_a_single_pixel_is_an_image(served):
+    content = io.BytesIO()
+    Image.new("RGB", (1, 1), (9, 99, 200)).save(content, "PNG")
+    found = read(served, content.getvalue())
+    expected = np.broadcast_to(np.float32([9, 99, 200]), (1, 64, 96, 3))
+    assert found["valid"].all()
+    np.testing.assert_allclose(
+        found["probabilities"], served[0](expected), atol=1e-6
+    )
+
+
+def test_an_empty_batch_is_an_error_and_no_crash(served):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        served[1].signatures["serve_bytes"](
+            image_bytes=tf.constant([], tf.string)
+        )
+
+
+def test_features_are_the_pyramid_and_the_pooled_map(served):
+    model, loaded, _ = served
+    x = 255 * np.random.default_rng(1).random((2, 64, 96, 3), "float32")
+    found = loaded.signatures["features"](images=tf.constant(x))
+    expected = feature_pyramid(model)(x)
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    expected["pooled"] = pooled(x)
+    assert set(found) == {"P2", "P3", "P4", "P5", "pooled"}
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-4)
+
+
+def test_a_session_runs_it_as_a_server_does(served, tmp_path):
+    """TensorFlow Serving runs graphs in sessions, not functions."""
+    code = """
+import sys
+import tensorflow as tf
+tf = tf.compat.v1
+with tf.Session(graph=tf.Graph()) as session:
+    graph = tf.saved_model.loader.load(session, ["serve"], sys.argv[1])
+    signature = graph.signature_def["serve_bytes"]
+    content = open(sys.argv[2], "rb").read()
+    valid, labels = session.run(
+        [signature.outputs[k].name for k in ("valid", "top_labels")],
+        {signature.inputs["image_bytes"].name: [content, b"no image"]},
+    )
+    print(valid.tolist(), labels[0, 0].decode())
+"""
+    version = served[2]
+    image = FILES / "chelsea.png"
+    process = subprocess.run(
+        [sys.executable, "-c", code, version, image],
+        capture_output=True,
+        text=True,
+    )
+    label = read(served, image.read_bytes())["top_labels"][0, 0].decode()
+    assert process.stdout == f"[True, False] {label}\n", process.stderr[-900:]
+
+
+def test_any_size_on_request(nano, images, tmp_path):
+    model = nano(input_shape=(64, 64, 3))
+    version = export_saved_model(
+        model, tmp_path, dynamic_size=True, verify=False
+    )
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    twin = nano(input_shape=(None, None, 3), window_size=(2, 2, 4, 2))
+    twin.set_weights(model.get_weights())
+    for size in ((64, 64), (50, 77)):
+        x = images(2, *size, 3)
+        np.testing.assert_allclose(
+            served(images=tf.constant(x))["probabilities"], twin(x), atol=1e-5
+        )
+    assert model.input_shape == (None, 64, 64, 3)
+    feature_pyramid(model)  # the model is as it was
+
+
+def test_logits_become_probabilities(nano, images, tmp_path):
+    model = nano(input_shape=(64, 64, 3), classifier_activation=None)
+    version = export_saved_model(model, tmp_path)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    x = images(2, 64, 64, 3)
+    np.testing.assert_allclose(
+        served(images=tf.constant(x))["probabilities"],
+        tf.nn.softmax(model(x)),
+        atol=1e-6,
+    )
+
+
+def test_a_model_within_a_model_has_no_features_but_is_served(
+    nano, images, tmp_path
+):
+    base = nano(include_top=False, pooling="avg", input_shape=(64, 64, 3))
+    head = keras.layers.Dense(3, activation="softmax")
+    model = keras.Sequential([keras.Input((64, 64, 3)), base, head])
+    version = export_saved_model(model, tmp_path, verify=False)
+    loaded = tf.saved_model.load(str(version))
+    assert set(loaded.signatures) == {"serving_default", "serve_bytes"}
+    x = images(2, 64, 64, 3)
+    found = loaded.signatures["serving_default"](images=tf.constant(x))
+    np.testing.assert_allclose(found["probabilities"], model(x), atol=1e-6)
+
+
+def test_grey_images_have_no_serve_bytes(nano, tmp_path):
+    model = nano(input_shape=(64, 64, 1))
+    version = export_saved_model(model, tmp_path, verify=False)
+    names = set(tf.saved_model.load(str(version)).signatures)
+    assert names == {"serving_default", "features"}
+
+
+def test_how_files_are_read_is_written_down(served):
+    path = served[2] / "assets.extra" / "gcvit_input.json"
+    assert json.loads(path.read_text()) == {
+        "image_size": [64, 96],
+        "crop_ratio": 0.875,
+        "crop_mode": "center",
+        "interpolation": "bicubic",
+        "max_pixels": 10**6,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"labels": ["a", "b"]}, "`labels` must be 10 names.*2 of them"),
+        ({"labels": "abcdefghij"}, "`labels` must be a list.*'abcdefghij'"),
+        ({"labels": [*"abcdefghi", "x\ny"]}, r"one line.*'x\\ny'"),
+        ({"labels": [*"abcdefghi", ""]}, "one line each.*''"),
+        ({"labels": [*"abcdefghi", 7]}, "one line each.*7"),
+        ({"crop_ratio": 0}, "`crop_ratio` must be in.*crop_ratio=0"),
+        ({"crop_ratio": "1"}, "`crop_ratio` must be in"),
+        ({"crop_mode": "middle"}, "`crop_mode` must be one of.*'middle'"),
+        ({"interpolation": "nearest"}, "`interpolation`.*'nearest'"),
+        ({"max_pixels": -1}, "`max_pixels` must be.*-1"),
+        ({"image_size": (32, 32)}, "`image_size` must be.*64.*(32, 32)"),
+        ({"image_size": 64}, "`image_size` must be.*image_size=64"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_written(
+    nano, tmp_path, arguments, words
+):
+    model = nano(input_shape=(64, 64, 3))
+    with pytest.raises(ValueError, match=words):
+        export_saved_model(model, tmp_path / "models", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_classifier_is_refused(nano, tmp_path):
+    model = nano(include_top=False, input_shape=(64, 64, 3))
+    with pytest.raises(ValueError, match="`model` must be a classifier"):
+        export_saved_model(model, tmp_path)
+    with pytest.raises(ValueError, match="`model` must be a classifier"):
+        export_saved_model(feature_pyramid(model), tmp_path)

@@ -1,0 +1,124 @@
+"""Verification: what it says, and what it lets pass."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import NANO
+
+import gcvit_keras
+import savedmodel_export.litert as litert
+import savedmodel_export.saved_model as saved_model
+from savedmodel_export import (
+    VerificationError,
+    export_litert,
+    export_saved_model,
+    verify,
+)
+from savedmodel_export.samples import photographs
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3))
+
+
+@pytest.fixture(scope="module")
+def version(model, tmp_path_factory):
+    return export_saved_model(
+        model, tmp_path_factory.mktemp("verified"), crop_ratio=0.9
+    )
+
+
+def test_an_export_is_verified_and_says_what_was_seen(version, model):
+    found = json.loads((version / "verification.json").read_text())
+    assert found["kind"] == "savedmodel"
+    assert found["images"] == 8
+    assert found["agreement"] == 1
+    assert found["difference"] <= found["tolerance"] == 1e-5
+    assert found["snr_db"] > 90
+    assert found["milliseconds"] > 0
+    assert found["size"] > 4 * model.count_params()
+    assert found["reads_files"] is True
+    assert found["keras"] == keras.__version__
+
+
+def test_the_signal_to_noise_ratio_is_of_the_logits(model, tmp_path):
+    """Against a model that is known to be off in the logit of a class."""
+    path = export_litert(model, tmp_path / "model.tflite", verify=False)
+    kernel, bias = model.get_layer("predictions").get_weights()
+    images = photographs(64, 64, count=4)
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    logits = np.asarray(pooled(images), "float64") @ kernel + bias
+
+    def off(_):
+        bad = logits + np.eye(10)[3] * 1e-4
+        return np.exp(bad) / np.exp(bad).sum(-1, keepdims=True)
+
+    seen = verify(path, off, images)
+    signal = logits - logits.mean(-1, keepdims=True)
+    noise = np.eye(10)[3] * 1e-4
+    noise = np.broadcast_to(noise - noise.mean(), signal.shape)
+    expected = 10 * np.log10((signal**2).sum() / (noise**2).sum())
+    assert abs(seen.snr_db - expected) < 0.2
+
+
+def test_serve_bytes_is_verified_too(model, tmp_path, monkeypatch):
+    def shifted(image, size, *rest, original=saved_model.resize_and_crop):
+        return original(image, size, *rest)[::-1]
+
+    monkeypatch.setattr(saved_model, "resize_and_crop", shifted)
+    with pytest.raises(VerificationError, match="serve_bytes differs"):
+        export_saved_model(model, tmp_path / "models")
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_an_export_beyond_the_tolerance_leaves_what_was_there(
+    model, tmp_path, monkeypatch
+):
+    path = tmp_path / "model.tflite"
+    path.write_text("precious")
+    other = keras.models.clone_model(model)
+    convert = litert._convert
+    monkeypatch.setattr(
+        litert,
+        "_convert",
+        lambda network, *rest: convert(litert.served_network(other), *rest),
+    )
+    with pytest.raises(VerificationError, match="differs from the model by"):
+        export_litert(model, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+    assert path.read_text() == "precious"
+
+
+def test_int8_that_has_lost_the_signal_does_not_pass(model, tmp_path):
+    # Ranges found from black images are of no use for others.
+    calibration = np.zeros((2, 64, 64, 3))
+    with pytest.raises(VerificationError, match="signal-to-noise ratio of"):
+        export_litert(model, tmp_path / "m.tflite", "int8", calibration)
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_must_agree_on_images_that_are_given(model, tmp_path):
+    path = export_litert(
+        model,
+        tmp_path / "m.tflite",
+        "int8",
+        photographs(64, 64, count=24),
+        verify=False,
+    )
+    # Random weights: the best classes are close, and int8 confuses them.
+    images = photographs(64, 64, count=40)
+    with pytest.raises(VerificationError, match="top class on .*97%"):
+        verify(path, model, images)
+    assert verify(path, model).snr_db > 10
+
+
+def test_another_number_of_classes_does_not_pass(version, nano):
+    other = nano(input_shape=(64, 64, 3), classes=11)
+    with pytest.raises(
+        VerificationError, match=r"\(8, 10\), the model \(8, 11"
+    ):
+        verify(version, other)
