@@ -6,7 +6,11 @@ from gcvit_keras import feature_pyramid
 
 
 def served_network(model, dynamic_size=False, features=False) -> keras.Model:
-    """A model's outputs by name, on its own layers and weights.
+    """A model's outputs by name, computed in float32.
+
+    On the model's own layers and weights, but for one that was trained in
+    mixed precision: half precision rounds differently on every processor, so
+    what is exported of it is a copy in float32.
 
     Args:
         model: A classifier: images `(batch, height, width, channels)` to
@@ -34,6 +38,9 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
             "channels) to scores (batch, classes). Received: a model from "
             f"{shapes[0]} to {shapes[1]}"
         )
+    half = ("float16", "bfloat16")
+    if any(layer.compute_dtype in half for layer in model._flatten_layers()):
+        model = _in_float32(model)
     scores = model.output
     last = model.layers[-1]
     if getattr(last, "activation", None) is keras.activations.linear:
@@ -56,3 +63,17 @@ def has_levels(model) -> bool:
     """Whether the levels of a GC ViT are the model's own layers."""
     names = {layer.name for layer in model.layers}
     return {"level_0_block_0", "level_3_block_0", "norm"} <= names
+
+
+def _in_float32(model):
+    """A copy of a model, with its weights."""
+
+    def rebuild(layer):
+        config = {**layer.get_config(), "dtype": "float32"}
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(
+        model, clone_function=rebuild, recursive=True
+    )
+    copy.set_weights(model.get_weights())
+    return copy

@@ -23,8 +23,8 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
     `NAME.verification.json` beside it.
 
     Args:
-        model: A classifier of this library, in float32. Logits get a
-            softmax.
+        model: A classifier of this library with a fixed input size. Logits
+            get a softmax.
         path: Path of the file, ending in `.onnx`; replaced if it is there,
             once the new one is whole.
         images: What to verify on, array `(images, height, width, channels)`,
@@ -39,7 +39,7 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
 
     Raises:
         ValueError: If `path` does not end in `.onnx`, a package is missing,
-            or the model is not in float32 or of a dynamic size.
+            or the model's height or width is dynamic.
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
     """
@@ -52,12 +52,13 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
                 f"ONNX needs {package}, which is not installed: "
                 'pip install "gcvit-keras[onnx]"'
             )
-    if model.compute_dtype != "float32" or None in model.input_shape[1:]:
-        raise ValueError(
-            "ONNX needs a float32 model of a fixed input size. Received: "
-            f"{model.compute_dtype} and {model.input_shape[1:]}"
-        )
     network = served_network(model)
+    if None in network.input_shape[1:]:
+        raise ValueError(
+            "ONNX needs a fixed input size: build the model with "
+            "`input_shape=(height, width, channels)`. "
+            f"Received: a model of input shape {network.input_shape[1:]}"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         with _convertible(network):

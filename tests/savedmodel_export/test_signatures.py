@@ -207,6 +207,30 @@ def test_logits_become_probabilities(nano, images, tmp_path):
     )
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_was_trained_in_half_precision_is_served_in_float32(
+    nano, images, tmp_path, nested
+):
+    def build():
+        if not nested:
+            return nano(input_shape=(64, 64, 3))
+        base = nano(include_top=False, pooling="avg", input_shape=(64, 64, 3))
+        head = keras.layers.Dense(3, activation="softmax", dtype="float32")
+        return keras.Sequential([keras.Input((64, 64, 3)), base, head])
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    half = build()
+    keras.config.set_dtype_policy("float32")
+    whole = build()
+    whole.set_weights(half.get_weights())
+    version = export_saved_model(half, tmp_path, verify=not nested)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    x = images(2, 64, 64, 3)
+    found = served(images=tf.constant(x))["probabilities"]
+    np.testing.assert_allclose(found, whole(x), atol=1e-6)
+    assert np.abs(half(x) - whole(x)).max() > 1e-5
+
+
 def test_a_model_within_a_model_has_no_features_but_is_served(
     nano, images, tmp_path
 ):
