@@ -74,8 +74,9 @@ def test_pixels_in_probabilities_out(files, model, quantize, input_dtype):
     scores = interpreter.get_tensor(leaving["index"])
     allowed = {None: 1e-4, "float16": 1e-2, "dynamic": 0.02, "int8": 0.05}
     np.testing.assert_allclose(scores, model(image), atol=allowed[quantize])
-    # A softmax of int8 would have steps of 1 / 256 and not sum to one.
     assert abs(scores.sum() - 1) < 1e-5
+    # A softmax of int8 would have steps of 1 / 256.
+    assert np.abs(256 * scores - np.round(256 * scores)).max() > 0.01
     found = json.loads(path.with_suffix(".verification.json").read_text())
     precision = {None: "float32", "dynamic": "int8"}.get(quantize, quantize)
     assert found["kind"] == f"litert {precision}"
