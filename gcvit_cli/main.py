@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from gcvit_cli.client_commands import client
 from gcvit_cli.console import error_line
+from gcvit_cli.options import Json
 
 app = typer.Typer(
     help="GC ViT for Keras 3: train, predict, convert and export.",
@@ -21,13 +23,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(client, name="client")
 
 VariantName = StrEnum(
     "VariantName",
     "xxtiny xtiny tiny tiny2 small small2 base large",
 )
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON for a program to read.")
+ExportFormat = StrEnum("ExportFormat", "savedmodel litert serving onnx")
+Quantize = StrEnum("Quantize", "float16 dynamic int8")
+PixelType = StrEnum("PixelType", "float32 uint8")
+ExportData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Images to compare on: digits, a name that TFDS knows, or a "
+        "folder. Default: photographs.",
+    ),
+]
+VerifySplit = Annotated[str, typer.Option(help="Split to compare on.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of TFDS's datasets.")
 ]
 
 
@@ -261,6 +276,122 @@ def convert(
     from gcvit_cli.convert import run
 
     run(checkpoint, variant.value, out, overwrite, verify)
+
+
+@app.command(
+    epilog="Example: `gcvit export run --format litert --quantize int8 "
+    "--data photos --out photos.tflite`"
+)
+def export(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A .keras file, or the folder of a run."
+        ),
+    ],
+    format: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="savedmodel: the next version in the folder OUT. serving: "
+            "the same, in a folder for a TensorFlow Serving container. "
+            "litert and onnx: the file OUT.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="File or folder to write.")],
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(help="litert: smaller weights. int8 needs --data."),
+    ] = None,
+    input_dtype: Annotated[
+        PixelType | None,
+        typer.Option(help="litert: type of the pixels. Default: float32."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="serving: the model's name. Default: its own."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|imagenet",
+            help="Class names, one a line. Default: labels.txt beside the "
+            "model, where there is one.",
+        ),
+    ] = None,
+    crop_ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="savedmodel, serving: share of an image file's shorter side "
+            "that is seen. Default: a run's own, else 1."
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="savedmodel, serving: of image files. Default: 89 M."
+        ),
+    ] = None,
+    dynamic_size: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic-size",
+            help="savedmodel, serving: take images of any size.",
+        ),
+    ] = False,
+    data: ExportData = None,
+    split: VerifySplit = "test",
+    calibration_split: Annotated[
+        str, typer.Option(help="Split that int8's ranges are found from.")
+    ] = "train",
+    data_dir: DataDir = None,
+    json: Json = False,
+):
+    """Export a model, and check it in a process without Keras.
+
+    What computes something else than the model is not written.
+    """
+    from gcvit_cli.export import Source, export
+
+    export(
+        model=model,
+        out=out,
+        format=format.value,
+        quantize=quantize.value if quantize else None,
+        input_dtype=input_dtype.value if input_dtype else None,
+        name=name,
+        labels=labels,
+        reading={"crop_ratio": crop_ratio, "max_pixels": max_pixels},
+        dynamic_size=dynamic_size,
+        source=Source(data, data_dir, split, calibration_split),
+        json=json,
+    )
+
+
+@app.command(
+    epilog="Example: `gcvit verify photos.tflite --against run --data photos`"
+)
+def verify(
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="A .tflite or .onnx file, or a SavedModel folder.",
+        ),
+    ],
+    against: Annotated[
+        Path,
+        typer.Option(help="The .keras file that it came from, or the run."),
+    ],
+    data: ExportData = None,
+    split: VerifySplit = "test",
+    data_dir: DataDir = None,
+    json: Json = False,
+):
+    """Check that an export computes what its model does."""
+    from gcvit_cli.export import Source, verify
+
+    verify(artifact, against, Source(data, data_dir, split), json)
 
 
 def main():

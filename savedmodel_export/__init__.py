@@ -1,42 +1,43 @@
 """Exporting GC ViT, checking what was written, and asking servers of it."""
 
-from savedmodel_export.client import Classification, ServingClient
-from savedmodel_export.litert import export_litert
-from savedmodel_export.onnx import export_onnx
-from savedmodel_export.saved_model import export_saved_model
-from savedmodel_export.serving import export_serving
-from savedmodel_export.transport import (
-    DeadlineError,
-    InvalidImageError,
-    InvalidRequestError,
-    MessageTooLargeError,
-    ModelNotFoundError,
-    ServingError,
-    SignatureNotFoundError,
-    UnauthenticatedError,
-    UnavailableError,
-    VersionNotFoundError,
-)
-from savedmodel_export.verify import Verification, VerificationError, verify
+import importlib
 
-__all__ = [
-    "Classification",
-    "DeadlineError",
-    "InvalidImageError",
-    "InvalidRequestError",
-    "MessageTooLargeError",
-    "ModelNotFoundError",
-    "ServingClient",
-    "ServingError",
-    "SignatureNotFoundError",
-    "UnauthenticatedError",
-    "UnavailableError",
-    "Verification",
-    "VerificationError",
-    "VersionNotFoundError",
-    "export_litert",
-    "export_onnx",
-    "export_saved_model",
-    "export_serving",
-    "verify",
-]
+_MODULES = {
+    "client": ("Classification", "ServingClient"),
+    "litert": ("export_litert",),
+    "onnx": ("export_onnx",),
+    "saved_model": ("export_saved_model",),
+    "serving": ("export_serving",),
+    "transport": (
+        "DeadlineError",
+        "InvalidImageError",
+        "InvalidRequestError",
+        "MessageTooLargeError",
+        "ModelNotFoundError",
+        "ServingError",
+        "SignatureNotFoundError",
+        "UnauthenticatedError",
+        "UnavailableError",
+        "VersionNotFoundError",
+    ),
+    "verification": ("Verification", "VerificationError", "verify"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name):
+    """Imports a name when it is first asked for.
+
+    TensorFlow takes seconds to import, and a client of REST needs none.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    return getattr(module, name)
+
+
+def __dir__():
+    """All public names."""
+    return __all__

@@ -10,7 +10,7 @@ from savedmodel_export.atomic import replacing
 from savedmodel_export.labels import check_labels, write_labels
 from savedmodel_export.network import served_network
 from savedmodel_export.saved_model import write_fixed
-from savedmodel_export.verify import check
+from savedmodel_export.verification import check
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 

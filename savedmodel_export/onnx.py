@@ -12,7 +12,7 @@ from keras import ops
 from gcvit_keras.layers.composite import CompositeLayer
 from savedmodel_export.atomic import replacing
 from savedmodel_export.network import served_network
-from savedmodel_export.verify import check
+from savedmodel_export.verification import check
 
 
 def export_onnx(model, path, *, images=None, verify=True) -> Path:

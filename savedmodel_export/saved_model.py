@@ -18,7 +18,7 @@ from gcvit_keras.models.graph_images import (
 from savedmodel_export.labels import check_labels, write_labels
 from savedmodel_export.network import has_levels, served_network
 from savedmodel_export.runner import INPUT_JSON
-from savedmodel_export.verify import VERIFICATION_JSON, check
+from savedmodel_export.verification import VERIFICATION_JSON, check
 from savedmodel_export.warmup import write_warmup
 
 TOP = 5
@@ -174,12 +174,15 @@ def _write_served(network, directory, labels_file, reading):
     shape = (None, *network.input_shape[1:])
     images_spec = tf.TensorSpec(shape, tf.float32, "images")
     bytes_spec = tf.TensorSpec((None,), tf.string, "image_bytes")
+
     # One graph of the network, which the signatures call.
-    compute = tf.function(
-        lambda images: network(images, training=False),
-        input_signature=[images_spec],
-        autograph=False,
-    )
+    @tf.function(input_signature=[images_spec], autograph=False)
+    def compute(images):
+        # A server's session does not compare what it is fed with a signature;
+        # `tf.ensure_shape` leaves out what a signature seems to say already.
+        images = tf.raw_ops.EnsureShape(input=images, shape=shape)
+        return network(images, training=False)
+
     module = tf.Module()
     signatures = {}
 

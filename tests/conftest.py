@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from safetensors.numpy import save_file
 
 import gcvit_keras
 from gcvit_keras.weights.porting import checkpoint_variables
+from savedmodel_export import export_saved_model
 from training.sources import open_source
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
@@ -28,6 +30,9 @@ NANO = {
     "classes": 10,
 }
 """The architecture of the nano references."""
+
+SHALLOW = {**NANO, "depths": (1, 1, 1, 1), "input_shape": (64, 64, 3)}
+"""What is served: for tests in which the model itself is not the point."""
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +120,43 @@ def digits(data_dir):
     """The digits, as a run reads them."""
     tfds.disable_progress_bar()
     return open_source("digits", data_dir)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A shallow model of random weights and the version exported of it."""
+    keras.utils.set_random_seed(0)
+    model = gcvit_keras.GCViT(**SHALLOW)
+    folder = tmp_path_factory.mktemp("exported")
+    version = export_saved_model(
+        model, folder, verify=False, warmup_batch_sizes=[1, 2]
+    )
+    return model, version
+
+
+@pytest.fixture(scope="session")
+def loopback(exported, tmp_path_factory):
+    """The server of tests/serving.py, of the models that tests ask."""
+    import serving
+
+    base = tmp_path_factory.mktemp("served")
+    for name in serving.MODELS:
+        (base / name).mkdir()
+    shutil.copytree(exported[1], base / "gcvit" / "1")
+    with serving.start(base) as server:
+        yield server
+
+
+SERVERS = ["loopback"]
+if "TF_SERVING_ADDRESS" in os.environ:
+    SERVERS.append(pytest.param("real", marks=pytest.mark.serving))
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request, exported):
+    """A server of the models that tests ask: `grpc`, `rest` and `folder`."""
+    import serving
+
+    if request.param == "loopback":
+        return request.getfixturevalue("loopback")
+    return serving.Real(exported[1])

@@ -55,6 +55,7 @@ def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
     )
     for command in (
         *([], ["quickstart"], ["train"], ["predict"], ["convert"], ["list"]),
+        *(["export"], ["verify"], ["client", "predict"]),
     ):
         process = subprocess.run(
             [sys.executable, "-c", code, *command],

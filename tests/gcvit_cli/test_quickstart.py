@@ -116,6 +116,27 @@ def test_quickstart_names_a_file_that_is_not_its_own(quickstart, tmp_path):
     assert kept == b"something else"
 
 
+@pytest.mark.parametrize(
+    "quantize, least", [("dynamic", 0.97), ("int8", 0.97), ("float16", 1)]
+)
+def test_quantized_digits_keep_their_classes(
+    quickstart, tmp_path, quantize, least
+):
+    run = quickstart[-1] / "run"
+    code, output, errors = inside(
+        *("export", run, "--format", "litert", "--quantize", quantize),
+        *("--data", "digits", "--data-dir", quickstart[-1] / "data"),
+        *("--input-dtype", "uint8", "--out", "digits.tflite", "--json"),
+        cwd=tmp_path,
+    )
+    assert (code, errors) == (0, "")
+    found = json.loads(output)
+    assert found["images"] == 360
+    assert found["agreement"] >= least
+    labels = (tmp_path / "labels.txt").read_text().splitlines()
+    assert labels == [str(k) for k in range(10)]
+
+
 def test_quickstart_exports_what_an_interrupted_run_did_not(
     quickstart, tmp_path
 ):

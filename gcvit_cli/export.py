@@ -1,0 +1,262 @@
+"""`gcvit export` and `gcvit verify`."""
+
+import json as json_module
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from gcvit_cli.artifacts import find_labels, load_keras
+from gcvit_cli.console import console, import_tensorflow, quietly
+
+CALIBRATION = 200
+"""Images that int8's ranges are found from."""
+VERIFIED = 500
+"""Images of a dataset that an artefact is compared on, at most."""
+
+
+def export(
+    model,
+    out,
+    format,
+    quantize,
+    input_dtype,
+    name,
+    labels,
+    reading,
+    dynamic_size,
+    source,
+    json,
+):
+    """Exports a model, and prints how far it is from what it came from.
+
+    Args:
+        model: Path of a `.keras` file, or folder of a run.
+        out: Path to write.
+        format: `savedmodel`, `litert`, `serving` or `onnx`.
+        quantize: `float16`, `dynamic`, `int8`, or `None`.
+        input_dtype: Of LiteRT's pixels, or `None`.
+        name: What a server calls the model, or `None`.
+        labels: Path of the class names, `imagenet`, or `None`.
+        reading: `crop_ratio`, `crop_mode`, `interpolation`, `max_pixels` and
+            `image_size` of `serve_bytes`; `None` for the default.
+        dynamic_size: Whether a SavedModel takes any size.
+        source: `Source` of the images to calibrate and verify on.
+        json: Whether to print JSON.
+
+    Raises:
+        ValueError: If an option does not go with the format, the model or
+            the data cannot be used, or the export fails.
+    """
+    _check_options(
+        format, quantize, input_dtype, name, reading, dynamic_size, source
+    )
+    import_tensorflow()
+    import savedmodel_export
+
+    model = _model_file(model)
+    settings = _run_settings(model)
+    with quietly():
+        network = load_keras(model)
+    labels = find_labels(labels, model, network.output_shape[-1])
+    how = {"images": source.verification(network, settings)}
+    if format in ("savedmodel", "serving"):
+        defaults = {
+            key: settings[key]
+            for key in ("crop_ratio", "crop_mode", "interpolation")
+            if settings.get(key) is not None
+        }
+        given = {k: v for k, v in reading.items() if v is not None}
+        how |= {**defaults, **given, "labels": labels}
+        how["dynamic_size"] = dynamic_size
+    if format == "serving":
+        how["name"] = name
+    if format == "litert":
+        how |= {"quantize": quantize, "labels": labels}
+        how["input_dtype"] = input_dtype or "float32"
+        if quantize == "int8":
+            how["calibration"] = source.calibration(network, settings)
+    write = {
+        "savedmodel": savedmodel_export.export_saved_model,
+        "serving": savedmodel_export.export_serving,
+        "litert": savedmodel_export.export_litert,
+        "onnx": savedmodel_export.export_onnx,
+    }
+    try:
+        with quietly():
+            path = write[format](network, out, **how)
+    except OSError as error:
+        raise ValueError(
+            f"--out cannot be written: {out}: {error.strerror}"
+        ) from error
+    report = path / "verification.json"
+    if path.is_file():
+        report = path.with_suffix(".verification.json")
+    found = json_module.loads(report.read_text())
+    if json:
+        result = {"artifact": str(path), **found}
+        print(json_module.dumps(result, indent=2))
+        return
+    console.print(f"Wrote {path}", soft_wrap=True)
+    _print(found)
+    if format == "serving":
+        folder = shlex.quote(str(out))
+        console.print(f"Serve it: cd {folder} && docker compose up")
+
+
+def verify(artifact, against, source, json):
+    """Compares an artefact with the model it came from, and prints how far.
+
+    Args:
+        artifact: Path of a SavedModel, a LiteRT or an ONNX file.
+        against: Path of the `.keras` file, or folder of a run.
+        source: `Source` of the images.
+        json: Whether to print JSON.
+
+    Raises:
+        ValueError: If they differ by more than is allowed, or cannot be
+            opened.
+    """
+    import_tensorflow()
+    import savedmodel_export
+
+    against = _model_file(against)
+    with quietly():
+        model = load_keras(against)
+        images = source.verification(model, _run_settings(against))
+        found = savedmodel_export.verify(artifact, model, images).as_dict()
+    if json:
+        print(json_module.dumps({"artifact": str(artifact), **found}, indent=2))
+    else:
+        _print(found)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images of a dataset, as a model is evaluated on them.
+
+    Attributes:
+        data: As `data.dataset` of a run, or `None` for none.
+        data_dir: Folder of TFDS's datasets, or `None`.
+        split: Split to verify on.
+        calibration_split: Split to calibrate on.
+    """
+
+    data: str | None
+    data_dir: Path | None
+    split: str
+    calibration_split: str = "train"
+
+    def verification(self, model, settings):
+        """Float32 array `(images, height, width, 3)`, or `None`."""
+        if self.data is None:
+            return None
+        return self._read(self.split, VERIFIED, "--split", model, settings)
+
+    def calibration(self, model, settings):
+        """Float32 array `(images, height, width, 3)`."""
+        return self._read(
+            self.calibration_split,
+            CALIBRATION,
+            "--calibration-split",
+            model,
+            settings,
+        )
+
+    def _read(self, split, count, option, model, settings):
+        import tensorflow_datasets as tfds
+
+        tfds.disable_progress_bar()
+        from training.config import DataConfig
+        from training.data import evaluation_batches
+        from training.sources import check_split, open_source
+
+        height, width, channels = model.input_shape[1:]
+        if channels != 3 or height != width or height is None:
+            raise ValueError(
+                "--data needs a model of square RGB images. Received one of "
+                f"{model.input_shape[1:]}"
+            )
+        how = {"crop_ratio": 1.0, "crop_mode": "center"}
+        how |= {"interpolation": "bicubic"}
+        how |= {k: settings[k] for k in how if settings.get(k) is not None}
+        config = DataConfig(
+            dataset=self.data, image_size=height, batch_size=32, **how
+        )
+        source = open_source(self.data, self.data_dir, config.holdout)
+        check_split(source, split, option)
+        kept = []
+        # Spread over the split: class folders are in the classes' order.
+        step = max(1, source.size(split) // count)
+        batches = evaluation_batches(source, split, config, config.batch_size)
+        for images, _, weights in batches.as_numpy_iterator():
+            kept.extend(images[weights > 0])
+        if not kept:
+            raise ValueError(f"{self.data} has no readable images in {split}")
+        return np.stack(kept[::step][:count])
+
+
+def _check_options(
+    format, quantize, input_dtype, name, reading, dynamic_size, source
+):
+    """Options that the format has no use for are errors."""
+    served = format in ("savedmodel", "serving")
+    wrong = {
+        "--quantize": quantize is not None and format != "litert",
+        "--input-dtype": input_dtype is not None and format != "litert",
+        "--name": name is not None and format != "serving",
+        "--dynamic-size": dynamic_size and not served,
+        **{
+            f"--{key.replace('_', '-')}": value is not None and not served
+            for key, value in reading.items()
+        },
+    }
+    for option, is_wrong in wrong.items():
+        if is_wrong:
+            raise ValueError(f"{option} does not go with --format {format}")
+    if quantize == "int8" and source.data is None:
+        raise ValueError(
+            "--quantize int8 needs --data, images that the model will see"
+        )
+
+
+def _model_file(path):
+    """The `.keras` file itself, or that of a run."""
+    if (path / "config.yaml").is_file():
+        path = path / "model.keras"
+        if not path.is_file():
+            raise ValueError(f"{path.parent} is a run that has not ended")
+    if path.exists() and path.suffix != ".keras":
+        raise ValueError(f"{path} is no .keras file and no folder of a run")
+    return path
+
+
+def _run_settings(path):
+    """How a run's images were evaluated; empty without a run."""
+    config = path.parent / "config.yaml"
+    if not config.is_file():
+        return {}
+    from training import read_config
+
+    return read_config(config).data.model_dump()
+
+
+def _print(found):
+    table = Table(show_header=False)
+    rows = {
+        "kind": found["kind"],
+        "images compared": str(found["images"]),
+        "largest difference": f"{found['difference']:.1e}",
+        "allowed": "-"
+        if found["tolerance"] is None
+        else f"{found['tolerance']:.0e}",
+        "same top class": f"{found['agreement']:.1%}",
+        "logits, signal to noise": f"{found['snr_db']:.1f} dB",
+        "one image": f"{found['milliseconds']:.1f} ms",
+        "size": f"{found['size'] / 1e6:.1f} MB",
+    }
+    for row in rows.items():
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,500 @@
+"""A client of TensorFlow Serving, for what this library exports."""
+
+import numbers
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from savedmodel_export.transport import (
+    MOST_RETRIES,
+    Grpc,
+    InvalidImageError,
+    InvalidRequestError,
+    MessageTooLargeError,
+    Model,
+    ModelNotFoundError,
+    Rest,
+    ServingError,
+    VersionNotFoundError,
+)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What the server says of one image.
+
+    Attributes:
+        classes: Numbers of the best classes, the best first.
+        labels: Their names.
+        scores: Their probabilities, in [0, 1].
+        error: `None`, or why there are none of these: an `InvalidImageError`
+            or a `MessageTooLargeError`.
+    """
+
+    classes: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    error: ServingError | None = None
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version of a model on the server.
+
+    Attributes:
+        version: Its number.
+        state: `"START"`, `"LOADING"`, `"AVAILABLE"`, `"UNLOADING"` or
+            `"END"`.
+        error: Why it could not be loaded; empty where nothing failed.
+    """
+
+    version: int
+    state: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: TensorFlow's name of it, such as `"DT_FLOAT"`.
+        shape: Its sizes, `None` where any goes.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way to call a model.
+
+    Attributes:
+        inputs: Dict from names to `Tensor`.
+        outputs: Dict from names to `Tensor`.
+    """
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the server says of a model.
+
+    Attributes:
+        version: Number of the version that answered.
+        signatures: Dict from names to `Signature`.
+    """
+
+    version: int
+    signatures: dict[str, Signature]
+
+
+class ServingClient:
+    """Asks a TensorFlow Serving server that serves an export of this library.
+
+    Usable as a context manager, and by many threads at once. A call is sent
+    in batches, all of which one version of the model answers, even if the
+    server loads a newer one meanwhile.
+
+    Args:
+        address: `"host:port"`, of the gRPC port (8500 by default on the
+            server) or the REST port (8501).
+        model: Name of the model on the server.
+        protocol: `"grpc"` or `"rest"`. gRPC is the faster one for pixels.
+        version: Number of a version. Default: the newest one loaded.
+        label: Label of a version, in place of its number.
+        timeout: Seconds that a batch may take, its retries included.
+        retries: Further attempts, 0 to 4, where the server is unavailable
+            (gRPC's UNAVAILABLE, HTTP's 503, no connection), 0.1, 0.2, 0.4
+            and 0.8 s after each other, give or take a fifth. Nothing else is
+            retried.
+        batch_size: Most images in a request; no more than a server that
+            batches takes, 16 as `export_serving` sets it.
+        tls: `True` to check the server against the system's root
+            certificates, or the path of a PEM file of others. Default: no
+            encryption.
+        token: Bearer token for a proxy before the server; needs `tls`.
+        max_message_bytes: Largest request or answer, in bytes, at most
+            2 GiB - 1. A larger batch is sent in parts.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        address,
+        model="gcvit",
+        *,
+        protocol="grpc",
+        version=None,
+        label=None,
+        timeout=30.0,
+        retries=MOST_RETRIES,
+        batch_size=16,
+        tls=None,
+        token=None,
+        max_message_bytes=64 * 2**20,
+    ):
+        """Checks the arguments; connects at the first request."""
+        host, _, port = str(address).rpartition(":")
+        if not host or "/" in host or not port.isdigit():
+            raise ValueError(
+                f'`address` must be "host:port". Received: address={address}'
+            )
+        if not model:
+            raise ValueError("`model` must be the model's name. Received: ''")
+        if protocol not in ("grpc", "rest"):
+            raise ValueError(
+                '`protocol` must be "grpc" or "rest". '
+                f"Received: protocol={protocol}"
+            )
+        if version is not None and (
+            not isinstance(version, numbers.Integral) or version < 0
+        ):
+            raise ValueError(
+                "`version` must be a version's number. "
+                f"Received: version={version!r}"
+            )
+        if version is not None and label is not None:
+            raise ValueError(
+                "give either `version` or `label`, not both. "
+                f"Received: version={version}, label={label}"
+            )
+        if not timeout > 0:
+            raise ValueError(
+                f"`timeout` must be above 0 s. Received: timeout={timeout}"
+            )
+        if retries not in range(MOST_RETRIES + 1):
+            raise ValueError(
+                f"`retries` must be 0 to {MOST_RETRIES}. "
+                f"Received: retries={retries}"
+            )
+        if batch_size < 1:
+            raise ValueError(
+                "`batch_size` must be at least 1. "
+                f"Received: batch_size={batch_size}"
+            )
+        if not 1 <= max_message_bytes < 2**31:
+            raise ValueError(
+                "`max_message_bytes` must be 1 to 2147483647. "
+                f"Received: max_message_bytes={max_message_bytes}"
+            )
+        if token is not None and tls is None:
+            raise ValueError(
+                "`token` needs `tls`: without, anyone on the way could read it"
+            )
+        self._model = Model(model, version, label)
+        self._batch_size = batch_size
+        self._transport = {"grpc": Grpc, "rest": Rest}[protocol](
+            address, timeout, retries, tls, token, max_message_bytes
+        )
+
+    def __enter__(self):
+        """Returns the client itself."""
+        return self
+
+    def __exit__(self, *exception):
+        """Closes the connections."""
+        self.close()
+
+    def close(self):
+        """Closes the connections; the client is of no use after."""
+        self._transport.close()
+
+    def predict(self, images) -> np.ndarray:
+        """Computes the probabilities of images given as pixels.
+
+        Args:
+            images: Array of numbers `(batch, height, width, channels)`, in
+                [0, 255].
+
+        Returns:
+            Float32 array `(batch, classes)`.
+
+        Raises:
+            ValueError: If `images` is not such an array.
+            ServingError: If the server does not answer.
+        """
+        outputs = self._ask_pixels("serving_default", images, ["probabilities"])
+        return outputs["probabilities"]
+
+    def features(self, images) -> dict[str, np.ndarray]:
+        """Computes the features of images given as pixels.
+
+        Args:
+            images: See `predict`.
+
+        Returns:
+            Dict of float32 arrays: `pooled`, `(batch, width)`, and `P2` to
+            `P5`, `(batch, height / stride, width / stride, channels)` with
+            strides of 4, 8, 16 and 32.
+
+        Raises:
+            ValueError: If `images` is not such an array.
+            ServingError: If the server does not answer.
+        """
+        return self._ask_pixels("features", images, [])
+
+    def classify(self, images) -> list[Classification]:
+        """Classifies encoded images, which the server decodes.
+
+        A server refuses some batches as a whole for one image, such as a PNG
+        broken inside: these are halved until it is found.
+
+        Args:
+            images: List of encoded images (JPEG, PNG, WebP or BMP), each
+                bytes or the path of a file.
+
+        Returns:
+            A `Classification` an image, in their order; that of an image that
+            cannot be read, decoded or sent has an `error`.
+
+        Raises:
+            ValueError: If `images` is empty or not a list.
+            ServingError: If the server does not answer.
+        """
+        if isinstance(images, (bytes, str, os.PathLike)) or not len(images):
+            raise ValueError(
+                "`images` must be a list of at least one image. "
+                f"Received: {type(images).__name__} {images!r:.60}"
+            )
+        results, contents = {}, {}
+        for i, image in enumerate(images):
+            try:
+                contents[i] = (
+                    image
+                    if isinstance(image, bytes)
+                    else Path(image).read_bytes()
+                )
+            except OSError as error:
+                results[i] = Classification(
+                    error=InvalidImageError(
+                        f"{image} cannot be read: {error.strerror}"
+                    )
+                )
+        if contents:
+            answers = self._ask(
+                "serve_bytes",
+                "image_bytes",
+                list(contents.values()),
+                ["valid", "top_classes", "top_labels", "top_scores"],
+                refused=(InvalidRequestError, MessageTooLargeError),
+            )
+            rows = (row for answer in answers for row in _rows(answer))
+            for i, row in zip(contents, rows, strict=True):
+                image = images[i]
+                name = f"image {i}" if isinstance(image, bytes) else image
+                results[i] = _classification(name, row)
+        return [results[i] for i in range(len(images))]
+
+    def status(self) -> list[VersionStatus]:
+        """Asks for the states of all the model's versions.
+
+        Returns:
+            A `VersionStatus` each, the newest first.
+
+        Raises:
+            ServingError: If the server does not answer.
+        """
+        answer = self._transport.status(Model(self._model.name))
+        states = [
+            VersionStatus(
+                version=int(entry["version"]),
+                state=entry["state"],
+                error=entry.get("status", {}).get("error_message", ""),
+            )
+            for entry in answer["model_version_status"]
+        ]
+        return sorted(states, key=lambda s: -s.version)
+
+    def metadata(self) -> Metadata:
+        """Asks for the signatures of the model.
+
+        Returns:
+            A `Metadata`.
+
+        Raises:
+            ServingError: If the server does not answer.
+        """
+        answer = self._named(self._transport.metadata, self._model)
+        signatures = answer["metadata"]["signature_def"]["signature_def"]
+        return Metadata(
+            version=int(answer["model_spec"]["version"]),
+            signatures={
+                name: Signature(
+                    inputs=_tensors(found["inputs"]),
+                    outputs=_tensors(found["outputs"]),
+                )
+                for name, found in signatures.items()
+                if found.get("inputs")  # not TensorFlow's own initialisation
+            },
+        )
+
+    def _ask_pixels(self, signature, images, wanted):
+        images = _checked(images)
+        try:
+            answers = self._ask(signature, "images", images, wanted)
+        except InvalidRequestError as error:
+            inputs = self.metadata().signatures[signature].inputs
+            takes = (
+                f"`{name}` {found.shape}" for name, found in inputs.items()
+            )
+            raise InvalidRequestError(
+                f"{signature} takes {', '.join(takes)}. Received: `images` "
+                f"{images.shape}; the server says: {_line(error)}",
+                error.code,
+            ) from error
+        return {
+            name: np.concatenate([answer[name] for answer in answers])
+            for name in answers[0]
+        }
+
+    def _ask(self, signature, name, rows, wanted, refused=()):
+        """Sends rows in batches, which one version answers.
+
+        Args:
+            signature: Name of the signature.
+            name: Name of its input.
+            rows: Array `(rows, ...)` or list.
+            wanted: Names of the outputs; empty for all.
+            refused: Errors of which one row may be the cause.
+
+        Returns:
+            List of dicts of arrays, as of the batches, in order; in place of
+            one that a single row made fail with `refused`, that error.
+        """
+
+        def send(model, rows):
+            return self._named(
+                self._transport.predict, model, signature, name, rows, wanted
+            )
+
+        def parts(model, rows):
+            try:
+                return [send(model, rows)]
+            except (MessageTooLargeError, *refused) as error:
+                if len(rows) > 1:
+                    half = len(rows) // 2
+                    return parts(model, rows[:half]) + parts(model, rows[half:])
+                if isinstance(error, refused):
+                    return [error]
+                raise
+
+        if len(rows) == 1:
+            return parts(self._model, rows)
+        if len(rows) <= self._batch_size:
+            try:
+                return [send(self._model, rows)]
+            except (MessageTooLargeError, *refused):
+                pass  # in parts, then
+        while True:
+            model = self._one_version()
+            try:
+                return [
+                    part
+                    for start in range(0, len(rows), self._batch_size)
+                    for part in parts(
+                        model, rows[start : start + self._batch_size]
+                    )
+                ]
+            except ModelNotFoundError:
+                # A newer version took its place: ask that for all rows.
+                if model == self._one_version():
+                    raise
+
+    def _one_version(self):
+        """The model, with the number of the version that is served now."""
+        if self._model.version is not None:
+            return self._model
+        return replace(self._model, version=self.metadata().version, label=None)
+
+    def _named(self, call, *arguments):
+        """Calls the server; tells a missing version from a missing model."""
+        try:
+            return call(*arguments)
+        except ModelNotFoundError as error:
+            if self._model.version is None:
+                raise
+            found = [f"{s.version} ({s.state})" for s in self.status()]
+            raise VersionNotFoundError(
+                f"model {self._model.name} has no version "
+                f"{self._model.version} to ask; on the server: "
+                f"{', '.join(found)}"
+            ) from error
+
+
+def _checked(images):
+    """Images as float32, or a ValueError."""
+    images = np.asarray(images)
+    if images.dtype.kind not in "uif":
+        raise ValueError(
+            "`images` must hold numbers, as uint8 or float32. "
+            f"Received: an array of {images.dtype}"
+        )
+    if images.ndim != 4 or not images.size:
+        raise ValueError(
+            "`images` must be (batch, height, width, channels), none of them "
+            f"0. Received: an array of shape {images.shape}"
+        )
+    images = images.astype("float32", copy=False)
+    lowest, highest = images.min(), images.max()
+    if not (lowest >= 0 and highest <= 255):  # so that NaN fails
+        raise ValueError(
+            "`images` must hold pixels in [0, 255]. "
+            f"Received: values from {lowest} to {highest}"
+        )
+    return images
+
+
+def _rows(answer):
+    """One dict an image, or the error in place of an image's."""
+    if isinstance(answer, ServingError):
+        return [answer]
+    return [
+        {name: values[row] for name, values in answer.items()}
+        for row in range(len(answer["valid"]))
+    ]
+
+
+def _classification(name, row):
+    if isinstance(row, MessageTooLargeError):
+        return Classification(error=MessageTooLargeError(f"{name}: {row}"))
+    if isinstance(row, ServingError):
+        reason = f"{name} was refused: {_line(row)}"
+        return Classification(error=InvalidImageError(reason, row.code))
+    if not row["valid"]:
+        return Classification(
+            error=InvalidImageError(f"{name} is no image that can be decoded")
+        )
+    return Classification(
+        classes=tuple(int(k) for k in row["top_classes"]),
+        labels=tuple(
+            label.decode() if isinstance(label, bytes) else str(label)
+            for label in row["top_labels"]
+        ),
+        scores=tuple(float(score) for score in row["top_scores"]),
+    )
+
+
+def _line(error):
+    """The first line of a message; TensorFlow's have a trace below it."""
+    return str(error).split("\n")[0]
+
+
+def _tensors(infos):
+    return {
+        name: Tensor(
+            dtype=info["dtype"],
+            shape=tuple(
+                None if int(dim["size"]) < 0 else int(dim["size"])
+                for dim in info["tensor_shape"].get("dim", [])
+            ),
+        )
+        for name, info in infos.items()
+    }

@@ -1,0 +1,154 @@
+"""`gcvit client`, against the server of tests/serving.py."""
+
+import json
+
+import numpy as np
+import pytest
+from command import gcvit, inside, refused
+from PIL import Image
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A file, and the pixels in it as a batch of one."""
+    shape = (64, 64, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    path = tmp_path / "image.png"
+    Image.fromarray(pixels).save(path)
+    return path, pixels[None]
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def address(request, loopback):
+    options = ["--rest"] if request.param == "rest" else []
+    return ["--address", getattr(loopback, request.param), *options]
+
+
+def test_predict_prints_the_best_classes(address, image, exported, tmp_path):
+    path, pixels = image
+    arguments = ("client", "predict", path, *address, "--top", 2, "--json")
+    code, output, _ = inside(*arguments, cwd=tmp_path)
+    (row,) = json.loads(output)
+    (scores,) = np.asarray(exported[0](pixels))
+    best = np.argsort(-scores)[:2]
+    assert code == 0
+    assert row["image"] == str(path)
+    for found, k in zip(row["classes"], best, strict=True):
+        assert (found["class"], found["label"]) == (k, f"class {k}")
+        assert found["score"] == pytest.approx(scores[k], abs=1e-5)
+
+
+def test_predict_prints_one_line_for_each_bad_image(address, image, tmp_path):
+    path, _ = image
+    text = tmp_path / "text.txt"
+    text.write_text("text")
+    code, output, errors = inside(
+        "client", "predict", text, path, "none.png", *address, cwd=tmp_path
+    )
+    assert code == 1
+    assert output.splitlines()[0] == str(path)
+    first, second = errors.splitlines()
+    assert first == f"error: {text} is no image that can be decoded"
+    assert second == "error: none.png cannot be read: No such file or directory"
+
+
+def test_status_lists_versions_and_signatures(address, tmp_path):
+    code, output, _ = inside("client", "status", *address, cwd=tmp_path)
+    lines = output.splitlines()
+    assert code == 0
+    assert lines[0] == "version 1  AVAILABLE"
+    assert "  <- images  float (any, 64, 64, 3)" in lines
+    assert "  -> probabilities  float (any, 10)" in lines
+
+
+def test_status_as_json(address, tmp_path):
+    arguments = ("client", "status", *address, "--json")
+    _, output, _ = inside(*arguments, cwd=tmp_path)
+    found = json.loads(output)
+    (version,) = found["versions"]
+    assert version == {"version": 1, "state": "AVAILABLE", "error": ""}
+    inputs = found["signatures"]["serve_bytes"]["inputs"]
+    assert inputs == {"image_bytes": {"dtype": "DT_STRING", "shape": [None]}}
+
+
+def test_bench_counts_and_times_requests(address, image, loopback, tmp_path):
+    path, _ = image
+    before = loopback.seen()["calls"]
+    arguments = ("--requests", 20, "--concurrency", 4, "--json")
+    code, output, _ = inside(
+        "client", "bench", path, path, *address, *arguments, cwd=tmp_path
+    )
+    found = json.loads(output)
+    assert code == 0
+    assert loopback.seen()["calls"] == before + 24  # four to warm up
+    assert (found["requests"], found["errors"]) == (20, {})
+    assert found["images_a_request"] == 2
+    assert found["images_per_second"] > 0
+    times = [found[f"p{p}_milliseconds"] for p in (50, 95, 99)]
+    assert 0 < times[0] <= times[1] <= times[2]
+
+
+def test_bench_counts_errors(address, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("text")
+    arguments = ("--requests", 5, "--concurrency", 1)
+    code, output, errors = inside(
+        "client", "bench", text, *address, *arguments, cwd=tmp_path
+    )
+    assert code == 1
+    assert errors == (
+        "error: 5 x InvalidImageError: image 0 is no image that can be "
+        "decoded\n"
+    )
+    assert "errors              5" in output.splitlines()
+
+
+def test_an_unknown_model_is_one_line(address, image, tmp_path):
+    arguments = ("client", "predict", image[0], *address, "--model", "other")
+    line = refused(*arguments, cwd=tmp_path)
+    assert line == "error: Servable not found for request: Latest(other)"
+
+
+def test_an_unknown_version_is_one_line(address, image, tmp_path):
+    arguments = ("client", "predict", image[0], *address, "--version", 9)
+    line = refused(*arguments, cwd=tmp_path)
+    assert "model gcvit has no version 9" in line
+
+
+def test_nobody_there_is_one_line(image, tmp_path):
+    address = ("--address", "127.0.0.1:1", "--rest", "--timeout", 0.5)
+    line = refused("client", "predict", image[0], *address, cwd=tmp_path)
+    assert line.startswith("error: 127.0.0.1:1 cannot be reached: ")
+
+
+@pytest.mark.parametrize("by", ["file", "environment"])
+def test_a_token_needs_tls(image, tmp_path, by):
+    """So it was read, wherever it came from."""
+    file = tmp_path / "token"
+    file.write_text("secret\n")
+    options = ["--token-file", file] if by == "file" else []
+    environment = {"GCVIT_TOKEN": "secret"} if by == "environment" else {}
+    line = refused(
+        "client",
+        "predict",
+        image[0],
+        "--address",
+        "127.0.0.1:1",
+        *options,
+        cwd=tmp_path,
+        **environment,
+    )
+    assert line.startswith("error: `token` needs `tls`")
+
+
+def test_help_imports_no_tensorflow_and_ends_with_an_example(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('imported')")
+    for command in ("predict", "status", "bench"):
+        code, output, _ = gcvit(
+            "client", command, "--help", cwd=tmp_path, PYTHONPATH=tmp_path
+        )
+        assert code == 0
+        assert (
+            f"Example: gcvit client {command} "
+            in output.rstrip().splitlines()[-1]
+        )

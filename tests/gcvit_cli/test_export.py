@@ -1,0 +1,119 @@
+"""`gcvit export` and `gcvit verify`."""
+
+import json
+
+import numpy as np
+import pytest
+from command import inside, refused
+from conftest import NANO
+from PIL import Image
+
+import gcvit_keras
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model of two classes, its labels, and photos of them."""
+    folder = tmp_path_factory.mktemp("export")
+    model = gcvit_keras.GCViT(
+        **{**NANO, "classes": 2}, input_shape=(32, 32, 3), name="pets"
+    )
+    model.save(folder / "pets.keras")
+    (folder / "labels.txt").write_text("cat\ndog\n")
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        photos = folder / "photos" / "test" / name
+        photos.mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, 256, (40, 50, 3), "uint8")
+            Image.fromarray(pixels).save(photos / f"{i}.png")
+    return folder
+
+
+def test_a_saved_model_is_exported_verified_and_verified_again(
+    folder, tmp_path
+):
+    code, output, errors = inside(
+        *("export", folder / "pets.keras", "--format", "savedmodel"),
+        *("--out", "pets", "--crop-ratio", 0.8, "--json"),
+        cwd=tmp_path,
+    )
+    assert (code, errors) == (0, "")
+    found = json.loads(output)
+    assert found["artifact"] == "pets/1" and found["kind"] == "savedmodel"
+    assert (tmp_path / "pets/1/assets/labels.txt").read_text() == "cat\ndog\n"
+    reading = tmp_path / "pets/1/assets.extra/gcvit_input.json"
+    assert json.loads(reading.read_text())["crop_ratio"] == 0.8
+    code, output, errors = inside(
+        *("verify", "pets", "--against", folder / "pets.keras"),
+        *("--data", folder / "photos"),
+        cwd=tmp_path,
+    )
+    assert (code, errors) == (0, "")
+    assert "images compared" in output and " 8 " in output
+    # `gcvit predict` knows its labels.
+    image = folder / "photos" / "test" / "cat" / "0.png"
+    _, output, _ = inside("predict", image, "--model", "pets", cwd=tmp_path)
+    assert " cat" in output and " dog" in output
+
+
+def test_an_artefact_of_another_model_is_refused(folder, tmp_path):
+    other = gcvit_keras.GCViT(
+        **{**NANO, "classes": 2}, input_shape=(32, 32, 3), name="other"
+    )
+    other.save(tmp_path / "other.keras")
+    inside(
+        *("export", folder / "pets.keras", "--format", "litert"),
+        *("--out", "pets.tflite"),
+        cwd=tmp_path,
+    )
+    line = refused(
+        "verify", "pets.tflite", "--against", "other.keras", cwd=tmp_path
+    )
+    assert "pets.tflite differs from the model by" in line
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--format", "onnx", "--quantize", "int8"], "--quantize does not go"),
+        (["--format", "onnx", "--name", "x"], "--name does not go"),
+        (["--format", "litert", "--dynamic-size"], "--dynamic-size does not"),
+        (["--format", "litert", "--crop-ratio", "1"], "--crop-ratio does not"),
+        (["--format", "litert", "--quantize", "int8"], "int8 needs --data"),
+        (["--format", "serving", "--input-dtype", "uint8"], "--input-dtype"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path, options, words):
+    arguments = ("export", "missing.keras", "--out", "x", *options)
+    assert words in refused(*arguments, cwd=tmp_path)
+
+
+def test_what_cannot_be_read_or_written_is_one_line(folder, tmp_path):
+    model = folder / "pets.keras"
+    run = ("export", "missing.keras", "--format", "onnx", "--out", "x.onnx")
+    assert "missing.keras: no such model" in refused(*run, cwd=tmp_path)
+    (tmp_path / "text.keras").write_text("no model")
+    run = ("export", "text.keras", "--format", "onnx", "--out", "x.onnx")
+    assert "text.keras cannot be opened" in refused(*run, cwd=tmp_path)
+    run = ("export", "x.tflite", "--format", "onnx", "--out", "x.onnx")
+    (tmp_path / "x.tflite").write_text("no model")
+    assert "x.tflite is no .keras file" in refused(*run, cwd=tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    run = ("export", model, "--format", "serving", "--out", "file/x")
+    assert "--out cannot be written: file/x" in refused(*run, cwd=tmp_path)
+    run = ("export", model, "--format", "litert", "--out", "x.bin")
+    assert "must end in .tflite" in refused(*run, cwd=tmp_path)
+    (tmp_path / "empty").mkdir()
+    run = ("export", model, "--format", "litert", "--out", "y.tflite")
+    line = refused(*run, "--data", "empty", cwd=tmp_path)
+    assert "empty" in line
+    line = refused(
+        *run, "--data", folder / "photos", "--split", "none", cwd=tmp_path
+    )
+    assert "--split" in line
+    assert not (tmp_path / "y.tflite").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("")
+    line = refused("verify", "x", "--against", "run", cwd=tmp_path)
+    assert "run is a run that has not ended" in line
