@@ -67,7 +67,8 @@ model.compile(
     jit_compile=False,
     auto_scale_loss=False,
 )
-fused(network).__enter__()
+single_loops = fused(network)  # until the process ends
+single_loops.__enter__()
 """
 
 TIMM = """
