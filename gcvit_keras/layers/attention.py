@@ -95,7 +95,10 @@ class WindowAttention(CompositeLayer):
             k, v = parts
         else:
             q, k, v = parts
-        x = self.proj(self._attend(q, k, v))
+        q = q * (channels // self.num_heads) ** -0.5
+        x = self.attend(q, k, v, self._position_bias())
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, channels))
+        x = self.proj(x)
         x = merge_windows(x, self.window_size, padded_height, padded_width)
         return x if padded is inputs else x[:, :height, :width]
 
@@ -117,17 +120,20 @@ class WindowAttention(CompositeLayer):
         x = ops.transpose(ops.reshape(x, shape), (2, 0, 3, 1, 4))
         return ops.unstack(x, parts, axis=0)
 
-    def _attend(self, q, k, v):
-        """Attention of tensors `(windows, heads, tokens, c)`.
+    def attend(self, q, k, v, bias):
+        """Scaled dot-product attention; a method, as `gelu` is.
+
+        Args:
+            q: Tensor `(windows, heads, tokens, c)`, scaled.
+            k: Tensor like `q`.
+            v: Tensor like `q`.
+            bias: Tensor `(heads, tokens, tokens)`, added to the logits.
 
         Returns:
-            Tensor `(windows * tokens, channels)`.
+            Tensor like `q`.
         """
-        q = q * (self.proj.units // self.num_heads) ** -0.5
-        logits = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))
-        weights = ops.softmax(logits + self._position_bias(), axis=-1)
-        x = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
-        return ops.reshape(x, (-1, self.proj.units))
+        logits = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + bias
+        return ops.matmul(ops.softmax(logits, axis=-1), v)
 
     def _position_bias(self):
         """Tensor `(heads, tokens, tokens)`."""

@@ -102,18 +102,37 @@ class GCViTBlock(CompositeLayer):
         )
 
     def call(self, inputs, query=None, training=False):
+        x = self.residual(
+            self._attend, self.drop_path1, training, inputs, query
+        )
+        return self.residual(self._mlp, self.drop_path2, training, x)
+
+    def residual(self, branch, drop_path, training, inputs, query=None):
+        """Adds a branch; a method, so that training can change how.
+
+        Args:
+            branch: Function of `inputs` and `query`, shaped like `inputs`.
+            drop_path: The branch's `DropPath`.
+            training: Whether to drop paths.
+            inputs: Tensor `(batch, height, width, channels)`.
+            query: Tensor `(batch, w, w, channels)` or `None`.
+
+        Returns:
+            Tensor `(batch, height, width, channels)`.
+        """
+        return inputs + drop_path(branch(inputs, query), training=training)
+
+    def _attend(self, inputs, query):
         x = self.attention(self.norm1(inputs), query)
-        if self.scale1 is not None:
-            x = self.scale1(x)
-        inputs = inputs + self.drop_path1(x, training=training)
+        return x if self.scale1 is None else self.scale1(x)
+
+    def _mlp(self, inputs, _):
         _, height, width, channels = ops.shape(inputs)
         # Tokens as rows of a matrix: the MLP is two plain matmuls.
         x = ops.reshape(self.norm2(inputs), (-1, channels))
         x = self.gelu(self.mlp_expand(x))
         x = ops.reshape(self.mlp_project(x), (-1, height, width, channels))
-        if self.scale2 is not None:
-            x = self.scale2(x)
-        return inputs + self.drop_path2(x, training=training)
+        return x if self.scale2 is None else self.scale2(x)
 
     def compute_output_shape(self, inputs_shape, query_shape=None):
         return inputs_shape

@@ -30,12 +30,26 @@ class DropPath(keras.layers.Dropout):
     def call(self, inputs, training=False):
         if not training or self.rate == 0:
             return inputs
+        kept = ops.cast(self.draw(ops.shape(inputs)[0]), inputs.dtype)
         # One product: Keras's dropout scales and selects, a pass each.
-        draws = keras.random.uniform(
-            (ops.shape(inputs)[0], 1, 1, 1), seed=self.seed_generator
-        )
-        kept = ops.cast(draws >= self.rate, inputs.dtype)
-        return inputs * (kept / max(1 - self.rate, 1e-7))
+        return inputs * ops.reshape(kept * self.scale, (-1, 1, 1, 1))
+
+    @property
+    def scale(self):
+        """What the branches that are kept are multiplied by."""
+        return 1 / max(1 - self.rate, 1e-7)
+
+    def draw(self, images):
+        """Draws whether each of so many images keeps its branch.
+
+        Args:
+            images: An integer.
+
+        Returns:
+            Boolean tensor `(images,)`.
+        """
+        draws = keras.random.uniform((images,), seed=self.seed_generator)
+        return draws >= self.rate
 
     def get_config(self):
         config = super().get_config()

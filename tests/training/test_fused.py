@@ -1,4 +1,4 @@
-"""Single loops against float64 and against the layers they stand for."""
+"""What trains faster against float64 and the layers it stands for."""
 
 import math
 
@@ -6,9 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from recipe import small
 
 import gcvit_keras
-from training.fused import fused, gelu, layer_norm
+from gcvit_keras.layers import GCViTBlock, WindowAttention
+from training.fused import SIZES, attend, fused, gelu, layer_norm, residual
+from training.model import build_network
+from training.trainer import Trainer
 
 X = np.random.default_rng(0).normal(size=(3, 5, 7, 24)) * 3
 GRADIENT = np.random.default_rng(1).normal(size=X.shape)
@@ -50,6 +54,93 @@ def test_layer_norm_and_its_gradients_are_exact():
     axes = (0, 1, 2)
     np.testing.assert_allclose(dgamma, (GRADIENT * normed).sum(axes), atol=5e-5)
     np.testing.assert_allclose(dbeta, GRADIENT.sum(axes), atol=5e-5)
+
+
+def test_attention_and_its_gradients_are_exact():
+    shape = (6, 2, 9, 4)  # windows, heads, tokens, channels of a head
+    rng = np.random.default_rng(2)
+    inputs = [2 * rng.normal(size=shape) for _ in "qkv"]
+    inputs.append(rng.normal(size=(2, 9, 9)))
+    upstream = rng.normal(size=shape)
+
+    def results(function, dtype):
+        tensors = [tf.constant(i, dtype) for i in inputs]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            y = function(*tensors)
+        return y, *tape.gradient(y, tensors, tf.constant(upstream, dtype))
+
+    layer = WindowAttention(2, 3, dtype="float64")
+    expected = results(layer.attend, "float64")
+    for a, b in zip(results(attend, "float32"), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("images", [1, 4, 2 * SIZES + 3])
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.9999])
+def test_what_drop_path_drops_is_skipped_and_changes_nothing(images, rate):
+    block = GCViTBlock(2, 2, global_query=True, drop_path_rate=rate)
+    x, upstream = tf.random.stateless_normal((2, images, 4, 4, 8), (0, 0))
+    query = tf.random.stateless_normal((images, 2, 2, 8), (0, 1))
+    block.build(x.shape, query.shape)
+    seeds = [
+        path.seed_generator.state
+        for path in (block.drop_path1, block.drop_path2)
+    ]
+
+    def results():
+        for seed, value in zip(seeds, ([3, 0], [4, 0]), strict=True):
+            seed.assign(value)
+        with tf.GradientTape() as tape:
+            tape.watch([x, query])
+            y = block(x, query, training=True)
+        sources = [x, query, *block.trainable_variables]
+        found = tape.gradient(
+            y, sources, upstream, unconnected_gradients="zero"
+        )
+        return [y, *map(tf.convert_to_tensor, found)]
+
+    expected = results()
+    assert not np.allclose(expected[0], x) or rate > 0.9
+    block.residual = residual
+    computed = []
+    mlp = block._mlp
+    block._mlp = lambda x, query: computed.append(len(x)) or mlp(x, query)
+    for a, b in zip(results(), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    if rate > 0.9:  # none is kept, and one part of the batch computed
+        assert computed == [-(-images // SIZES)]
+    if rate < 0.05:
+        assert computed == [images]
+    block(x, query, training=False)
+    assert computed[1:] == [images]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_step_in_parts_has_the_same_gradients(recompute):
+    config = small(
+        "model.depths=[1, 2, 1, 1]",
+        "model.window_size=[4, 4, 2, 2]",
+        "model.drop_path_rate=0.6",
+        "data.image_size=128",
+        f"model.recompute={recompute}",
+    )
+    model = build_network(config, 3)
+    trainer = Trainer(model, 0.1, accumulate=2)
+    trainer.compile("sgd", auto_scale_loss=False)
+    batch = tf.random.stateless_uniform((6, 128, 128, 3), (0, 0), 0, 255)
+    labels = tf.one_hot([0, 1, 2, 0, 1, 2], 3)
+
+    def results():
+        return tf.function(
+            lambda: trainer._accumulated(batch, labels, trainer.trained)
+        )()
+
+    plain = results()
+    with fused(model):
+        skipped = results()
+    for a, b in zip(skipped, plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-6)
 
 
 def network(side=128):
