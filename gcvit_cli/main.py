@@ -403,6 +403,8 @@ def main():
     # instructions for neural networks, such as AVX512_VNNI. For one with AVX2
     # TF_ENABLE_ONEDNN_OPTS=0 before benchmarks/train.py shows what it does.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # XLA's loops on a CPU; by itself it uses half of AVX512's registers.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_prefer_vector_width=512")
     if not sys.warnoptions:  # python -W and PYTHONWARNINGS ask for them
         warnings.simplefilter("ignore")
     try:
