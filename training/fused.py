@@ -19,6 +19,7 @@ from gcvit_keras.layers.composite import CompositeLayer
 
 LEAST_SIDE = 128
 """Of images for which compiling, some seconds, is worth it."""
+
 LEAST_RATE = 0.05
 """Of drop path, below which so few images are dropped that it is not worth
 compiling for their number."""
