@@ -88,7 +88,7 @@ def find_labels(path, model, classes):
     if path is None:
         return None
     try:
-        names = Path(path).read_text(encoding="utf-8").splitlines()
+        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text") from None
     except OSError as error:

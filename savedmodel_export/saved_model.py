@@ -1,10 +1,12 @@
 """SavedModel, as TensorFlow Serving mounts it."""
 
+import errno
 import json
 import numbers
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import tensorflow as tf
@@ -112,7 +114,7 @@ def export_saved_model(
     labels = check_labels(labels, model.output_shape[-1])
     directory.mkdir(parents=True, exist_ok=True)
     # Hidden, and no number: servers look at numbered folders only.
-    beside = directory / f".writing-{os.getpid()}"
+    beside = directory / f".writing-{uuid.uuid4().hex}"
     try:
         with tempfile.TemporaryDirectory() as folder:
             labels_file = Path(folder, "labels.txt")  # the asset's name
@@ -123,12 +125,24 @@ def export_saved_model(
         if verify:
             found = check(beside, network, images, directory)
             found.write(beside / VERIFICATION_JSON)
-        taken = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
-        version = directory / str(max(taken, default=0) + 1)
-        os.rename(beside, version)
+        version = _rename_to_version(beside)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return version
+
+
+def _rename_to_version(folder):
+    """Makes a folder the next version among those it lies with."""
+    versions = folder.parent
+    while True:
+        taken = [int(p.name) for p in versions.iterdir() if p.name.isdigit()]
+        version = versions / str(max(taken, default=0) + 1)
+        try:
+            os.rename(folder, version)
+            return version
+        except OSError as error:  # another export took the number meanwhile
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
 
 
 def check_loadable(path):

@@ -58,7 +58,7 @@ def not_classifiers(tmp_path_factory):
         (("--model", "missing.keras"), "missing.keras: no such model"),
         (("--model", "broken.keras"), "broken.keras cannot be opened"),
         (("--model", "broken.tflite"), "broken.tflite cannot be opened"),
-        (("--model", "."), "is neither a .keras nor"),
+        (("--model", "."), "is neither a .keras, .tflite or .onnx"),
         (("--model", "broken.keras", "--crop", "0"), "--crop must be in"),
         (
             ("--variant", "tiny", "--weights", "broken.safetensors"),

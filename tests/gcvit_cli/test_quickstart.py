@@ -97,7 +97,7 @@ def test_fine_tuning_beats_training_from_scratch_by_ten_points(
     )
     accuracy = {}
     for out, changes in (("tuned", tuned), ("scratch", scratch)):
-        code, output, errors = gcvit(
+        code, output, errors = inside(
             "train", "finetune", "--out", out, *common, *changes, cwd=tmp_path
         )
         assert code == 0, errors
@@ -116,11 +116,9 @@ def test_quickstart_names_a_file_that_is_not_its_own(quickstart, tmp_path):
     assert kept == b"something else"
 
 
-@pytest.mark.parametrize(
-    "quantize, least", [("dynamic", 0.97), ("int8", 0.97), ("float16", 1)]
-)
-def test_quantized_digits_keep_their_classes(
-    quickstart, tmp_path, quantize, least
+@pytest.mark.parametrize("quantize", ["dynamic", "int8"])
+def test_int8_digits_keep_97_percent_of_their_classes(
+    quickstart, tmp_path, quantize
 ):
     run = quickstart[-1] / "run"
     code, output, errors = inside(
@@ -132,7 +130,7 @@ def test_quantized_digits_keep_their_classes(
     assert (code, errors) == (0, "")
     found = json.loads(output)
     assert found["images"] == 360
-    assert found["agreement"] >= least
+    assert found["agreement"] >= 0.97
     labels = (tmp_path / "labels.txt").read_text().splitlines()
     assert labels == [str(k) for k in range(10)]
 

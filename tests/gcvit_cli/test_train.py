@@ -151,7 +151,10 @@ def test_train_needs_a_folder(tmp_path):
         (("run", "--size", "40"), "--size must be the 32 of run/model.keras"),
         (("run", "--crop", "2"), "--crop must be in (0, 1]. Received: 2.0"),
         (("run", "--data", "./x"), "`data.dataset` is no folder: ./x"),
-        (("run/data", "--data", "digits"), "neither a .keras nor a .tflite"),
+        (
+            ("run/data", "--data", "digits"),
+            "neither a .keras, .tflite or .onnx",
+        ),
     ],
 )
 def test_evaluate_refuses_in_one_line(run, arguments, words):

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import SHALLOW
 
 import savedmodel_export
 from savedmodel_export import (
@@ -17,16 +19,12 @@ from savedmodel_export import (
 )
 from savedmodel_export.runner import open_artifact
 
-NAMES = {
-    "layer_scale": 0.1,
-    "input_shape": (64, 64, 3),
-    "drop_path_rate": 0.1,
-}
+MODEL = {**SHALLOW, "layer_scale": 0.1, "drop_path_rate": 0.1}
 
 
 @pytest.fixture
 def model(nano):
-    return nano(**NAMES)
+    return nano(**MODEL)
 
 
 def test_versions_count_up_and_leave_nothing_beside(model, tmp_path):
@@ -38,6 +36,18 @@ def test_versions_count_up_and_leave_nothing_beside(model, tmp_path):
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["1", "7", "8", "notes"]
     assert (folder / "8").stat().st_mode & 0o777 == 0o755
+
+
+def test_exports_at_the_same_time_get_versions_of_their_own(model, tmp_path):
+    with ThreadPoolExecutor(3) as threads:
+        versions = list(
+            threads.map(
+                lambda _: export_saved_model(model, tmp_path, verify=False),
+                range(3),
+            )
+        )
+    assert sorted(v.name for v in versions) == ["1", "2", "3"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2", "3"]
 
 
 def test_saved_model_signature_takes_images_gives_probabilities(
@@ -104,7 +114,7 @@ def test_artefacts_agree_in_a_process_without_keras(
 
 @pytest.mark.parametrize("kind", ["savedmodel", "litert"])
 def test_artefacts_of_another_model_do_not_pass(nano, images, tmp_path, kind):
-    first, second = nano(**NAMES), nano(**NAMES)
+    first, second = nano(**MODEL), nano(**MODEL)
     if kind == "savedmodel":
         artefact = export_saved_model(first, tmp_path, verify=False)
     else:

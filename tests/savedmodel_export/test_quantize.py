@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from conftest import NANO
+from conftest import NANO, SHALLOW
 
 import gcvit_keras
 from savedmodel_export import export_litert
@@ -125,7 +125,8 @@ def test_dynamic_has_int8_weights_and_float_activations(files):
     assert {16, 32, 64, 128} <= scales and 1 not in scales
 
 
-def test_labels_lie_beside_the_file(model, tmp_path):
+def test_labels_lie_beside_the_file(nano, tmp_path):
+    model = nano(**SHALLOW)
     names = [f"digit {k}" for k in range(10)]
     path = tmp_path / "model.tflite"
     export_litert(model, path, labels=names, verify=False)

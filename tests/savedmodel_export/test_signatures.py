@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import NANO
+from conftest import NANO, SHALLOW
 from PIL import Image
 
 import gcvit_keras
@@ -211,8 +211,8 @@ def test_any_size_on_request(nano, images, tmp_path):
 
 
 def test_logits_become_probabilities(nano, images, tmp_path):
-    model = nano(input_shape=(64, 64, 3), classifier_activation=None)
-    version = export_saved_model(model, tmp_path)
+    model = nano(**SHALLOW, classifier_activation=None)
+    version = export_saved_model(model, tmp_path, verify=False)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     x = images(2, 64, 64, 3)
     np.testing.assert_allclose(
@@ -228,8 +228,8 @@ def test_what_was_trained_in_half_precision_is_served_in_float32(
 ):
     def build():
         if not nested:
-            return nano(input_shape=(64, 64, 3))
-        base = nano(include_top=False, pooling="avg", input_shape=(64, 64, 3))
+            return nano(**SHALLOW)
+        base = nano(**SHALLOW, include_top=False, pooling="avg")
         head = keras.layers.Dense(3, activation="softmax", dtype="float32")
         return keras.Sequential([keras.Input((64, 64, 3)), base, head])
 
@@ -238,7 +238,7 @@ def test_what_was_trained_in_half_precision_is_served_in_float32(
     keras.config.set_dtype_policy("float32")
     whole = build()
     whole.set_weights(half.get_weights())
-    version = export_saved_model(half, tmp_path, verify=not nested)
+    version = export_saved_model(half, tmp_path, verify=False)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     x = images(2, 64, 64, 3)
     found = served(images=tf.constant(x))["probabilities"]
@@ -249,7 +249,7 @@ def test_what_was_trained_in_half_precision_is_served_in_float32(
 def test_a_model_within_a_model_has_no_features_but_is_served(
     nano, images, tmp_path
 ):
-    base = nano(include_top=False, pooling="avg", input_shape=(64, 64, 3))
+    base = nano(**SHALLOW, include_top=False, pooling="avg")
     head = keras.layers.Dense(3, activation="softmax")
     model = keras.Sequential([keras.Input((64, 64, 3)), base, head])
     version = export_saved_model(model, tmp_path, verify=False)
@@ -261,7 +261,7 @@ def test_a_model_within_a_model_has_no_features_but_is_served(
 
 
 def test_grey_images_have_no_serve_bytes(nano, tmp_path):
-    model = nano(input_shape=(64, 64, 1))
+    model = nano(**{**SHALLOW, "input_shape": (64, 64, 1)})
     version = export_saved_model(model, tmp_path, verify=False)
     names = set(tf.saved_model.load(str(version)).signatures)
     assert names == {"serving_default", "features"}
