@@ -5,6 +5,28 @@ import os
 from pathlib import Path
 
 
+def file_path(path, suffix) -> Path:
+    """A path that a file can be written to.
+
+    Args:
+        path: As the user gave it.
+        suffix: What it must end in.
+
+    Returns:
+        `pathlib.Path`.
+
+    Raises:
+        ValueError: If it ends in something else or is a folder.
+    """
+    path = Path(path)
+    if path.suffix != suffix or path.is_dir():
+        raise ValueError(
+            f"`path` must be of a file that ends in {suffix}. "
+            f"Received: path={path}" + " (a folder)" * path.is_dir()
+        )
+    return path
+
+
 @contextlib.contextmanager
 def replacing(path):
     """Gives a path to write to, which becomes `path` if the block succeeds.

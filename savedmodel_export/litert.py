@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
 
-from savedmodel_export.atomic import replacing
+from savedmodel_export.atomic import file_path, replacing
 from savedmodel_export.labels import check_labels, write_labels
 from savedmodel_export.network import served_network
 from savedmodel_export.saved_model import write_fixed
@@ -64,9 +65,7 @@ def export_litert(
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
     """
-    path = Path(path)
-    if path.suffix != ".tflite":
-        raise ValueError(f"`path` must end in .tflite. Received: path={path}")
+    path = file_path(path, ".tflite")
     for argument, value, accepted in (
         ("quantize", quantize, QUANTIZE),
         ("input_dtype", input_dtype, ("float32", "uint8")),
@@ -125,10 +124,7 @@ def _convert(network, quantize, calibration, input_dtype):
         for image in calibration:
             yield [image[None].astype(input_dtype)]
 
-    with tempfile.TemporaryDirectory() as folder:
-        # Through a SavedModel: converting a live function leaves variables
-        # uninitialised and yields NaN.
-        write_fixed(network, folder, pixels)
+    def convert():
         if quantize != "int8":
             return converter().convert()
         quantized = converter()
@@ -143,6 +139,18 @@ def _convert(network, quantize, calibration, input_dtype):
             debug_options=options,
         )
         return debugger.get_nondebug_quantized_model()
+
+    with tempfile.TemporaryDirectory() as folder:
+        # Through a SavedModel: converting a live function leaves variables
+        # uninitialised and yields NaN.
+        write_fixed(network, folder, pixels)
+        try:
+            return convert()
+        except ConverterError as error:
+            reason = str(error).split("error: ")[-1].split("\n")[0]
+            raise ValueError(
+                f"LiteRT's converter cannot convert {network.name}: {reason}"
+            ) from error
 
 
 def _check_calibration(calibration, quantize, shape):
@@ -159,9 +167,13 @@ def _check_calibration(calibration, quantize, shape):
             "model will see"
         )
     calibration = np.asarray(calibration)
-    if calibration.shape[1:] != shape or not len(calibration):
+    if (
+        calibration.dtype.kind not in "uif"
+        or calibration.shape[1:] != shape
+        or not len(calibration)
+    ):
         raise ValueError(
-            f"`calibration` must be images of shape {shape}. "
-            f"Received: an array of shape {calibration.shape}"
+            f"`calibration` must be images of shape {shape}. Received: an "
+            f"array of {calibration.dtype} of shape {calibration.shape}"
         )
     return calibration.astype("float32")

@@ -28,15 +28,18 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
         ValueError: If the model is no classifier of images.
     """
     if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs[0], name=model.name)
-    shapes = (model.input_shape, model.output_shape)
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    shapes = [
+        getattr(model, name, None) for name in ("input_shape", "output_shape")
+    ]
     if not all(isinstance(shape, tuple) for shape in shapes) or (
         [len(shape) for shape in shapes] != [4, 2]
     ):
         raise ValueError(
-            "`model` must be a classifier, from images (batch, height, width, "
-            "channels) to scores (batch, classes). Received: a model from "
-            f"{shapes[0]} to {shapes[1]}"
+            "`model` must be a functional or Sequential classifier, from "
+            "images (batch, height, width, channels) to scores (batch, "
+            f"classes). Received: {type(model).__name__} from {shapes[0]} to "
+            f"{shapes[1]}"
         )
     half = ("float16", "bfloat16")
     if any(layer.compute_dtype in half for layer in model._flatten_layers()):
@@ -52,6 +55,11 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
         outputs["pooled"] = keras.layers.GlobalAveragePooling2D()(last_map)
     network = keras.Model(model.input, outputs, name=model.name)
     if dynamic_size:
+        if not has_levels(model):
+            raise ValueError(
+                "`dynamic_size` needs a model that has the levels of a GC ViT "
+                f"as its own layers. Received: {model.name} without"
+            )
         images = keras.Input((None, None, model.input_shape[-1]), name="images")
         network = keras.models.clone_model(
             network, images, clone_function=lambda layer: layer
@@ -61,7 +69,7 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
 
 def has_levels(model) -> bool:
     """Whether the levels of a GC ViT are the model's own layers."""
-    names = {layer.name for layer in model.layers}
+    names = {layer.name for layer in getattr(model, "layers", ())}
     return {"level_0_block_0", "level_3_block_0", "norm"} <= names
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras.layers.composite import CompositeLayer
-from savedmodel_export.atomic import replacing
+from savedmodel_export.atomic import file_path, replacing
 from savedmodel_export.network import served_network
 from savedmodel_export.verification import check
 
@@ -43,9 +43,7 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
     """
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise ValueError(f"`path` must end in .onnx. Received: path={path}")
+    path = file_path(path, ".onnx")
     for package in ("tf2onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(

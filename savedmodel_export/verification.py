@@ -143,9 +143,12 @@ def check(artifact, network, images=None, name=None) -> Verification:
     name = name or artifact
     ours = images is None
     reading = runner.how_it_reads(artifact)
+    shape = _input_shape(artifact, network)
     if ours:
-        images = photographs(*_input_shape(artifact, network, reading))
-    images = np.clip(np.round(np.asarray(images, "float32")), 0, 255)
+        usual = (*(reading["image_size"] if reading else (224, 224)), 3)
+        sizes = zip(shape, usual, strict=True)
+        images = photographs(*(size or other for size, other in sizes))
+    images = _checked_images(images, shape)
     files = []
     if reading is not None and images.shape[-1] == 3:
         files = photographs(*reading["image_size"], count=2)
@@ -178,6 +181,26 @@ def check(artifact, network, images=None, name=None) -> Verification:
     return found
 
 
+def _checked_images(images, shape):
+    """Images of a shape, rounded to whole pixels."""
+    images = np.asarray(images)
+    if (
+        images.dtype.kind not in "uif"
+        or images.ndim != 4
+        or not images.size
+        or any(
+            size not in (None, given)
+            for size, given in zip(shape, images.shape[1:], strict=True)
+        )
+        or not np.isfinite(images).all()
+    ):
+        raise ValueError(
+            f"`images` must be pixels in [0, 255] of shape {(None, *shape)}. "
+            f"Received: an array of {images.dtype} of shape {images.shape}"
+        )
+    return np.clip(np.round(images.astype("float32")), 0, 255)
+
+
 def _run(artifact, name, images, files, reading):
     """What `runner.py` saw in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +216,8 @@ def _run(artifact, name, images, files, reading):
         )
         if process.returncode:
             lines = process.stderr.strip().splitlines() or ["no message"]
-            reason = lines[-1].removeprefix("ValueError: ")
+            named = [line for line in lines if "Error: " in line]
+            reason = (named or lines)[-1].removeprefix("ValueError: ")
             raise VerificationError(f"{name} does not run: {reason}")
         return dict(np.load(folder / "result.npz"))
 
@@ -263,16 +287,11 @@ def _expected(network, images):
     return np.concatenate(parts)
 
 
-def _input_shape(artifact, network, reading):
-    """Height, width and channels of images for the artefact."""
-    own = getattr(network, "input_shape", (None,) * 4)
-    side = reading["image_size"] if reading else (224, 224)
-    fallback = (*side, 3)
+def _input_shape(artifact, network):
+    """Height, width and channels that go in, `None` where any do."""
     if artifact.suffix in runner.KINDS:
-        _, fallback = runner.open_artifact(artifact)
-    return [
-        given or other for given, other in zip(own[1:], fallback, strict=True)
-    ]
+        return runner.open_artifact(artifact)[1]
+    return getattr(network, "input_shape", (None,) * 4)[1:]
 
 
 def _kind(artifact):

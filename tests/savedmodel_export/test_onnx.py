@@ -36,7 +36,7 @@ def test_a_file_computes_what_the_model_does(nano, images, tmp_path):
 
 def test_what_cannot_be_is_refused(nano, tmp_path, monkeypatch):
     model = nano(input_shape=(64, 64, 3))
-    with pytest.raises(ValueError, match="`path` must end in .onnx.*m.bin"):
+    with pytest.raises(ValueError, match="`path`.*ends in .onnx.*m.bin"):
         export_onnx(model, tmp_path / "m.bin")
     with pytest.raises(ValueError, match="ONNX needs a fixed input size"):
         export_onnx(nano(input_shape=(None, None, 3)), tmp_path / "m.onnx")

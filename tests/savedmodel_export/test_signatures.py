@@ -258,6 +258,8 @@ def test_a_model_within_a_model_has_no_features_but_is_served(
     x = images(2, 64, 64, 3)
     found = loaded.signatures["serving_default"](images=tf.constant(x))
     np.testing.assert_allclose(found["probabilities"], model(x), atol=1e-6)
+    with pytest.raises(ValueError, match="`dynamic_size` needs a model"):
+        export_saved_model(model, tmp_path, dynamic_size=True)
 
 
 def test_grey_images_have_no_serve_bytes(nano, tmp_path):
@@ -306,7 +308,9 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
 
 def test_what_is_no_classifier_is_refused(nano, tmp_path):
     model = nano(include_top=False, input_shape=(64, 64, 3))
-    with pytest.raises(ValueError, match="`model` must be a classifier"):
+    with pytest.raises(ValueError, match="`model` must be a functional"):
         export_saved_model(model, tmp_path)
-    with pytest.raises(ValueError, match="`model` must be a classifier"):
+    with pytest.raises(ValueError, match="`model` must be a functional"):
         export_saved_model(feature_pyramid(model), tmp_path)
+    with pytest.raises(ValueError, match="Received: str from None to None"):
+        export_saved_model("model.keras", tmp_path)

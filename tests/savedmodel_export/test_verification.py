@@ -122,3 +122,18 @@ def test_another_number_of_classes_does_not_pass(version, nano):
         VerificationError, match=r"\(8, 10\), the model \(8, 11"
     ):
         verify(version, other)
+
+
+@pytest.mark.parametrize(
+    "images, words",
+    [
+        (np.zeros((2, 32, 32, 3)), r"float64 of shape \(2, 32, 32, 3\)"),
+        (np.zeros((0, 64, 64, 3)), r"float64 of shape \(0, 64, 64, 3\)"),
+        (np.zeros((64, 64, 3)), r"float64 of shape \(64, 64, 3\)"),
+        (np.full((1, 64, 64, 3), np.nan), "Received: an array of float64"),
+        (np.full((1, 64, 64, 3), "a"), "Received: an array of <U1"),
+    ],
+)
+def test_images_that_are_none_are_refused(version, model, images, words):
+    with pytest.raises(ValueError, match=f"`images` must be pixels.*{words}"):
+        verify(version, model, images)
