@@ -186,71 +186,73 @@ def write_fixed(network, directory, dtype=tf.float32):
 def _write_served(network, directory, labels_file, reading):
     """Writes the signatures that `export_saved_model` describes."""
     shape = (None, *network.input_shape[1:])
-    images_spec = tf.TensorSpec(shape, tf.float32, "images")
-    bytes_spec = tf.TensorSpec((None,), tf.string, "image_bytes")
+    takes_images = tf.function(
+        input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
+        autograph=False,
+    )
 
-    # One graph of the network, which the signatures call.
-    @tf.function(input_signature=[images_spec], autograph=False)
-    def compute(images):
+    @takes_images
+    def compute(images):  # one graph, which the signatures call
         # A server's session does not compare what it is fed with a signature;
         # `tf.ensure_shape` leaves out what a signature seems to say already.
         images = tf.raw_ops.EnsureShape(input=images, shape=shape)
         return network(images, training=False)
 
-    module = tf.Module()
-    signatures = {}
-
+    @takes_images
     def serving_default(images):
         return {"probabilities": compute(images)["probabilities"]}
 
-    signatures["serving_default"] = tf.function(
-        serving_default, input_signature=[images_spec], autograph=False
-    )
+    @takes_images
+    def features(images):
+        found = compute(images)
+        return {k: v for k, v in found.items() if k != "probabilities"}
+
+    module = tf.Module()
+    signatures = {"serving_default": serving_default}
     if shape[-1] == 3:
-        module.labels_file = tf.saved_model.Asset(str(labels_file))
-        module.labels = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                module.labels_file,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-            ),
-            "",
-        )
-
-        def serve_bytes(image_bytes):
-            images, valid = _read_images(image_bytes, reading)
-            scores = compute(images)["probabilities"]
-            top_scores, top_classes = tf.math.top_k(
-                scores, min(TOP, scores.shape[-1])
-            )
-            return {
-                "probabilities": scores,
-                "top_classes": top_classes,
-                "top_scores": top_scores,
-                "top_labels": module.labels.lookup(
-                    tf.cast(top_classes, tf.int64)
-                ),
-                "valid": valid,
-            }
-
-        signatures["serve_bytes"] = tf.function(
-            serve_bytes, input_signature=[bytes_spec], autograph=False
+        signatures["serve_bytes"] = _serve_bytes(
+            module, compute, labels_file, reading
         )
     if "pooled" in network.output:
-
-        def features(images):
-            found = compute(images)
-            return {k: v for k, v in found.items() if k != "probabilities"}
-
-        signatures["features"] = tf.function(
-            features, input_signature=[images_spec], autograph=False
-        )
+        signatures["features"] = features
     _save(network, directory, signatures, module)
     extra = directory / "assets.extra"
     extra.mkdir()
     (extra / INPUT_JSON).write_text(json.dumps(reading, indent=1) + "\n")
+
+
+def _serve_bytes(module, compute, labels_file, reading):
+    """The signature of image files; keeps the labels in the module."""
+    module.labels_file = tf.saved_model.Asset(str(labels_file))
+    module.labels = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            module.labels_file,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+        ),
+        default_value="",
+    )
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
+        autograph=False,
+    )
+    def serve_bytes(image_bytes):
+        images, valid = _read_images(image_bytes, reading)
+        scores = compute(images)["probabilities"]
+        most = min(TOP, scores.shape[-1])
+        top_scores, top_classes = tf.math.top_k(scores, most)
+        return {
+            "probabilities": scores,
+            "top_classes": top_classes,
+            "top_scores": top_scores,
+            "top_labels": module.labels.lookup(tf.cast(top_classes, tf.int64)),
+            "valid": valid,
+        }
+
+    return serve_bytes
 
 
 def _save(network, directory, signatures, module=None):
