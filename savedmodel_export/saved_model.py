@@ -55,7 +55,7 @@ def export_saved_model(
     - `serving_default`: `images`, float32 `(batch, height, width, channels)`
       with pixels in [0, 255], to `probabilities`, float32 `(batch, classes)`.
     - `serve_bytes`, for models of RGB images: `image_bytes`, strings
-      `(batch,)`, the content of JPEG, PNG, WebP, BMP or GIF files, to
+      `(batch,)`, the content of JPEG, PNG, WebP or BMP files, to
       `probabilities`; `top_classes`, `top_scores` and `top_labels`
       `(batch, 5)` (or as many as there are classes), best first; and
       `valid`, booleans `(batch,)`. Files are decoded, resized and cropped as
@@ -281,6 +281,7 @@ def _read_images(image_bytes, reading):
                 reading["crop_ratio"],
                 reading["crop_mode"],
                 reading["interpolation"],
+                reading["max_pixels"],
             ),
             size,
         )

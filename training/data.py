@@ -258,7 +258,7 @@ def _random_crop(encoded, seed, config):
         return tf.io.decode_and_crop_jpeg(encoded, tf.stack(box), channels=3)
 
     def other():
-        image = decode(encoded)
+        image = decode(encoded, gif=True)
         top, left, height, width = _box(tf.shape(image), seed, config)
         return image[top : top + height, left : left + width]
 
@@ -284,7 +284,7 @@ def _whole(encoded, data):
     """What `gcvit_keras.load_image` makes of an image, to a grey level."""
     side = data.image_size
     return resize_and_crop(
-        decode(encoded),
+        decode(encoded, gif=True),
         (side, side),
         data.crop_ratio,
         data.crop_mode,

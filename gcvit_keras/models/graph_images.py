@@ -4,6 +4,7 @@ The one file of this package that needs TensorFlow; nothing here is imported
 with `gcvit_keras`.
 """
 
+import functools
 import math
 
 import tensorflow as tf
@@ -12,22 +13,31 @@ from gcvit_keras.weights.presets import IMAGENET_MEAN
 
 MAX_PIXELS = 89_478_485
 """Largest image that is decoded by default; Pillow's limit."""
+LONGEST_SIDE = 2**24
+"""Of an image resized as a whole; float32 counts pixels no further."""
+GREYS = bytes(v for grey in range(256) for v in (grey, grey, grey, 0))
+"""The palette of a BMP of grey levels."""
 
 
-def decode(encoded, max_pixels=MAX_PIXELS):
-    """Decodes a JPEG, PNG, WebP, BMP or GIF.
+def decode(encoded, max_pixels=MAX_PIXELS, gif=False):
+    """Decodes a JPEG, PNG, WebP or BMP.
+
+    Not WebP animations, nor BMP of colour palettes, of which TensorFlow takes
+    the numbers of the colours for grey levels.
 
     Args:
         encoded: Scalar string tensor, an image file's content.
         max_pixels: Height times width above which an image is refused. They
             are read from its header, before anything is allocated for it.
+        gif: Whether to decode GIF, too: all its frames, which may be larger
+            than its header says, so only of files that are trusted.
 
     Returns:
         Uint8 tensor `(height, width, 3)`. An operation fails where the image
         is too large, broken, or of another format. EXIF rotation is not
         applied.
     """
-    pixels = header_pixels(encoded)
+    pixels = header_pixels(encoded, gif)
     checks = [
         tf.debugging.assert_positive(pixels, "not an image"),
         tf.debugging.assert_less_equal(
@@ -42,31 +52,33 @@ def decode(encoded, max_pixels=MAX_PIXELS):
         lambda: tf.io.decode_jpeg(
             encoded, channels=3, dct_method="INTEGER_ACCURATE"
         ),
-        lambda: tf.io.decode_image(
-            encoded, channels=3, expand_animations=False
+        # TensorFlow reads a WebP with the channels that it has only.
+        lambda: tf.cond(
+            _is_webp_with_alpha(encoded),
+            lambda: tf.io.decode_image(
+                encoded, channels=4, expand_animations=False
+            )[..., :3],
+            lambda: tf.io.decode_image(
+                encoded, channels=3, expand_animations=False
+            ),
         ),
     )
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def header_pixels(encoded):
+def header_pixels(encoded, gif=False):
     """Height times width that an image file's header tells.
 
     Args:
         encoded: Scalar string tensor.
+        gif: See `decode`.
 
     Returns:
-        Int64 scalar; 0 where the format is none that is known or the header
+        Int64 scalar; 0 where `decode` does not know the format or the header
         is incomplete.
     """
-
-    def number(start, size, big_endian=False):
-        # As if zeros followed, so that a short file has a size of 0.
-        part = tf.strings.substr(padded, start, size)
-        byte = tf.cast(tf.io.decode_raw(part, tf.uint8), tf.int64)
-        if big_endian:
-            byte = byte[::-1]
-        return tf.reduce_sum(byte * 256 ** tf.range(size, dtype=tf.int64))
+    head = _head(encoded)
+    number = functools.partial(_number, head)
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(encoded, output_type=tf.int64)
@@ -81,14 +93,26 @@ def header_pixels(encoded):
             )
             for at in (18, 22)
         )
-        return tf.abs(width) * tf.abs(height)
+        bits, compression = number(28, 2), number(30, 4)
+        start = tf.strings.substr(encoded, 0, 54 + len(GREYS))
+        palette = tf.strings.substr(start + b"\0" * 54, 54, len(GREYS))
+        is_grey = palette == GREYS
+        known = (number(14, 4) >= 40) & (
+            ((compression == 0) & ((bits == 24) | (bits == 32)))
+            | ((compression == 3) & (bits == 32))
+            | ((compression == 0) & (bits == 8) & is_grey)
+        )
+        return tf.cast(known, tf.int64) * tf.abs(width) * tf.abs(height)
 
     def webp_lossless():
         bits = number(21, 4)
         return (bits % 2**14 + 1) * (bits // 2**14 % 2**14 + 1)
 
-    padded = tf.strings.substr(encoded, 0, 30) + tf.constant(b"\0" * 30)
-    formats = (
+    def webp_extended():
+        is_still = 1 - number(20, 1) // 2 % 2
+        return is_still * (number(24, 3) + 1) * (number(27, 3) + 1)
+
+    formats = [
         (b"\xff\xd8\xff", 0, jpeg),
         (
             b"\x89PNG\r\n\x1a\n",
@@ -96,28 +120,60 @@ def header_pixels(encoded):
             lambda: number(16, 4, True) * number(20, 4, True),
         ),
         (b"BM", 0, bmp),
-        (b"GIF8", 0, lambda: number(6, 2) * number(8, 2)),
         (
             b"VP8 ",
             12,
             lambda: (number(26, 2) % 2**14) * (number(28, 2) % 2**14),
         ),
         (b"VP8L", 12, webp_lossless),
-        (b"VP8X", 12, lambda: (number(24, 3) + 1) * (number(27, 3) + 1)),
-    )
+        (b"VP8X", 12, webp_extended),
+    ]
+    if gif:
+        formats.append((b"GIF8", 0, lambda: number(6, 2) * number(8, 2)))
     return tf.case(
         [
-            (tf.strings.substr(padded, at, len(mark)) == mark, pixels)
+            (tf.strings.substr(head, at, len(mark)) == mark, pixels)
             for mark, at, pixels in formats
         ],
         default=lambda: tf.constant(0, tf.int64),
     )
 
 
-def resize_and_crop(image, size, crop_ratio, crop_mode, interpolation):
+def _head(encoded):
+    """The first bytes, as if zeros followed a short file."""
+    return tf.strings.substr(encoded, 0, 34) + tf.constant(b"\0" * 34)
+
+
+def _number(head, start, size, big_endian=False):
+    """An unsigned integer of so many bytes, as int64."""
+    part = tf.strings.substr(head, start, size)
+    byte = tf.cast(tf.io.decode_raw(part, tf.uint8), tf.int64)
+    if big_endian:
+        byte = byte[::-1]
+    return tf.reduce_sum(byte * 256 ** tf.range(size, dtype=tf.int64))
+
+
+def _is_webp_with_alpha(encoded):
+    head = _head(encoded)
+    chunk = tf.strings.substr(head, 12, 4)
+    extended = (chunk == b"VP8X") & (_number(head, 20, 1) // 16 % 2 == 1)
+    lossless = (chunk == b"VP8L") & (_number(head, 21, 4) // 2**28 % 2 == 1)
+    is_riff = tf.strings.substr(head, 0, 4) == b"RIFF"
+    return is_riff & (extended | lossless)
+
+
+def resize_and_crop(
+    image,
+    size,
+    crop_ratio,
+    crop_mode,
+    interpolation,
+    max_pixels=MAX_PIXELS,
+):
     """What `load_image` makes of a decoded image, to a grey level.
 
     Only the crop is computed: an elongated image is not resized as a whole.
+    An operation fails where that would still take more than `max_pixels`.
 
     Args:
         image: Tensor `(height, width, channels)`, pixels in [0, 255].
@@ -125,28 +181,35 @@ def resize_and_crop(image, size, crop_ratio, crop_mode, interpolation):
         crop_ratio: See `load_image`, as for the rest.
         crop_mode: `"center"` or `"squash"`.
         interpolation: `"bilinear"` or `"bicubic"`.
+        max_pixels: Pixels at most of anything that is computed.
 
     Returns:
         Float32 tensor `(*size, channels)` of whole numbers in [0, 255].
     """
     sides = tf.cast(tf.shape(image)[:2], tf.float64)
-    scaled = [tf.constant(math.floor(s / crop_ratio), tf.int32) for s in size]
+    # As float64, in which no number of pixels is too large.
+    scaled = [tf.constant(math.floor(s / crop_ratio), tf.float64) for s in size]
     if crop_mode == "center":
-        ratio = tf.reduce_max(tf.cast(tf.stack(scaled), tf.float64) / sides)
+        ratio = tf.reduce_max(tf.stack(scaled) / sides)
         # See `load_image`.
         whole = tf.round if size[0] != size[1] else _truncate
         scaled = [
-            tf.maximum(
-                tf.cast(whole(sides[axis] * ratio), tf.int32), size[axis]
-            )
+            tf.maximum(whole(sides[axis] * ratio), float(size[axis]))
             for axis in (0, 1)
         ]
+    fits = tf.debugging.assert_less_equal(
+        tf.stack([sides[0] * size[1], *scaled]),
+        tf.constant([max_pixels, LONGEST_SIDE, LONGEST_SIDE], tf.float64),
+        "image too elongated",
+    )
+    with tf.control_dependencies([fits]):
+        image = tf.identity(image)
     kernel = {"bilinear": "triangle", "bicubic": "keyscubic"}[interpolation]
     image = image[None]
     # Columns, then rows, each rounded, as Pillow does.
     for axis in (1, 0):
         first = tf.round((scaled[axis] - size[axis]) / 2)
-        factor = tf.cast(scaled[axis] / tf.shape(image)[1 + axis], tf.float32)
+        factor = tf.cast(scaled[axis] / sides[axis], tf.float32)
         others = (tf.constant(1.0), tf.constant(0.0), tf.shape(image)[2 - axis])
         ours = (factor, -tf.cast(first, tf.float32), size[axis])
         scale, translation, target = (

@@ -38,7 +38,6 @@ def encoded(kind, width=37, height=21, **options):
         ("JPEG", {}),
         ("PNG", {}),
         ("BMP", {}),
-        ("GIF", {}),
         ("WEBP", {}),
         ("WEBP", {"lossless": True}),
         ("WEBP", {"exif": b"Exif\0\0MM\0*\0\0\0\b\0\0"}),  # extended
@@ -50,13 +49,65 @@ def test_headers_tell_the_size(kind, options):
     assert decode(tf.constant(content)).shape == (21, 37, 3)
 
 
+def test_gif_is_read_of_trusted_files_only():
+    content = tf.constant(encoded("GIF"))
+    assert header_pixels(content).numpy() == 0
+    assert header_pixels(content, gif=True).numpy() == 37 * 21
+    assert decode(content, gif=True).shape == (21, 37, 3)
+
+
+def of_mode(mode, kind, **options):
+    content = io.BytesIO()
+    noise(37, 21).convert(mode).save(content, kind, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_webp_with_alpha_is_read(lossless):
+    image = noise(37, 21).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((37, 21)))
+    content = io.BytesIO()
+    image.save(content, "WEBP", lossless=lossless, exact=True)
+    found = decode(tf.constant(content.getvalue())).numpy()
+    expected = np.asarray(Image.open(content).convert("RGB"), "int32")
+    assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_animations_are_refused(mode):
+    frames = [noise(37, 21).convert(mode).rotate(90 * k) for k in range(3)]
+    content = io.BytesIO()
+    frames[0].save(content, "WEBP", save_all=True, append_images=frames[1:])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not an image"):
+        decode(tf.constant(content.getvalue()))
+
+
+def test_bmp_of_grey_levels_is_read_and_of_a_palette_refused():
+    content = of_mode("L", "BMP")
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    found = decode(tf.constant(content))
+    assert (found.numpy() == expected).all()
+    content = tf.constant(of_mode("P", "BMP"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not an image"):
+        decode(content)
+
+
+@pytest.mark.parametrize("compression", [1, 3])
+def test_compressed_bmp_is_refused(compression):
+    content = bytearray(encoded("BMP"))
+    content[30:34] = struct.pack("<i", compression)
+    assert header_pixels(tf.constant(bytes(content))).numpy() == 0
+
+
 def test_a_bmp_with_its_top_row_first_has_a_size():
     content = bytearray(encoded("BMP"))
     content[22:26] = struct.pack("<i", -21)
     assert header_pixels(tf.constant(bytes(content))).numpy() == 37 * 21
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"RIFF", b"\x89PNG\r\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"RIFF", b"\x89PNG\r\n", b"BM"]
+)
 def test_what_is_no_image_has_no_pixels(content):
     assert header_pixels(tf.constant(content)).numpy() == 0
     with pytest.raises(tf.errors.InvalidArgumentError, match="not an image"):
@@ -125,6 +176,25 @@ def test_an_elongated_image_is_cropped_without_being_resized_whole():
         np.asarray(line), (64, 64), 1.0, "center", "bicubic"
     )
     assert np.abs(found.numpy() - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_a_crop_takes_no_more_than_the_pixels_allowed(mode):
+    # 1 x 1,000,000: 224 columns of it are 2.7 GB.
+    strip = np.zeros((1_000_000, 1, 3), "uint8")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too elongated"):
+        resize_and_crop(strip, (224, 224), 1.0, mode, "bicubic")
+    small = strip[:100]
+    found = resize_and_crop(small, (8, 8), 1.0, mode, "bicubic", 800)
+    assert found.shape == (8, 8, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too elongated"):
+        resize_and_crop(small, (8, 8), 1.0, mode, "bicubic", 799)
+
+
+def test_a_very_wide_image_is_refused():
+    wide = np.zeros((1, 100_000, 3), "uint8")  # as a whole 224 x 22,400,000
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too elongated"):
+        resize_and_crop(wide, (224, 224), 1.0, "center", "bicubic")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
