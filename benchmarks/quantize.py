@@ -59,7 +59,9 @@ def main():
                         else None,
                     )
                     found = json.loads(
-                        path.with_suffix(".verification.json").read_text()
+                        path.with_name(
+                            f"{path.name}.verification.json"
+                        ).read_text()
                     )
                 except ValueError as error:
                     print(f"| {variant} | {way} | {error} | | | |")

@@ -1,5 +1,6 @@
 """Opening what this library saves and exports."""
 
+import functools
 from pathlib import Path
 
 from gcvit_cli.console import error_line, quietly
@@ -25,8 +26,10 @@ def open_model(path):
         with quietly():
             return open_artifact(path)
     model = load_keras(path)
-    # A model of several inputs has a list of shapes, and is refused for it.
-    return model, model.input_shape[1:]
+    # Augmentation may be part of it. A model of several inputs has a list of
+    # shapes, and is refused for it.
+    compute = functools.partial(model, training=False)
+    return compute, model.input_shape[1:]
 
 
 def load_keras(path):
@@ -82,7 +85,7 @@ def find_labels(path, model, classes):
             model.parent,
             model.resolve().parent.parent,
         ]
-        for folder in folders[: 2 + model.name.isdigit()]:
+        for folder in folders[: 2 + model.name.isdecimal()]:
             if path is None and (folder / "labels.txt").is_file():
                 path = folder / "labels.txt"
     if path is None:

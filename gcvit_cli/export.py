@@ -51,7 +51,14 @@ def export(
             the data cannot be used, or the export fails.
     """
     _check_options(
-        format, quantize, input_dtype, name, reading, dynamic_size, source
+        format,
+        quantize,
+        input_dtype,
+        name,
+        labels,
+        reading,
+        dynamic_size,
+        source,
     )
     import_tensorflow()
     import savedmodel_export
@@ -60,7 +67,8 @@ def export(
     settings = _run_settings(model)
     with quietly():
         network = load_keras(model)
-    labels = find_labels(labels, model, network.output_shape[-1])
+    if format != "onnx":
+        labels = find_labels(labels, model, network.output_shape[-1])
     how = {"images": source.verification(network, settings)}
     if format in ("savedmodel", "serving"):
         defaults = {
@@ -93,7 +101,7 @@ def export(
         ) from error
     report = path / "verification.json"
     if path.is_file():
-        report = path.with_suffix(".verification.json")
+        report = path.with_name(f"{path.name}.verification.json")
     found = json_module.loads(report.read_text())
     if json:
         result = {"artifact": str(path), **found}
@@ -119,6 +127,7 @@ def verify(artifact, against, source, json):
         ValueError: If they differ by more than is allowed, or cannot be
             opened.
     """
+    source.check(calibrates=False)
     import_tensorflow()
     import savedmodel_export
 
@@ -140,25 +149,44 @@ class Source:
     Attributes:
         data: As `data.dataset` of a run, or `None` for none.
         data_dir: Folder of TFDS's datasets, or `None`.
-        split: Split to verify on.
-        calibration_split: Split to calibrate on.
+        split: Split to verify on, or `None` for `test`.
+        calibration_split: Split to calibrate on, or `None` for `train`.
     """
 
     data: str | None
     data_dir: Path | None
-    split: str
-    calibration_split: str = "train"
+    split: str | None
+    calibration_split: str | None = None
+
+    def check(self, calibrates):
+        """Refuses options that are of no use.
+
+        Args:
+            calibrates: Whether there is something to calibrate.
+        """
+        for option, value in (
+            ("--split", self.split),
+            ("--data-dir", self.data_dir),
+            ("--calibration-split", self.calibration_split),
+        ):
+            if value is not None and self.data is None:
+                raise ValueError(f"{option} goes with --data only")
+        if self.calibration_split is not None and not calibrates:
+            raise ValueError(
+                "--calibration-split goes with --quantize int8 only"
+            )
 
     def verification(self, model, settings):
         """Float32 array `(images, height, width, 3)`, or `None`."""
         if self.data is None:
             return None
-        return self._read(self.split, VERIFIED, "--split", model, settings)
+        split = self.split or "test"
+        return self._read(split, VERIFIED, "--split", model, settings)
 
     def calibration(self, model, settings):
         """Float32 array `(images, height, width, 3)`."""
         return self._read(
-            self.calibration_split,
+            self.calibration_split or "train",
             CALIBRATION,
             "--calibration-split",
             model,
@@ -171,7 +199,7 @@ class Source:
         tfds.disable_progress_bar()
         from training.config import DataConfig
         from training.data import evaluation_batches
-        from training.sources import check_split, open_source
+        from training.sources import Sample, check_split, open_source
 
         height, width, channels = model.input_shape[1:]
         if channels != 3 or height != width or height is None:
@@ -187,19 +215,19 @@ class Source:
         )
         source = open_source(self.data, self.data_dir, config.holdout)
         check_split(source, split, option)
-        kept = []
-        # Spread over the split: class folders are in the classes' order.
-        step = max(1, source.size(split) // count)
-        batches = evaluation_batches(source, split, config, config.batch_size)
-        for images, _, weights in batches.as_numpy_iterator():
-            kept.extend(images[weights > 0])
-        if not kept:
+        sample = Sample(source, count)
+        batches = evaluation_batches(sample, split, config, config.batch_size)
+        kept = [
+            images[weights > 0]
+            for images, _, weights in batches.as_numpy_iterator()
+        ]
+        if not sum(map(len, kept)):
             raise ValueError(f"{self.data} has no readable images in {split}")
-        return np.stack(kept[::step][:count])
+        return np.concatenate(kept)
 
 
 def _check_options(
-    format, quantize, input_dtype, name, reading, dynamic_size, source
+    format, quantize, input_dtype, name, labels, reading, dynamic_size, source
 ):
     """Options that the format has no use for are errors."""
     served = format in ("savedmodel", "serving")
@@ -207,6 +235,7 @@ def _check_options(
         "--quantize": quantize is not None and format != "litert",
         "--input-dtype": input_dtype is not None and format != "litert",
         "--name": name is not None and format != "serving",
+        "--labels": labels is not None and format == "onnx",
         "--dynamic-size": dynamic_size and not served,
         **{
             f"--{key.replace('_', '-')}": value is not None and not served
@@ -216,6 +245,7 @@ def _check_options(
     for option, is_wrong in wrong.items():
         if is_wrong:
             raise ValueError(f"{option} does not go with --format {format}")
+    source.check(calibrates=quantize == "int8")
     if quantize == "int8" and source.data is None:
         raise ValueError(
             "--quantize int8 needs --data, images that the model will see"

@@ -4,6 +4,7 @@ TensorFlow takes seconds to import, so every command imports it for itself.
 """
 
 import os
+import signal
 import sys
 import warnings
 from enum import StrEnum
@@ -40,7 +41,9 @@ ExportData = Annotated[
         "folder. Default: photographs.",
     ),
 ]
-VerifySplit = Annotated[str, typer.Option(help="Split to compare on.")]
+VerifySplit = Annotated[
+    str | None, typer.Option(help="Split to compare on. Default: test.")
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of TFDS's datasets.")
 ]
@@ -340,10 +343,13 @@ def export(
         ),
     ] = False,
     data: ExportData = None,
-    split: VerifySplit = "test",
+    split: VerifySplit = None,
     calibration_split: Annotated[
-        str, typer.Option(help="Split that int8's ranges are found from.")
-    ] = "train",
+        str | None,
+        typer.Option(
+            help="Split that int8's ranges are found from. Default: train."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     json: Json = False,
 ):
@@ -384,7 +390,7 @@ def verify(
         typer.Option(help="The .keras file that it came from, or the run."),
     ],
     data: ExportData = None,
-    split: VerifySplit = "test",
+    split: VerifySplit = None,
     data_dir: DataDir = None,
     json: Json = False,
 ):
@@ -407,6 +413,8 @@ def main():
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_prefer_vector_width=512")
     if not sys.warnoptions:  # python -W and PYTHONWARNINGS ask for them
         warnings.simplefilter("ignore")
+    # An exception, so that what is half written is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except (ValueError, OSError) as error:

@@ -2,7 +2,15 @@
 
 import contextlib
 import os
+import shutil
+import time
+import uuid
 from pathlib import Path
+
+WRITING = ".writing-"
+"""Before the names of what is being written; hidden, and no number."""
+ABANDONED = 24 * 3600
+"""Seconds after which a killed process has left what is still there."""
 
 
 def file_path(path, suffix) -> Path:
@@ -28,6 +36,31 @@ def file_path(path, suffix) -> Path:
 
 
 @contextlib.contextmanager
+def made_folder(path):
+    """A folder, of which nothing is left if the block fails.
+
+    Args:
+        path: Path of the folder; made with its parents where missing.
+
+    Yields:
+        `pathlib.Path`.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    path = Path(path)
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+    except BaseException:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # another's file is in it
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path):
     """Gives a path to write to, which becomes `path` if the block succeeds.
 
@@ -35,7 +68,8 @@ def replacing(path):
     written is found before the work, and is removed if the block fails.
 
     Args:
-        path: Path of the file to write or replace.
+        path: Path of the file to write or replace; its folder is made where
+            missing.
 
     Yields:
         `pathlib.Path` to write to, with the same suffix.
@@ -44,10 +78,28 @@ def replacing(path):
         OSError: If the file cannot be made.
     """
     path = Path(path)
-    beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    beside.touch()  # as the umask says, unlike tempfile's
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with made_folder(path.parent) as folder:
+        beside = folder / f"{WRITING}{uuid.uuid4().hex}{path.suffix}"
+        remove_abandoned(folder)
+        try:
+            beside.touch()  # as the umask says, unlike tempfile's
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder):
+    """Removes what processes that were killed have left half written.
+
+    Args:
+        folder: Path of the folder that they wrote to.
+    """
+    for path in folder.glob(f"{WRITING}*"):
+        with contextlib.suppress(OSError):  # another may do the same
+            if time.time() - path.stat().st_mtime < ABANDONED:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from savedmodel_export.atomic import replacing
+
 
 def check_labels(labels, classes) -> list:
     """The names of the classes, checked.
@@ -31,25 +33,45 @@ def check_labels(labels, classes) -> list:
             f"Received: {len(labels)} of them"
         )
     for label in labels:
-        if (
-            not isinstance(label, str)
-            or not label
-            or label.splitlines() != [label]
-        ):
+        if not isinstance(label, str) or not _is_line(label):
             raise ValueError(
-                "`labels` must be names of one line each. "
+                "`labels` must be names of one line of text each. "
                 f"Received among them: {label!r}"
             )
     return labels
 
 
+def _is_line(label):
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return label.splitlines() == [label]
+
+
 def write_labels(labels, path):
-    """Writes names, one a line, into a folder that is made where missing.
+    """Writes names, one a line.
 
     Args:
         labels: As `check_labels` returns.
         path: Path of the text file.
     """
+    with replacing(path) as beside:
+        beside.write_text("".join(f"{label}\n" for label in labels), "utf-8")
+
+
+def same_labels(labels, path):
+    """Whether a file is missing or names the same classes.
+
+    Args:
+        labels: As `check_labels` returns.
+        path: Path of the text file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    if not path.exists():
+        return True
+    text = path.read_bytes().decode("utf-8-sig", "replace")
+    return text.splitlines() == labels

@@ -1,17 +1,17 @@
 """LiteRT (TFLite) files for phones and small machines."""
 
+import re
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from savedmodel_export.atomic import file_path, replacing
-from savedmodel_export.labels import check_labels, write_labels
-from savedmodel_export.network import served_network
+from savedmodel_export.atomic import file_path
+from savedmodel_export.labels import check_labels, same_labels, write_labels
+from savedmodel_export.network import is_quantized, served_network
 from savedmodel_export.saved_model import write_fixed
-from savedmodel_export.verification import check
+from savedmodel_export.verification import checked_images, verified_file
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 
@@ -30,7 +30,7 @@ def export_litert(
     """Converts a model to a LiteRT file of builtin operations.
 
     The file is verified before it is put in its place, with
-    `NAME.verification.json` beside it.
+    `NAME.tflite.verification.json` beside it.
 
     Args:
         model: A classifier of this library with a fixed input size. Logits
@@ -76,6 +76,12 @@ def export_litert(
                 f"Received: {argument}={value!r}"
             )
     network = served_network(model)
+    if is_quantized(network):
+        raise ValueError(
+            "`model` must not be quantized by Keras, whose int8 LiteRT does "
+            "not compute: export it as it was before `quantize`, with "
+            'quantize="dynamic" or "int8"'
+        )
     shape = network.input_shape[1:]
     if None in shape:
         raise ValueError(
@@ -87,23 +93,16 @@ def export_litert(
     labels_file = path.with_name("labels.txt")
     if labels is not None:
         labels = check_labels(labels, model.output_shape[-1])
-        if (
-            labels_file.exists()
-            and labels_file.read_text("utf-8").splitlines() != labels
-        ):
+        if not same_labels(labels, labels_file):
             raise ValueError(
                 f"`labels` would replace {labels_file}, which has others"
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
+    with verified_file(path, network, images, verify) as beside:
         beside.write_bytes(
             _convert(network, quantize, calibration, input_dtype)
         )
-        if verify:
-            found = check(beside, network, images, path)
-            found.write(path.with_suffix(".verification.json"))
-        if labels is not None:
-            write_labels(labels, labels_file)
+    if labels is not None:
+        write_labels(labels, labels_file)
     return path
 
 
@@ -147,7 +146,9 @@ def _convert(network, quantize, calibration, input_dtype):
         try:
             return convert()
         except ConverterError as error:
-            reason = str(error).split("error: ")[-1].split("\n")[0]
+            text = str(error)
+            line = (text.partition("error: ")[2] or text).split("\n")[0]
+            reason = re.sub(r"^loc\(.*\): ", "", line)
             raise ValueError(
                 f"LiteRT's converter cannot convert {network.name}: {reason}"
             ) from error
@@ -166,14 +167,4 @@ def _check_calibration(calibration, quantize, shape):
             '`calibration` is missing: quantize="int8" needs images that the '
             "model will see"
         )
-    calibration = np.asarray(calibration)
-    if (
-        calibration.dtype.kind not in "uif"
-        or calibration.shape[1:] != shape
-        or not len(calibration)
-    ):
-        raise ValueError(
-            f"`calibration` must be images of shape {shape}. Received: an "
-            f"array of {calibration.dtype} of shape {calibration.shape}"
-        )
-    return calibration.astype("float32")
+    return checked_images(calibration, shape, "calibration")

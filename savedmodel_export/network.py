@@ -4,6 +4,9 @@ import keras
 
 from gcvit_keras import feature_pyramid
 
+_PASSING = (keras.layers.Dropout, keras.layers.Identity)
+"""Layers that give what they are given, when a model is served."""
+
 
 def served_network(model, dynamic_size=False, features=False) -> keras.Model:
     """A model's outputs by name, computed in float32.
@@ -15,7 +18,8 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
     Args:
         model: A classifier: images `(batch, height, width, channels)` to
             scores `(batch, classes)`. Scores of a last layer without an
-            activation are logits, and get a softmax.
+            activation are logits, and get a softmax; dropout and linear
+            activations after it, and models around it, do not matter.
         dynamic_size: Whether height and width become dynamic.
         features: Whether to add the outputs of `feature_pyramid` and
             `pooled`, the mean over the normalised last feature map. Only a
@@ -27,17 +31,14 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
     Raises:
         ValueError: If the model is no classifier of images.
     """
-    if isinstance(model, keras.Sequential):
+    if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    shapes = [
-        getattr(model, name, None) for name in ("input_shape", "output_shape")
-    ]
-    if not all(isinstance(shape, tuple) for shape in shapes) or (
-        [len(shape) for shape in shapes] != [4, 2]
-    ):
+    ends = (getattr(model, name, None) for name in ("input", "output"))
+    shapes = [getattr(tensor, "shape", None) for tensor in ends]
+    if [len(shape or ()) for shape in shapes] != [4, 2]:
         raise ValueError(
-            "`model` must be a functional or Sequential classifier, from "
-            "images (batch, height, width, channels) to scores (batch, "
+            "`model` must be a functional or Sequential classifier, built, "
+            "from images (batch, height, width, channels) to scores (batch, "
             f"classes). Received: {type(model).__name__} from {shapes[0]} to "
             f"{shapes[1]}"
         )
@@ -45,8 +46,12 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
     if any(layer.compute_dtype in half for layer in model._flatten_layers()):
         model = _in_float32(model)
     scores = model.output
-    last = model.layers[-1]
-    if getattr(last, "activation", None) is keras.activations.linear:
+    if _are_logits(scores):
+        if scores.shape[-1] == 1:
+            raise ValueError(
+                "`model` must give a score for each class. Received: one "
+                "logit; end the model with a sigmoid, or with two classes"
+            )
         scores = keras.layers.Softmax(dtype="float32")(scores)
     outputs = {"probabilities": scores}
     if features:
@@ -73,8 +78,38 @@ def has_levels(model) -> bool:
     return {"level_0_block_0", "level_3_block_0", "norm"} <= names
 
 
+def is_quantized(model) -> bool:
+    """Whether a layer computes in Keras's own int8, int4 or float8."""
+    return any(
+        getattr(layer, "quantization_mode", None)
+        for layer in model._flatten_layers()
+    )
+
+
+def _are_logits(scores):
+    """Whether a model's scores are those of a layer without activation."""
+    while True:
+        layer, node, _ = scores._keras_history
+        if isinstance(layer, keras.Model) and getattr(layer, "outputs", ()):
+            scores = layer.outputs[0]
+        elif isinstance(layer, _PASSING) or (
+            isinstance(layer, keras.layers.Activation)
+            and layer.activation is keras.activations.linear
+        ):
+            scores = layer._inbound_nodes[node].input_tensors[0]
+        else:
+            activation = getattr(layer, "activation", None)
+            return activation is keras.activations.linear
+
+
 def _in_float32(model):
     """A copy of a model, with its weights."""
+    if is_quantized(model):
+        raise ValueError(
+            "`model` must not be quantized and compute in half precision. "
+            "Received: one that does both; export it as it was before "
+            "`quantize`"
+        )
 
     def rebuild(layer):
         config = {**layer.get_config(), "dtype": "float32"}

@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras.layers.composite import CompositeLayer
-from savedmodel_export.atomic import file_path, replacing
+from savedmodel_export.atomic import file_path
 from savedmodel_export.network import served_network
-from savedmodel_export.verification import check
+from savedmodel_export.verification import verified_file
 
 
 def export_onnx(model, path, *, images=None, verify=True) -> Path:
@@ -20,7 +20,7 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
 
     Needs `pip install "gcvit-keras[onnx]"`. The file is verified in
     `onnxruntime` before it is put in its place, with
-    `NAME.verification.json` beside it.
+    `NAME.onnx.verification.json` beside it.
 
     Args:
         model: A classifier of this library with a fixed input size. Logits
@@ -57,24 +57,20 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
             "`input_shape=(height, width, channels)`. "
             f"Received: a model of input shape {network.input_shape[1:]}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        with _convertible(network):
-            network.export(
+    signature = keras.InputSpec(
+        shape=(None, *network.input_shape[1:]), dtype="float32", name="images"
+    )
+    # Random augmentation that is part of a model is for training only.
+    images_in = keras.Input(network.input_shape[1:])
+    served = keras.Model(images_in, network(images_in, training=False))
+    with verified_file(path, network, images, verify) as beside:
+        with _convertible(served):
+            served.export(
                 str(beside),
                 format="onnx",
                 verbose=False,
-                input_signature=[
-                    keras.InputSpec(
-                        shape=(None, *network.input_shape[1:]),
-                        dtype="float32",
-                        name="images",
-                    )
-                ],
+                input_signature=[signature],
             )
-        if verify:
-            found = check(beside, network, images, path)
-            found.write(path.with_suffix(".verification.json"))
     return path
 
 

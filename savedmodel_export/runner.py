@@ -25,7 +25,7 @@ KINDS = {".tflite": "litert", ".onnx": "onnx"}
 
 
 def open_artifact(path):
-    """Opens a SavedModel or a LiteRT file.
+    """Opens a SavedModel, a LiteRT or an ONNX file.
 
     Args:
         path: A `.tflite` or `.onnx` file, a SavedModel's folder, or a folder
@@ -55,7 +55,7 @@ def newest_version(path):
     path = Path(path)
     versions = []
     if path.is_dir():
-        versions = [p for p in path.iterdir() if p.name.isdigit()]
+        versions = [p for p in path.iterdir() if p.name.isdecimal()]
     return max(versions, key=lambda p: int(p.name), default=path)
 
 
@@ -140,8 +140,8 @@ def how_it_reads(path):
         path: Folder of the SavedModel.
 
     Returns:
-        The arguments of `export_saved_model`, as a dict; `None` of an
-        artefact without that signature.
+        The arguments of `export_saved_model`, as a dict; `None` of what is
+        no SavedModel of this library.
     """
     file = Path(path) / "assets.extra" / INPUT_JSON
     return json.loads(file.read_text()) if file.is_file() else None

@@ -2,11 +2,13 @@
 
 import errno
 import json
+import math
 import numbers
 import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -17,6 +19,7 @@ from gcvit_keras.models.graph_images import (
     or_grey,
     resize_and_crop,
 )
+from savedmodel_export.atomic import WRITING, made_folder, remove_abandoned
 from savedmodel_export.labels import check_labels, write_labels
 from savedmodel_export.network import has_levels, served_network
 from savedmodel_export.runner import INPUT_JSON
@@ -111,31 +114,33 @@ def export_saved_model(
         "max_pixels": max_pixels,
     }
     _check_reading(reading)
+    warmup_sizes = check_batch_sizes(warmup_batch_sizes, "warmup_batch_sizes")
     labels = check_labels(labels, model.output_shape[-1])
-    directory.mkdir(parents=True, exist_ok=True)
-    # Hidden, and no number: servers look at numbered folders only.
-    beside = directory / f".writing-{uuid.uuid4().hex}"
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            labels_file = Path(folder, "labels.txt")  # the asset's name
-            write_labels(labels, labels_file)
-            _write_served(network, beside, labels_file, reading)
-        if warmup_batch_sizes:
-            write_warmup(beside, directory.name, warmup_batch_sizes, reading)
-        if verify:
-            found = check(beside, network, images, directory)
-            found.write(beside / VERIFICATION_JSON)
-        version = _rename_to_version(beside)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return version
+    with made_folder(directory):
+        remove_abandoned(directory)
+        # Servers look at numbered folders only.
+        beside = directory / f"{WRITING}{uuid.uuid4().hex}"
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                labels_file = Path(folder, "labels.txt")  # the asset's name
+                write_labels(labels, labels_file)
+                _write_served(network, beside, labels_file, reading)
+            if warmup_sizes:
+                write_warmup(beside, directory.name, warmup_sizes, reading)
+            if verify:
+                found = check(beside, network, images, directory)
+                found.write(beside / VERIFICATION_JSON)
+            return _rename_to_version(beside)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _rename_to_version(folder):
     """Makes a folder the next version among those it lies with."""
     versions = folder.parent
     while True:
-        taken = [int(p.name) for p in versions.iterdir() if p.name.isdigit()]
+        names = (p.name for p in versions.iterdir())
+        taken = [int(name) for name in names if name.isdecimal()]
         version = versions / str(max(taken, default=0) + 1)
         try:
             os.rename(folder, version)
@@ -320,6 +325,30 @@ def _image_size(image_size, network):
     return [int(height), int(width)]
 
 
+def check_batch_sizes(sizes, argument):
+    """Batch sizes, checked.
+
+    Args:
+        sizes: Positive integers, ascending.
+        argument: What the message calls them.
+
+    Returns:
+        List of integers.
+
+    Raises:
+        ValueError: If they are anything else.
+    """
+    listed = list(sizes) if isinstance(sizes, Iterable) else [None]
+    if not all(
+        isinstance(s, numbers.Integral) and s >= 1 for s in listed
+    ) or listed != sorted(set(listed)):
+        raise ValueError(
+            f"`{argument}` must be positive integers, ascending. "
+            f"Received: {argument}={sizes!r}"
+        )
+    return [int(size) for size in listed]
+
+
 def _check_reading(reading):
     ratio, pixels = reading["crop_ratio"], reading["max_pixels"]
     if not isinstance(ratio, numbers.Real) or not 0 < ratio <= 1:
@@ -330,6 +359,13 @@ def _check_reading(reading):
         raise ValueError(
             "`max_pixels` must be a positive integer. "
             f"Received: max_pixels={pixels!r}"
+        )
+    resized = [math.floor(side / ratio) for side in reading["image_size"]]
+    if math.prod(resized) > pixels:
+        raise ValueError(
+            "`max_pixels` must be those at least to which an image is resized, "
+            f"{resized[0]} x {resized[1]} = {math.prod(resized)}. "
+            f"Received: max_pixels={pixels}, crop_ratio={ratio}"
         )
     for argument, accepted in (
         ("crop_mode", ("center", "squash")),

@@ -1,15 +1,24 @@
 """The folder that a TensorFlow Serving container mounts."""
 
-import numbers
 import re
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf import text_format
 
-from savedmodel_export.saved_model import export_saved_model
+from savedmodel_export.atomic import made_folder, replacing
+from savedmodel_export.saved_model import check_batch_sizes, export_saved_model
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
 GIB = 2**30
+FILES = (
+    "models.config",
+    "batching.config",
+    "monitoring.config",
+    "compose.yaml",
+    "kubernetes.yaml",
+)
+"""Beside the models' folders."""
 
 MODELS_CONFIG = """\
 # tensorflow_model_server --model_config_file
@@ -53,7 +62,7 @@ ARGUMENTS = (
 COMPOSE = """\
 # docker compose up; gRPC on 8500, REST on 8501.
 services:
-  {host}:
+  "{host}":
     image: tensorflow/serving:{release}
     command:
 {arguments}
@@ -79,15 +88,15 @@ KUBERNETES = """\
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {host}
-  labels: {{app: {host}}}
+  name: "{host}"
+  labels: {{app: "{host}"}}
 spec:
   replicas: 2
   selector:
-    matchLabels: {{app: {host}}}
+    matchLabels: {{app: "{host}"}}
   template:
     metadata:
-      labels: {{app: {host}}}
+      labels: {{app: "{host}"}}
       annotations:
         prometheus.io/scrape: "true"
         prometheus.io/port: "8501"
@@ -118,14 +127,14 @@ spec:
             - {{name: models, mountPath: /models, readOnly: true}}
       volumes:
         - name: models
-          persistentVolumeClaim: {{claimName: {host}-models, readOnly: true}}
+          persistentVolumeClaim: {{claimName: "{host}-models", readOnly: true}}
 ---
 apiVersion: v1
 kind: Service
 metadata:
-  name: {host}
+  name: "{host}"
 spec:
-  selector: {{app: {host}}}
+  selector: {{app: "{host}"}}
   ports:
     - {{name: grpc, port: 8500, targetPort: grpc}}
     - {{name: rest, port: 8501, targetPort: rest}}
@@ -133,7 +142,7 @@ spec:
 
 
 def export_serving(
-    model, directory, labels=None, *, name=None, batch_sizes=BATCH_SIZES, **how
+    model, directory, labels=None, *, name=None, batch_sizes=None, **how
 ) -> Path:
     """Writes what a TensorFlow Serving container mounts as `/models`.
 
@@ -149,54 +158,104 @@ def export_serving(
         model: A classifier of this library.
         directory: Folder; made where missing.
         labels: Names of the classes, in order.
-        name: What the server calls the model: letters, digits, `_`, `-` and
-            `.`. Default: the model's name.
+        name: What the server calls the model: 80 letters, digits, `_`, `-`
+            and `.` at most. Default: the model's name.
         batch_sizes: Sizes that the server pads its batches to, ascending;
-            the last is the largest.
+            the last is the largest. Default: those of the `batching.config`
+            that is there, else 1, 2, 4, 8 and 16.
         **how: See `export_saved_model`.
 
     Returns:
         `pathlib.Path` of the version.
 
     Raises:
-        ValueError: For an argument out of range.
+        ValueError: For an argument out of range, or one that the
+            configuration that is there does not agree with.
         VerificationError: If the version does not compute what the model
             does; nothing is left of it.
     """
     name = model.name if name is None else name
-    if not isinstance(name, str) or not re.fullmatch(
-        r"[A-Za-z0-9][A-Za-z0-9_.-]*", name
+    directory = Path(directory)
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{,79}", name)
+        or name in FILES
     ):
         raise ValueError(
-            "`name` must be letters, digits, '_', '-' and '.'. "
+            "`name` must be 80 letters, digits, '_', '-' and '.' at most, and "
+            f"none of {', '.join(FILES)}. Received: name={name!r}"
+        )
+    _check_served(name, directory / "models.config")
+    sizes = _sizes(directory / "batching.config", batch_sizes)
+    with made_folder(directory):
+        version = export_saved_model(
+            model, directory / name, labels, warmup_batch_sizes=sizes, **how
+        )
+        for file, text in _configurations(model, name, sizes).items():
+            path = directory / file
+            if not path.exists():
+                with replacing(path) as beside:
+                    beside.write_text(text, encoding="utf-8")
+    return version
+
+
+def _check_served(name, config):
+    """That a server of this configuration has the model."""
+    if not config.exists():
+        return
+    # Imports gRPC, which exporting a SavedModel alone does not need.
+    from tensorflow_serving.config import model_server_config_pb2
+
+    try:
+        parsed = text_format.Parse(
+            config.read_bytes(), model_server_config_pb2.ModelServerConfig()
+        )
+    except text_format.ParseError as error:
+        raise ValueError(f"{config} cannot be read: {error}") from None
+    names = [model.name for model in parsed.model_config_list.config]
+    if name not in names:
+        raise ValueError(
+            f"`name` must be one of {names}, which {config} has: add the model "
+            "there first, or export to another folder. "
             f"Received: name={name!r}"
         )
-    sizes = list(batch_sizes)
-    if (
-        not sizes
-        or not all(isinstance(s, numbers.Integral) and s >= 1 for s in sizes)
-        or sizes != sorted(set(sizes))
-    ):
+
+
+def _sizes(config, given):
+    """The batch sizes of a configuration, where there is one."""
+    sizes = BATCH_SIZES
+    if given is not None:
+        sizes = check_batch_sizes(given, "batch_sizes")
+        if not sizes:
+            raise ValueError(
+                "`batch_sizes` must be one at least. "
+                f"Received: batch_sizes={given!r}"
+            )
+    if not config.exists():
+        return sizes
+    text = re.sub("#.*", "", config.read_text("utf-8"))
+    # `name: 1` a line each, or `name: [1, 2]`.
+    fields = re.findall(r"allowed_batch_sizes\s*:\s*([\d\s,[]+)", text)
+    there = [
+        int(size) for field in fields for size in re.findall(r"\d+", field)
+    ]
+    if there and given is not None and there != list(sizes):
         raise ValueError(
-            "`batch_sizes` must be positive integers, ascending. "
-            f"Received: batch_sizes={batch_sizes!r}"
+            f"`batch_sizes` must be those of {config}, {there}, or that file "
+            f"changed first. Received: batch_sizes={given!r}"
         )
-    directory = Path(directory)
-    version = export_saved_model(
-        model, directory / name, labels, warmup_batch_sizes=sizes, **how
-    )
-    for file, text in _configurations(model, name, sizes).items():
-        path = directory / file
-        if not path.exists():
-            path.write_text(text, encoding="utf-8")
-    return version
+    return there or sizes
 
 
 def _configurations(model, name, sizes):
     """The text of each file beside the versions."""
     release = ".".join(tf.__version__.split(".")[:2]) + ".0"
-    # Kubernetes takes lower case letters, digits and hyphens.
-    host = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    # Kubernetes takes 63 lower case letters, digits and hyphens, of which a
+    # letter is the first.
+    host = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    if not host[0].isalpha():
+        host = f"model-{host}"
+    host = host[:50].strip("-")
     weights = sum(v.value.shape.num_elements() * 4 for v in model.variables)
     # Two versions while one takes over, and room for activations.
     memory = 1 + -(-2 * weights // GIB)

@@ -1,5 +1,6 @@
 """Compares an exported artefact with the Keras model it came from."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from savedmodel_export import runner
+from savedmodel_export.atomic import replacing
 from savedmodel_export.network import served_network
 from savedmodel_export.samples import photographs
 
@@ -33,6 +35,10 @@ LEAST_SNR = 10.0
 VERIFICATION_JSON = "verification.json"
 BATCH = 32
 """Images a call of the Keras model."""
+LONGEST_RUN = 3600
+"""Seconds after which a process that runs an artefact is given up."""
+BEST_SNR = 300.0
+"""Of logits that are the same, in dB; JSON knows no infinity."""
 
 
 class VerificationError(ValueError):
@@ -51,7 +57,9 @@ class Verification:
         agreement: Share of images with the model's top class, in [0, 1].
         snr_db: Signal-to-noise ratio of the logits over all images, in dB:
             of the logarithms of the probabilities less their mean over the
-            classes, which are the logits less theirs.
+            classes, which are the logits less theirs. Of a single
+            probability, with its complement as a second class; so is
+            `agreement`.
         milliseconds: Median time for one image at batch 1.
         size: Bytes on disk.
         reads_files: Whether `serve_bytes` was compared as well.
@@ -89,8 +97,9 @@ class Verification:
         Args:
             path: Path of the file.
         """
-        text = json.dumps(self.as_dict(), indent=1) + "\n"
-        Path(path).write_text(text, encoding="utf-8")
+        text = json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
+        with replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8")
 
 
 def verify(artifact, model, images=None) -> Verification:
@@ -114,7 +123,8 @@ def verify(artifact, model, images=None) -> Verification:
 
     Raises:
         VerificationError: If the artefact differs by more, or does not run.
-        ValueError: If there is no such artefact.
+        ValueError: If there is no such artefact, or the model's scores are
+            no probabilities.
     """
     artifact = runner.newest_version(artifact)
     if not artifact.exists():
@@ -122,6 +132,34 @@ def verify(artifact, model, images=None) -> Verification:
     if isinstance(model, keras.Model):
         model = served_network(model)
     return check(artifact, model, images)
+
+
+@contextlib.contextmanager
+def verified_file(path, network, images, verify):
+    """Gives a path to write to, which becomes `path` if it is verified.
+
+    What was seen is then in `NAME.verification.json` beside it.
+
+    Args:
+        path: Path of the file to write or replace.
+        network: See `check`.
+        images: See `verify`.
+        verify: Whether to.
+
+    Yields:
+        `pathlib.Path` to write to.
+
+    Raises:
+        VerificationError: See `verify`.
+        OSError: If the file cannot be made.
+    """
+    report = path.with_name(f"{path.name}.{VERIFICATION_JSON}")
+    with replacing(path) as beside:
+        yield beside
+        found = check(beside, network, images, path) if verify else None
+        report.unlink(missing_ok=True)  # of the file that is replaced
+    if found:
+        found.write(report)
 
 
 def check(artifact, network, images=None, name=None) -> Verification:
@@ -150,7 +188,7 @@ def check(artifact, network, images=None, name=None) -> Verification:
         usual = (*(reading["image_size"] if reading else (224, 224)), 3)
         sizes = zip(shape, usual, strict=True)
         images = photographs(*(size or other for size, other in sizes))
-    images = _checked_images(images, shape)
+    images = checked_images(images, shape)
     files = []
     if reading is not None and images.shape[-1] == 3:
         files = photographs(*reading["image_size"], count=2)
@@ -159,6 +197,13 @@ def check(artifact, network, images=None, name=None) -> Verification:
     if kind.startswith("litert") and seen["tensorflow"]:
         raise VerificationError(f"{name} ran with TensorFlow imported")
     expected = _expected(network, images)
+    if ((expected < -1e-6) | (expected > 1 + 1e-6)).any():
+        raise ValueError(
+            "`model` must give probabilities: end it with a softmax or a "
+            "sigmoid, or with a layer without activation, whose logits get a "
+            f"softmax. Received: scores from {expected.min():.3g} to "
+            f"{expected.max():.3g}"
+        )
     if seen["scores"].shape != expected.shape:
         raise VerificationError(
             f"{name} gives scores {seen['scores'].shape}, the model "
@@ -169,7 +214,10 @@ def check(artifact, network, images=None, name=None) -> Verification:
         images=len(images),
         difference=float(np.abs(seen["scores"] - expected).max()),
         agreement=float(
-            np.mean(seen["scores"].argmax(-1) == expected.argmax(-1))
+            np.mean(
+                _classes(seen["scores"]).argmax(-1)
+                == _classes(expected).argmax(-1)
+            )
         ),
         snr_db=_snr(seen["scores"], expected),
         milliseconds=float(seen["milliseconds"]),
@@ -183,8 +231,21 @@ def check(artifact, network, images=None, name=None) -> Verification:
     return found
 
 
-def _checked_images(images, shape):
-    """Images of a shape, rounded to whole pixels."""
+def checked_images(images, shape, argument="images"):
+    """Images of a shape, rounded to whole pixels.
+
+    Args:
+        images: As the user gave them.
+        shape: `(height, width, channels)`, `None` where any size goes.
+        argument: What the message calls them.
+
+    Returns:
+        Float32 array `(images, height, width, channels)` of whole numbers in
+        [0, 255].
+
+    Raises:
+        ValueError: If they are of another shape, none, or no pixels.
+    """
     images = np.asarray(images)
     if (
         images.dtype.kind not in "uif"
@@ -194,13 +255,17 @@ def _checked_images(images, shape):
             size not in (None, given)
             for size, given in zip(shape, images.shape[1:], strict=True)
         )
-        or not np.isfinite(images).all()
+        or not (images.min() >= 0 and images.max() <= 255)  # NaN is neither
     ):
+        between = ""
+        if images.dtype.kind in "uif" and images.size:
+            between = f", from {images.min()} to {images.max()}"
         raise ValueError(
-            f"`images` must be pixels in [0, 255] of shape {(None, *shape)}. "
-            f"Received: an array of {images.dtype} of shape {images.shape}"
+            f"`{argument}` must be pixels in [0, 255] of shape "
+            f"{(None, *shape)}. Received: an array of {images.dtype} of shape "
+            f"{images.shape}{between}"
         )
-    return np.clip(np.round(images.astype("float32")), 0, 255)
+    return np.round(images.astype("float32"))
 
 
 def _run(artifact, name, images, files, reading):
@@ -211,11 +276,18 @@ def _run(artifact, name, images, files, reading):
         (folder / "encoded").mkdir()
         for i, pixels in enumerate(files):
             _framed(pixels, reading).save(folder / "encoded" / f"{i}.png")
-        process = subprocess.run(
-            [sys.executable, runner.__file__, artifact, folder],
-            capture_output=True,
-            text=True,
-        )
+        try:
+            process = subprocess.run(
+                # Without its folder in the path, where onnx.py lies.
+                [sys.executable, "-P", runner.__file__, artifact, folder],
+                capture_output=True,
+                text=True,
+                timeout=LONGEST_RUN,
+            )
+        except subprocess.TimeoutExpired:
+            raise VerificationError(
+                f"{name} has not run in {LONGEST_RUN} seconds"
+            ) from None
         if process.returncode:
             lines = process.stderr.strip().splitlines() or ["no message"]
             named = [line for line in lines if "Error: " in line]
@@ -282,7 +354,11 @@ def _expected(network, images):
     """The model's probabilities."""
     parts = []
     for start in range(0, len(images), BATCH):
-        scores = network(images[start : start + BATCH])
+        batch = images[start : start + BATCH]
+        if isinstance(network, keras.Model):  # augmentation may be part of it
+            scores = network(batch, training=False)
+        else:
+            scores = network(batch)
         if isinstance(scores, dict):
             scores = scores["probabilities"]
         parts.append(np.asarray(scores))
@@ -305,16 +381,24 @@ def _kind(artifact):
     return f"litert {precision}"
 
 
+def _classes(scores):
+    """Scores of two classes at least."""
+    return scores if scores.shape[-1] > 1 else np.c_[scores, 1 - scores]
+
+
 def _snr(scores, expected):
     signal, seen = (
-        np.log(np.maximum(np.asarray(s, "float64"), 1e-12))
+        np.log(np.maximum(_classes(np.asarray(s, "float64")), 1e-12))
         for s in (expected, scores)
     )
     signal -= signal.mean(-1, keepdims=True)
     seen -= seen.mean(-1, keepdims=True)
     noise = ((signal - seen) ** 2).sum()
-    # Identical scores have no noise; JSON knows no infinity.
-    return float(10 * np.log10((signal**2).sum() / max(noise, 1e-30)))
+    if noise == 0:
+        return BEST_SNR
+    # Logits that are all the same have no signal.
+    power = max((signal**2).sum(), 1e-30)
+    return min(float(10 * np.log10(power / noise)), BEST_SNR)
 
 
 def _size(path):

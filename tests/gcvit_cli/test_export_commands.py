@@ -1,6 +1,10 @@
 """`gcvit export` and `gcvit verify`."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -81,6 +85,13 @@ def test_an_artefact_is_verified_and_that_of_another_model_refused(
         (["--format", "litert", "--crop-ratio", "1"], "--crop-ratio does not"),
         (["--format", "litert", "--quantize", "int8"], "int8 needs --data"),
         (["--format", "serving", "--input-dtype", "uint8"], "--input-dtype"),
+        (["--format", "onnx", "--labels", "x"], "--labels does not go"),
+        (["--format", "onnx", "--split", "test"], "--split goes with --data"),
+        (["--format", "onnx", "--data-dir", "x"], "--data-dir goes with"),
+        (
+            ["--format", "onnx", "--data", "x", "--calibration-split", "train"],
+            "--calibration-split goes with --quantize int8 only",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tmp_path, options, words):
@@ -116,3 +127,20 @@ def test_what_cannot_be_read_or_written_is_one_line(folder, tmp_path):
     (tmp_path / "run" / "config.yaml").write_text("")
     line = refused("verify", "x", "--against", "run", cwd=tmp_path)
     assert "run is a run that has not ended" in line
+
+
+def test_an_export_that_is_stopped_leaves_nothing(folder, tmp_path):
+    command = [Path(sys.executable).with_name("gcvit"), "export"]
+    command += [folder / "pets.keras", "--format", "savedmodel"]
+    process = subprocess.Popen(
+        [*command, "--out", tmp_path / "models" / "pets"],
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("models/pets/.writing-*/variables/*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, b"")
+    assert not list(tmp_path.iterdir())

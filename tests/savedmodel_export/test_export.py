@@ -1,7 +1,9 @@
 """SavedModel and LiteRT files, run where Keras is not."""
 
+import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +38,23 @@ def test_versions_count_up_and_leave_nothing_beside(model, tmp_path):
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["1", "7", "8", "notes"]
     assert (folder / "8").stat().st_mode & 0o777 == 0o755
+
+
+def test_what_a_killed_export_has_left_is_removed_after_a_day(model, tmp_path):
+    for name, hours in (("old", 25), ("new", 23)):
+        left = tmp_path / f".writing-{name}"
+        left.mkdir()
+        (left / "saved_model.pb").write_text("half")
+        then = time.time() - 3600 * hours
+        os.utime(left, (then, then))
+    export_saved_model(model, tmp_path, verify=False)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"1", ".writing-new"}
+    file = tmp_path / ".writing-old.tflite"
+    file.write_text("half")
+    os.utime(file, (then - 7200, then - 7200))
+    export_litert(model, tmp_path / "model.tflite", verify=False)
+    assert not file.exists()
 
 
 def test_exports_at_the_same_time_get_versions_of_their_own(model, tmp_path):

@@ -27,7 +27,7 @@ def test_a_file_computes_what_the_model_does(nano, images, tmp_path):
     predict, shape = open_artifact(path)
     assert shape == (64, 64, 3)
     np.testing.assert_array_equal(predict(x), scores)
-    found = json.loads((tmp_path / "model.verification.json").read_text())
+    found = json.loads((tmp_path / "model.onnx.verification.json").read_text())
     assert found["kind"] == "onnx" and found["difference"] <= 1e-4
     # The model's layers are as they were.
     assert model.get_layer("preprocessing").mean is mean

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import NANO, SHALLOW
 
@@ -77,7 +78,9 @@ def test_pixels_in_probabilities_out(files, model, quantize, input_dtype):
     assert abs(scores.sum() - 1) < 1e-5
     # A softmax of int8 would have steps of 1 / 256.
     assert np.abs(256 * scores - np.round(256 * scores)).max() > 0.01
-    found = json.loads(path.with_suffix(".verification.json").read_text())
+    found = json.loads(
+        path.with_name(f"{path.name}.verification.json").read_text()
+    )
     precision = {None: "float32", "dynamic": "int8"}.get(quantize, quantize)
     assert found["kind"] == f"litert {precision}"
     assert found["size"] == path.stat().st_size
@@ -138,6 +141,37 @@ def test_labels_lie_beside_the_file(nano, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_labels_beside_may_begin_with_a_mark(nano, tmp_path):
+    model = nano(**SHALLOW)
+    names = [f"digit {k}" for k in range(10)]
+    (tmp_path / "labels.txt").write_text("\n".join(names), "utf-8-sig")
+    path = tmp_path / "model.tflite"
+    export_litert(model, path, labels=names, verify=False)
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="`labels` would replace.*labels.txt"):
+        export_litert(model, path, labels=names, verify=False)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
+def test_a_model_that_keras_quantized_is_refused(nano, tmp_path):
+    model = nano(**SHALLOW)
+    model.get_layer("predictions").quantize("int8")
+    with pytest.raises(ValueError, match="must not be quantized by Keras"):
+        export_litert(model, tmp_path / "model.tflite")
+
+
+def test_what_the_converter_refuses_is_said(tmp_path):
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Flatten()(images) / 255
+    x = keras.layers.Lambda(lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x))(x)
+    model = keras.Model(images, keras.layers.Dense(2, "softmax")(x))
+    with pytest.raises(
+        ValueError, match="cannot convert.*: 'tf.Betainc' op is neither a"
+    ):
+        export_litert(model, tmp_path / "deep" / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -147,11 +181,26 @@ def test_labels_lie_beside_the_file(nano, tmp_path):
         ({"calibration": np.zeros((1, 64, 64, 3))}, "`calibration` goes with"),
         (
             {"quantize": "int8", "calibration": np.zeros((4, 32, 32, 3))},
-            r"`calibration` must be images.*\(4, 32, 32, 3\)",
+            r"`calibration` must be pixels.*\(4, 32, 32, 3\)",
         ),
         (
             {"quantize": "int8", "calibration": np.zeros((0, 64, 64, 3))},
-            r"`calibration` must be images.*\(0, 64, 64, 3\)",
+            r"`calibration` must be pixels.*\(0, 64, 64, 3\)",
+        ),
+        (
+            {"quantize": "int8", "calibration": np.full((1, 64, 64, 3), 256)},
+            "`calibration` must be pixels.*from 256 to 256",
+        ),
+        (
+            {"quantize": "int8", "calibration": np.full((1, 64, 64, 3), -0.6)},
+            "`calibration` must be pixels.*from -0.6 to -0.6",
+        ),
+        (
+            {
+                "quantize": "int8",
+                "calibration": np.full((1, 64, 64, 3), np.nan),
+            },
+            "`calibration` must be pixels.*from nan to nan",
         ),
     ],
 )

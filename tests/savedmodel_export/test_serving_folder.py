@@ -1,12 +1,13 @@
 """The folder that TensorFlow Serving mounts."""
 
 import importlib.metadata
+import re
 
 import keras
 import pytest
 import tensorflow as tf
 import yaml
-from conftest import NANO
+from conftest import NANO, SHALLOW
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -18,6 +19,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 import gcvit_keras
+import savedmodel_export.serving as serving_folder
 from savedmodel_export import export_serving
 
 SIZES = (1, 3)
@@ -191,13 +193,59 @@ def test_a_second_export_adds_a_version_and_keeps_what_was_edited(folder, nano):
     assert config.read_text() == edited
 
 
+def test_sizes_are_those_of_the_configuration_that_is_there(folder, nano):
+    model = nano(**SHALLOW)
+    version = export_serving(model, folder, name="Nano_1", verify=False)
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    records = list(tf.data.TFRecordDataset(str(path)))
+    assert len(records) == 3 * len(SIZES)
+    with pytest.raises(ValueError, match=r"`batch_sizes` must be.*\[1, 3\]"):
+        export_serving(model, folder, name="Nano_1", batch_sizes=(1, 2))
+    text = "max_batch_size { value: 4 } # allowed_batch_sizes: 9\n"
+    for sizes in ("allowed_batch_sizes: [2, 4]", "allowed_batch_sizes:2 " * 2):
+        (folder / "other.config").write_text(text + sizes)
+        found = serving_folder._sizes(folder / "other.config", None)
+        assert found == [2, 4] if "[" in sizes else [2, 2]
+
+
+def test_a_model_that_the_server_would_not_serve_is_refused(folder, nano):
+    model = nano(**SHALLOW)
+    with pytest.raises(ValueError, match=r"`name` must be.*Nano_1.*'other'"):
+        export_serving(model, folder, name="other", verify=False)
+    assert not (folder / "other").exists()
+    config = folder / "models.config"
+    before = config.read_text()
+    try:
+        config.write_text("model_config_list {")
+        with pytest.raises(ValueError, match="models.config cannot be read"):
+            export_serving(model, folder, name="Nano_1", verify=False)
+    finally:
+        config.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["007", "no", "8" * 80, "x" + "." * 60 + "y"])
+def test_any_name_is_one_for_compose_and_kubernetes(nano, name):
+    texts = serving_folder._configurations(nano(**SHALLOW), name, [1])
+    (host,) = yaml.safe_load(texts["compose.yaml"])["services"]
+    manifests = list(yaml.safe_load_all(texts["kubernetes.yaml"]))
+    for manifest in manifests:
+        assert manifest["metadata"]["name"] == host
+    # RFC 1035, as Kubernetes asks of services.
+    assert re.fullmatch("[a-z]([-a-z0-9]{0,48}[a-z0-9])?", host)
+    spec = manifests[0]["spec"]["template"]["spec"]
+    claim = spec["volumes"][0]["persistentVolumeClaim"]["claimName"]
+    assert claim == f"{host}-models"
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
         ({"name": "a/b"}, "`name` must be.*'a/b'"),
         ({"name": ".hidden"}, "`name` must be.*'.hidden'"),
         ({"name": ""}, "`name` must be.*''"),
-        ({"batch_sizes": ()}, r"`batch_sizes` must be.*\(\)"),
+        ({"name": "a" * 81}, "`name` must be 80 letters.*'aaa"),
+        ({"name": "models.config"}, "`name` must be.*'models.config'"),
+        ({"batch_sizes": ()}, r"`batch_sizes` must be one at least.*\(\)"),
         ({"batch_sizes": (2, 1)}, r"`batch_sizes` must be.*\(2, 1\)"),
         ({"batch_sizes": (0, 1)}, r"`batch_sizes` must be.*\(0, 1\)"),
         ({"batch_sizes": (1.5,)}, r"`batch_sizes` must be.*\(1.5,\)"),

@@ -10,9 +10,11 @@ from conftest import NANO, SHALLOW
 import gcvit_keras
 import savedmodel_export.litert as litert
 import savedmodel_export.saved_model as saved_model
+import savedmodel_export.verification as verification
 from savedmodel_export import (
     VerificationError,
     export_litert,
+    export_onnx,
     export_saved_model,
     verify,
 )
@@ -72,7 +74,7 @@ def test_serve_bytes_is_verified_too(model, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "resize_and_crop", shifted)
     with pytest.raises(VerificationError, match="serve_bytes differs"):
         export_saved_model(model, tmp_path / "models")
-    assert not list((tmp_path / "models").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_export_beyond_the_tolerance_leaves_what_was_there(
@@ -91,6 +93,23 @@ def test_an_export_beyond_the_tolerance_leaves_what_was_there(
         export_litert(model, path)
     assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
     assert path.read_text() == "precious"
+
+
+def test_a_report_is_of_the_file_that_is_there(model, tmp_path):
+    path = tmp_path / "model.tflite"
+    report = tmp_path / "model.tflite.verification.json"
+    export_litert(model, path)
+    assert json.loads(report.read_text())["kind"] == "litert float32"
+    export_onnx(model, tmp_path / "model.onnx")
+    assert json.loads(report.read_text())["kind"] == "litert float32"
+    export_litert(model, path, "float16", verify=False)
+    assert not report.exists()
+
+
+def test_a_process_that_hangs_is_given_up(version, model, monkeypatch):
+    monkeypatch.setattr(verification, "LONGEST_RUN", 0.2)
+    with pytest.raises(VerificationError, match="has not run in 0.2 seconds"):
+        verify(version, model)
 
 
 def test_int8_that_has_lost_the_signal_does_not_pass(model, tmp_path):
@@ -131,7 +150,8 @@ def test_another_number_of_classes_does_not_pass(nano, tmp_path):
         (np.zeros((2, 32, 32, 3)), r"float64 of shape \(2, 32, 32, 3\)"),
         (np.zeros((0, 64, 64, 3)), r"float64 of shape \(0, 64, 64, 3\)"),
         (np.zeros((64, 64, 3)), r"float64 of shape \(64, 64, 3\)"),
-        (np.full((1, 64, 64, 3), np.nan), "Received: an array of float64"),
+        (np.full((1, 64, 64, 3), np.nan), r"float64 .* from nan to nan"),
+        (np.full((1, 64, 64, 3), 255.5), r"float64 .* from 255.5 to 255.5"),
         (np.full((1, 64, 64, 3), "a"), "Received: an array of <U1"),
     ],
 )

@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from training.sources import INDEX, check_split, open_source
+from training.sources import INDEX, Sample, check_split, open_source
 
 
 def png(value, size=(4, 4)):
@@ -196,3 +196,25 @@ def test_unknown_datasets_are_refused(name, words, tmp_path):
 def test_splits_that_are_not_there_are_refused(digits, split):
     with pytest.raises(ValueError, match="`data.train_split` "):
         check_split(digits, split, "data.train_split")
+
+
+@pytest.mark.parametrize("count, places", [(1, [0]), (3, [0, 2, 5])])
+def test_a_sample_is_spread_over_the_split(tmp_path, count, places):
+    for name in ("cat", "dog"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        for i in range(3):
+            (tmp_path / "test" / name / f"{i}.png").write_text(f"{name} {i}")
+    source = open_source(str(tmp_path))
+    sample = Sample(source, count)
+    assert sample.size("test") == count and sample.names == ("cat", "dog")
+    found = [sample.load(example) for example in sample.examples("test")]
+    wanted = [f"{n} {i}" for n in ("cat", "dog") for i in range(3)]
+    texts = [text.numpy().decode() for text, _ in found]
+    assert texts == [wanted[k] for k in places]
+    assert [int(label) for _, label in found] == [k // 3 for k in places]
+
+
+def test_a_sample_of_more_than_there_are_is_all(digits):
+    sample = Sample(digits, 10**6)
+    assert sample.size("test") == digits.size("test")
+    assert len(list(sample.examples("test"))) == digits.size("test")
