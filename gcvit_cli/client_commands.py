@@ -60,7 +60,9 @@ def client_predict(
     rest: Rest = False,
     model: ServedModel = "gcvit",
     version: ServedVersion = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes an image.")] = 5,
+    top: Annotated[
+        int, typer.Option(min=1, max=5, help="Classes an image.")
+    ] = 5,
     timeout: Timeout = 30,
     tls: Tls = None,
     token_file: TokenFile = None,

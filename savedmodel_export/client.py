@@ -2,6 +2,9 @@
 
 import numbers
 import os
+import re
+import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from savedmodel_export.transport import (
     ServingError,
     VersionNotFoundError,
 )
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class ServingClient:
         protocol: `"grpc"` or `"rest"`. gRPC is the faster one for pixels.
         version: Number of a version. Default: the newest one loaded.
         label: Label of a version, in place of its number.
-        timeout: Seconds that a batch may take, its retries included.
+        timeout: Seconds that a batch may take, its retries included;
+            1,000,000 at most.
         retries: Further attempts, 0 to 4, where the server is unavailable
             (gRPC's UNAVAILABLE, HTTP's 503, no connection), 0.1, 0.2, 0.4
             and 0.8 s after each other, give or take a fifth. Nothing else is
@@ -118,7 +124,8 @@ class ServingClient:
         tls: `True` to check the server against the system's root
             certificates, or the path of a PEM file of others. Default: no
             encryption.
-        token: Bearer token for a proxy before the server; needs `tls`.
+        token: Bearer token for a proxy before the server, printable ASCII;
+            needs `tls`.
         max_message_bytes: Largest request or answer, in bytes, at most
             2 GiB - 1. A larger batch is sent in parts.
 
@@ -143,55 +150,72 @@ class ServingClient:
     ):
         """Checks the arguments; connects at the first request."""
         host, _, port = str(address).rpartition(":")
-        if not host or "/" in host or not port.isdigit():
+        is_port = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+        if not host or set(host) & set("/?#@ ") or not is_port:
             raise ValueError(
                 f'`address` must be "host:port". Received: address={address}'
             )
-        if not model:
-            raise ValueError("`model` must be the model's name. Received: ''")
+        for argument, value in (("model", model), ("label", label)):
+            if value is None and argument == "label":
+                continue
+            if not isinstance(value, str) or not value:
+                raise ValueError(
+                    f"`{argument}` must be the {argument}'s name. "
+                    f"Received: {argument}={value!r}"
+                )
         if protocol not in ("grpc", "rest"):
             raise ValueError(
                 '`protocol` must be "grpc" or "rest". '
-                f"Received: protocol={protocol}"
+                f"Received: protocol={protocol!r}"
             )
-        if version is not None and (
-            not isinstance(version, numbers.Integral) or version < 0
+        for argument, value, least, most in (
+            ("version", version, 0, 2**63 - 1),
+            ("retries", retries, 0, MOST_RETRIES),
+            ("batch_size", batch_size, 1, 2**31 - 1),
+            ("max_message_bytes", max_message_bytes, 1, 2**31 - 1),
         ):
-            raise ValueError(
-                "`version` must be a version's number. "
-                f"Received: version={version!r}"
-            )
+            if value is None and argument == "version":
+                continue
+            if (
+                not isinstance(value, numbers.Integral)
+                or isinstance(value, bool)
+                or not least <= value <= most
+            ):
+                raise ValueError(
+                    f"`{argument}` must be an integer from {least} to {most}. "
+                    f"Received: {argument}={value!r}"
+                )
         if version is not None and label is not None:
             raise ValueError(
                 "give either `version` or `label`, not both. "
                 f"Received: version={version}, label={label}"
             )
-        if not timeout > 0:
+        if not isinstance(timeout, numbers.Real) or not 0 < timeout <= 1e6:
             raise ValueError(
-                f"`timeout` must be above 0 s. Received: timeout={timeout}"
+                "`timeout` must be above 0 s, and 1,000,000 s at most. "
+                f"Received: timeout={timeout!r}"
             )
-        if retries not in range(MOST_RETRIES + 1):
-            raise ValueError(
-                f"`retries` must be 0 to {MOST_RETRIES}. "
-                f"Received: retries={retries}"
-            )
-        if batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be at least 1. "
-                f"Received: batch_size={batch_size}"
-            )
-        if not 1 <= max_message_bytes < 2**31:
-            raise ValueError(
-                "`max_message_bytes` must be 1 to 2147483647. "
-                f"Received: max_message_bytes={max_message_bytes}"
-            )
+        tls = None if tls is False else tls
+        if tls not in (None, True):
+            try:
+                ssl.create_default_context(cafile=tls)
+            except (OSError, TypeError, ValueError) as error:
+                raise ValueError(
+                    "`tls` must be True or the path of a PEM file of "
+                    f"certificates: {error}. Received: tls={tls!r}"
+                ) from None
         if token is not None and tls is None:
             raise ValueError(
                 "`token` needs `tls`: without, anyone on the way could read it"
             )
+        if token is not None and (
+            not isinstance(token, str)
+            or not re.fullmatch(r"[!-~]+", token)  # a header's value
+        ):
+            raise ValueError("`token` must be printable ASCII without spaces")
         self._model = Model(model, version, label)
         self._batch_size = batch_size
-        self._transport = {"grpc": Grpc, "rest": Rest}[protocol](
+        self._open = {"grpc": Grpc, "rest": Rest}[protocol](
             address, timeout, retries, tls, token, max_message_bytes
         )
 
@@ -205,7 +229,16 @@ class ServingClient:
 
     def close(self):
         """Closes the connections; the client is of no use after."""
-        self._transport.close()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    @property
+    def _transport(self):
+        transport = self._open
+        if transport is None:
+            raise ValueError("this client is closed")
+        return transport
 
     def predict(self, images) -> np.ndarray:
         """Computes the probabilities of images given as pixels.
@@ -248,35 +281,43 @@ class ServingClient:
         broken inside: these are halved until it is found.
 
         Args:
-            images: List of encoded images (JPEG, PNG, WebP or BMP), each
-                bytes or the path of a file.
+            images: Encoded images (JPEG, PNG, WebP or BMP), each bytes or the
+                path of a file.
 
         Returns:
             A `Classification` an image, in their order; that of an image that
             cannot be read, decoded or sent has an `error`.
 
         Raises:
-            ValueError: If `images` is empty or not a list.
+            ValueError: If `images` is empty or holds anything else.
             ServingError: If the server does not answer.
         """
-        if isinstance(images, (bytes, str, os.PathLike)) or not len(images):
+        single = (*_BYTES, str, os.PathLike)
+        if isinstance(images, single) or not isinstance(images, Iterable):
+            listed = []
+        else:
+            listed = list(images)
+        if not listed:
             raise ValueError(
                 "`images` must be a list of at least one image. "
                 f"Received: {type(images).__name__} {images!r:.60}"
             )
         results, contents = {}, {}
-        for i, image in enumerate(images):
-            try:
-                contents[i] = (
-                    image
-                    if isinstance(image, bytes)
-                    else Path(image).read_bytes()
+        for i, image in enumerate(listed):
+            if not isinstance(image, single):
+                raise ValueError(
+                    "`images` must hold bytes or paths of files. Received "
+                    f"among them: {type(image).__name__} {image!r:.60}"
                 )
-            except OSError as error:
+            if isinstance(image, _BYTES):
+                contents[i] = bytes(image)
+                continue
+            try:
+                contents[i] = Path(image).read_bytes()
+            except (OSError, ValueError) as error:  # ValueError: a NUL
+                reason = getattr(error, "strerror", None) or error
                 results[i] = Classification(
-                    error=InvalidImageError(
-                        f"{image} cannot be read: {error.strerror}"
-                    )
+                    error=InvalidImageError(f"{image} cannot be read: {reason}")
                 )
         if contents:
             answers = self._ask(
@@ -288,10 +329,10 @@ class ServingClient:
             )
             rows = (row for answer in answers for row in _rows(answer))
             for i, row in zip(contents, rows, strict=True):
-                image = images[i]
-                name = f"image {i}" if isinstance(image, bytes) else image
+                is_file = not isinstance(listed[i], _BYTES)
+                name = listed[i] if is_file else f"image {i}"
                 results[i] = _classification(name, row)
-        return [results[i] for i in range(len(images))]
+        return [results[i] for i in range(len(listed))]
 
     def status(self) -> list[VersionStatus]:
         """Asks for the states of all the model's versions.

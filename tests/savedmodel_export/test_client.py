@@ -178,7 +178,7 @@ class Swapping:
 
 def test_one_version_answers_all_batches(pixels):
     with ServingClient(NOWHERE, batch_size=2) as client:
-        client._transport = Swapping()
+        client._open = Swapping()
         assert client.predict(pixels).tolist() == [[2]] * 5
 
 
@@ -387,10 +387,48 @@ def test_bad_pixels_are_not_sent(connect, bad, message):
             getattr(connect(NOWHERE), call)(bad)
 
 
-@pytest.mark.parametrize("bad", [[], b"bytes", "path.png", Path("path.png")])
+@pytest.mark.parametrize(
+    "bad",
+    [[], iter(()), None, 7, b"bytes", bytearray(3), "path.png", Path("a.png")],
+)
 def test_classify_takes_a_list(connect, bad):
     with pytest.raises(ValueError, match="`images` must be a list of at least"):
         connect(NOWHERE).classify(bad)
+
+
+@pytest.mark.parametrize("bad", [None, 7, np.zeros((4, 4, 3)), ["path.png"]])
+def test_classify_takes_bytes_and_paths(connect, bad):
+    with pytest.raises(ValueError, match="`images` must hold bytes or paths"):
+        connect(NOWHERE).classify([b"first", bad])
+
+
+def test_classify_takes_any_bytes_from_any_iterable(
+    server, connect, files, scores
+):
+    kinds = (bytes, bytearray, memoryview)
+    given = (kind(file) for kind, file in zip(kinds, files, strict=False))
+    for answer, row in zip(
+        connect(server).classify(given), scores[:3], strict=True
+    ):
+        assert_right(answer, row)
+
+
+def test_a_path_that_cannot_be_is_that_images_error(
+    server, connect, files, scores
+):
+    bad, good = connect(server).classify(["a\0b", files[0]])
+    assert isinstance(bad.error, InvalidImageError)
+    assert "cannot be read: embedded null byte" in str(bad.error)
+    assert_right(good, scores[0])
+
+
+def test_a_closed_client_says_so(connect, pixels):
+    client = connect(NOWHERE)
+    client.close()
+    client.close()
+    for call in (lambda: client.predict(pixels), client.status):
+        with pytest.raises(ValueError, match="this client is closed"):
+            call()
 
 
 @pytest.mark.parametrize(
@@ -398,23 +436,54 @@ def test_classify_takes_a_list(connect, bad):
     [
         {"address": "http://localhost:8501"},
         {"address": "localhost"},
+        {"address": "localhost:0"},
+        {"address": "localhost:65536"},
+        {"address": "localhost:²"},
+        {"address": "user@host:8501"},
+        {"address": "host?:8501"},
+        {"address": "a host:8501"},
         {"model": ""},
+        {"model": None},
+        {"label": ""},
+        {"label": 1},
         {"protocol": "http"},
         {"version": "1"},
         {"version": -1},
+        {"version": True},
         {"version": 1, "label": "stable"},
         {"timeout": 0},
+        {"timeout": float("inf")},
+        {"timeout": float("nan")},
+        {"timeout": "30"},
         {"retries": 5},
+        {"retries": 1.0},
         {"retries": -1},
         {"batch_size": 0},
+        {"batch_size": 2.5},
+        {"max_message_bytes": 1e6},
         {"max_message_bytes": 0},
         {"max_message_bytes": 2**31},
         {"token": "secret"},
+        {"token": "two words", "tls": True},
+        {"token": "line\n", "tls": True},
+        {"token": b"bytes", "tls": True},
+        {"tls": "missing.pem"},
+        {"tls": __file__},
+        {"tls": 7},
     ],
 )
 def test_bad_options_name_themselves(options):
-    with pytest.raises(ValueError, match=f"`{list(options)[0]}`"):
-        ServingClient(**{"address": NOWHERE, **options})
+    for protocol in ("grpc", "rest"):
+        with pytest.raises(ValueError, match=f"`{list(options)[0]}`") as caught:
+            ServingClient(
+                **{"address": NOWHERE, "protocol": protocol, **options}
+            )
+        assert "secret" not in str(caught.value)
+
+
+def test_no_tls_may_be_said(connect, server, pixels, scores):
+    found = connect(server, tls=False).predict(pixels)
+    np.testing.assert_allclose(found, scores, atol=1e-5)
 
 
 # Sizes.
