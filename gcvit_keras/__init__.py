@@ -1,6 +1,6 @@
 """GC ViT (Global Context Vision Transformers, ICML 2023) for Keras 3."""
 
-from gcvit_keras import layers
+from gcvit_keras import explain, layers
 from gcvit_keras.models.gcvit import (
     GCViT,
     GCViTBase,
@@ -47,6 +47,7 @@ __all__ = [
     "Variant",
     "decode_predictions",
     "download_weights",
+    "explain",
     "feature_pyramid",
     "find_preset",
     "layers",

@@ -3,9 +3,7 @@
 import keras
 
 from gcvit_keras import feature_pyramid
-
-_PASSING = (keras.layers.Dropout, keras.layers.Identity)
-"""Layers that give what they are given, when a model is served."""
+from gcvit_keras.models.scores import scoring_layer
 
 
 def served_network(model, dynamic_size=False, features=False) -> keras.Model:
@@ -46,7 +44,8 @@ def served_network(model, dynamic_size=False, features=False) -> keras.Model:
     if any(layer.compute_dtype in half for layer in model._flatten_layers()):
         model = _in_float32(model)
     scores = model.output
-    if _are_logits(scores):
+    activation = getattr(scoring_layer(model), "activation", None)
+    if activation is keras.activations.linear:  # logits
         if scores.shape[-1] == 1:
             raise ValueError(
                 "`model` must give a score for each class. Received: one "
@@ -84,22 +83,6 @@ def is_quantized(model) -> bool:
         getattr(layer, "quantization_mode", None)
         for layer in model._flatten_layers()
     )
-
-
-def _are_logits(scores):
-    """Whether a model's scores are those of a layer without activation."""
-    while True:
-        layer, node, _ = scores._keras_history
-        if isinstance(layer, keras.Model) and getattr(layer, "outputs", ()):
-            scores = layer.outputs[0]
-        elif isinstance(layer, _PASSING) or (
-            isinstance(layer, keras.layers.Activation)
-            and layer.activation is keras.activations.linear
-        ):
-            scores = layer._inbound_nodes[node].input_tensors[0]
-        else:
-            activation = getattr(layer, "activation", None)
-            return activation is keras.activations.linear
 
 
 def _in_float32(model):

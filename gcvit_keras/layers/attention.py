@@ -132,8 +132,22 @@ class WindowAttention(CompositeLayer):
         Returns:
             Tensor like `q`.
         """
+        return ops.matmul(self.attention_weights(q, k, bias), v)
+
+    def attention_weights(self, q, k, bias):
+        """What `attend` weighs the values with.
+
+        Args:
+            q: See `attend`.
+            k: See there.
+            bias: See there.
+
+        Returns:
+            Tensor `(windows, heads, tokens, tokens)`, of which the last axis
+            sums to one.
+        """
         logits = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + bias
-        return ops.matmul(ops.softmax(logits, axis=-1), v)
+        return ops.softmax(logits, axis=-1)
 
     def _position_bias(self):
         """Tensor `(heads, tokens, tokens)`."""

@@ -1,0 +1,25 @@
+"""What a GC ViT looks at: class activation maps and attention."""
+
+from gcvit_keras.explain.attention import (
+    AttentionMap,
+    attention_maps,
+    attention_rollout,
+    global_query_tokens,
+)
+from gcvit_keras.explain.cam import grad_cam
+from gcvit_keras.explain.plots import (
+    plot_attention,
+    plot_comparison,
+    plot_overlay,
+)
+
+__all__ = [
+    "AttentionMap",
+    "attention_maps",
+    "attention_rollout",
+    "global_query_tokens",
+    "grad_cam",
+    "plot_attention",
+    "plot_comparison",
+    "plot_overlay",
+]

@@ -1,0 +1,293 @@
+"""The attention of a GC ViT, as it was computed."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from keras import ops
+
+from gcvit_keras.explain.recording import (
+    batches,
+    blocks_of,
+    checked_images,
+    layers_of,
+    recorded,
+)
+from gcvit_keras.layers import GlobalQueryGenerator
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """The attention of one block (paper section 3.2).
+
+    Attributes:
+        level: The block's level, from 0.
+        block: Its number in the level, from 0.
+        is_global: Whether the queries are the level's global ones, one for
+            each place of a window and the same for all windows, rather than
+            those of the window itself.
+        heads: Numbers of the heads.
+        window_size: Side w of a window, in places of the feature map.
+        size: `(height, width)` of the feature map.
+        padding: Rows below and columns to the right of it that were added to
+            fill the windows. Attention on them is part of `weights`, of
+            which rows sum to one, but of no map.
+        weights: Float32 array `(images, rows of windows, columns of windows,
+            heads, w * w, w * w)`: for each query of a window, row by row, how
+            much it takes of each place of that window.
+    """
+
+    level: int
+    block: int
+    is_global: bool
+    heads: tuple[int, ...]
+    window_size: int
+    size: tuple[int, int]
+    padding: tuple[int, int]
+    weights: np.ndarray
+
+    def query_map(self, y, x) -> np.ndarray:
+        """What a query takes of all windows, side by side.
+
+        Args:
+            y: Row of the query in a window, from 0 to w - 1.
+            x: Column of it.
+
+        Returns:
+            Float32 array `(images, heads, *size)`. Of a global block it is
+            one query that looks at every window, and each window that is not
+            padded sums to one; of a local block each window has its own.
+
+        Raises:
+            ValueError: If the window has no such place.
+        """
+        w = self.window_size
+        _check_place("y", y, w)
+        _check_place("x", x, w)
+        return self._stitched(self.weights[..., y * w + x, :])
+
+    def mean_map(self) -> np.ndarray:
+        """What the queries of a window take of it on average.
+
+        Returns:
+            Float32 array `(images, heads, *size)`.
+        """
+        return self._stitched(self.weights.mean(-2))
+
+    def position_map(self, y, x) -> np.ndarray:
+        """What a place of the feature map takes of the others.
+
+        Args:
+            y: Row of the place in the feature map.
+            x: Column of it.
+
+        Returns:
+            Float32 array `(images, heads, *size)`, zero outside of its
+            window; sums to one where that is not padded.
+
+        Raises:
+            ValueError: If the feature map has no such place.
+        """
+        w = self.window_size
+        _check_place("y", y, self.size[0])
+        _check_place("x", x, self.size[1])
+        whole = np.zeros_like(self.weights[..., 0, :])
+        token = y % w * w + x % w
+        row, column = y // w, x // w
+        whole[:, row, column] = self.weights[:, row, column, :, token]
+        return self._stitched(whole)
+
+    def _stitched(self, windows):
+        """Windows `(images, rows, columns, heads, w * w)` as one map."""
+        w, (height, width) = self.window_size, self.size
+        images, rows, columns, heads, _ = windows.shape
+        x = windows.reshape(images, rows, columns, heads, w, w)
+        x = x.transpose(0, 3, 1, 4, 2, 5)
+        x = x.reshape(images, heads, rows * w, columns * w)
+        return x[..., :height, :width]
+
+
+def attention_maps(
+    model, images, level=None, block=None, head=None, batch_size=16
+) -> list[AttentionMap]:
+    """The attention weights that a model computes.
+
+    Args:
+        model: A GC ViT of this library, or a model that holds one.
+        images: Array `(images, height, width, channels)`, as the model takes
+            them.
+        level: Level from 0 to 3. Default: all.
+        block: Block of the level, from 0; the odd ones are global. Default:
+            all.
+        head: Head, from 0. Default: all.
+        batch_size: Images that are computed at once.
+
+    Returns:
+        List of `AttentionMap`, one a block, in the order of the network.
+
+    Raises:
+        ValueError: For an argument out of range.
+    """
+    images = checked_images(images, model)
+    blocks = blocks_of(model)
+    _check_choice("level", level, {n for n, _ in blocks})
+    blocks = {k: b for k, b in blocks.items() if level in (None, k[0])}
+    _check_choice("block", block, {n for _, n in blocks})
+    blocks = {k: b for k, b in blocks.items() if block in (None, k[1])}
+    most = min(b.attention.num_heads for b in blocks.values())
+    _check_choice("head", head, range(most))
+    layers = [b.attention for b in blocks.values()]
+    parts = []
+    for part in batches(images, batch_size):
+        with (
+            recorded(layers, "call") as calls,
+            recorded(layers, "attention_weights") as weights,
+        ):
+            model(part, training=False)
+        parts.append(
+            [
+                _attention_map(k, b, len(part), calls, weights, head)
+                for k, b in blocks.items()
+            ]
+        )
+    return [
+        replace(same[0], weights=np.concatenate([m.weights for m in same]))
+        for same in zip(*parts, strict=True)
+    ]
+
+
+def _attention_map(place, block, images, calls, weights, head):
+    layer = block.attention
+    (inputs, *_), _ = calls[layer]
+    height, width = inputs.shape[1:3]
+    w = layer.window_size
+    below, right = -height % w, -width % w
+    rows, columns = (height + below) // w, (width + right) // w
+    values = ops.convert_to_numpy(ops.cast(weights[layer][1], "float32"))
+    values = values.reshape(images, rows, columns, -1, w * w, w * w)
+    heads = tuple(range(layer.num_heads))
+    if head is not None:
+        heads, values = (head,), values[:, :, :, head : head + 1]
+    return AttentionMap(
+        level=place[0],
+        block=place[1],
+        is_global=layer.global_query,
+        heads=heads,
+        window_size=w,
+        size=(height, width),
+        padding=(below, right),
+        weights=values,
+    )
+
+
+def global_query_tokens(model, images, batch_size=16) -> dict[int, np.ndarray]:
+    """The query tokens that each level makes of an image (paper figure 4).
+
+    Args:
+        model: See `attention_maps`.
+        images: See there.
+        batch_size: Images that are computed at once.
+
+    Returns:
+        Dict from the level to a float32 array `(images, w, w, channels)`:
+        features of one query for each place of a window. Levels without
+        global blocks have none.
+
+    Raises:
+        ValueError: For an argument out of range.
+    """
+    images = checked_images(images, model)
+    blocks_of(model)  # one GC ViT it is
+    generators = {
+        int(name.split("_")[1]): layer
+        for name, (layer, *_) in layers_of(model).items()
+        if isinstance(layer, GlobalQueryGenerator)
+    }
+    parts = []
+    for part in batches(images, batch_size):
+        with recorded(generators.values(), "call") as calls:
+            model(part, training=False)
+        parts.append({k: calls[layer][1] for k, layer in generators.items()})
+    return {
+        level: np.concatenate(
+            [
+                ops.convert_to_numpy(ops.cast(part[level], "float32"))
+                for part in parts
+            ]
+        )
+        for level in sorted(generators)
+    }
+
+
+def attention_rollout(model, images, batch_size=16) -> np.ndarray:
+    """How much of each place attention carries to the last feature map.
+
+    Attention rollout (Abnar and Zuidema, arXiv 2005.00928): the mean of the
+    heads and of the identity, which stands for the residual connection,
+    multiplied over all blocks from the last to the first. Between levels a
+    place stands for the four that it is made of. What the convolutions mix
+    and what the global queries are made of is not followed.
+
+    Args:
+        model: See `attention_maps`.
+        images: See there.
+        batch_size: Images that are computed at once.
+
+    Returns:
+        Float32 array `(images, height, width)` of the size of the first
+        level's feature map, a quarter of the image's. Each image sums to one.
+
+    Raises:
+        ValueError: For an argument out of range.
+    """
+    images = checked_images(images, model)
+    parts = []
+    for part in batches(images, batch_size):
+        carried = None
+        for found in reversed(attention_maps(model, part)):
+            if carried is None:
+                carried = np.ones((len(part), *found.size))
+            elif carried.shape[1:] != found.size:
+                carried = _children(carried, found.size)
+            carried = _before(found, carried)
+        parts.append(carried / carried.sum((1, 2), keepdims=True))
+    return np.concatenate(parts).astype("float32")
+
+
+def _children(carried, size):
+    """What falls on each of the places that a place is made of."""
+    for axis, places in ((1, size[0]), (2, size[1])):
+        of = np.arange(places) // 2
+        share = 1 / np.bincount(of)[of]
+        shape = [1, 1, 1]
+        shape[axis] = places
+        carried = np.take(carried, of, axis) * share.reshape(shape)
+    return carried
+
+
+def _before(found, carried):
+    """What fell on each place before a block, of what falls on it after."""
+    w = found.window_size
+    padding = ((0, 0), *((0, added) for added in found.padding))
+    images = len(carried)
+    _, rows, columns, *_ = found.weights.shape
+    x = np.pad(carried, padding).reshape(images, rows, w, columns, w)
+    x = x.transpose(0, 1, 3, 2, 4).reshape(images, rows, columns, w * w)
+    x = np.einsum("nrcq,nrcqk->nrck", x, found.weights.mean(3))
+    attended = found._stitched(x[:, :, :, None])[:, 0]
+    return (carried + attended) / 2
+
+
+def _check_choice(argument, value, choices):
+    if value is not None and value not in choices:
+        raise ValueError(
+            f"`{argument}` must be None or one of {sorted(choices)}. "
+            f"Received: {argument}={value!r}"
+        )
+
+
+def _check_place(argument, value, size):
+    if not isinstance(value, (int, np.integer)) or not 0 <= value < size:
+        raise ValueError(
+            f"`{argument}` must be an integer from 0 to {size - 1}. "
+            f"Received: {argument}={value!r}"
+        )
