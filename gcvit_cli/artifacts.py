@@ -57,6 +57,44 @@ def load_keras(path):
         raise ValueError(f"{path} cannot be opened: {reason}") from error
 
 
+def model_file(path):
+    """The `.keras` file itself, or that of a run.
+
+    Args:
+        path: Path of the file, or of the run's folder.
+
+    Returns:
+        `pathlib.Path`.
+
+    Raises:
+        ValueError: If it is neither, or the run has not ended.
+    """
+    if (path / "config.yaml").is_file():
+        path = path / "model.keras"
+        if not path.is_file():
+            raise ValueError(f"{path.parent} is a run that has not ended")
+    if path.exists() and path.suffix != ".keras":
+        raise ValueError(f"{path} is no .keras file and no folder of a run")
+    return path
+
+
+def run_settings(model):
+    """How a run's images were evaluated.
+
+    Args:
+        model: Path of the model file.
+
+    Returns:
+        Dict of `data` of the run's configuration; empty without a run.
+    """
+    config = model.parent / "config.yaml"
+    if not config.is_file():
+        return {}
+    from training import read_config
+
+    return read_config(config).data.model_dump()
+
+
 def find_labels(path, model, classes):
     """Class names: as given, else beside the model.
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from gcvit_cli.artifacts import find_labels, load_keras
+from gcvit_cli.artifacts import (
+    find_labels,
+    load_keras,
+    model_file,
+    run_settings,
+)
 from gcvit_cli.console import console, import_tensorflow, quietly
 
 CALIBRATION = 200
@@ -63,8 +68,8 @@ def export(
     import_tensorflow()
     import savedmodel_export
 
-    model = _model_file(model)
-    settings = _run_settings(model)
+    model = model_file(model)
+    settings = run_settings(model)
     with quietly():
         network = load_keras(model)
     if format != "onnx":
@@ -131,10 +136,10 @@ def verify(artifact, against, source, json):
     import_tensorflow()
     import savedmodel_export
 
-    against = _model_file(against)
+    against = model_file(against)
     with quietly():
         model = load_keras(against)
-        images = source.verification(model, _run_settings(against))
+        images = source.verification(model, run_settings(against))
         found = savedmodel_export.verify(artifact, model, images).as_dict()
     if json:
         print(json_module.dumps({"artifact": str(artifact), **found}, indent=2))
@@ -250,27 +255,6 @@ def _check_options(
         raise ValueError(
             "--quantize int8 needs --data, images that the model will see"
         )
-
-
-def _model_file(path):
-    """The `.keras` file itself, or that of a run."""
-    if (path / "config.yaml").is_file():
-        path = path / "model.keras"
-        if not path.is_file():
-            raise ValueError(f"{path.parent} is a run that has not ended")
-    if path.exists() and path.suffix != ".keras":
-        raise ValueError(f"{path} is no .keras file and no folder of a run")
-    return path
-
-
-def _run_settings(path):
-    """How a run's images were evaluated; empty without a run."""
-    config = path.parent / "config.yaml"
-    if not config.is_file():
-        return {}
-    from training import read_config
-
-    return read_config(config).data.model_dump()
 
 
 def _print(found):

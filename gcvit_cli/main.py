@@ -400,6 +400,41 @@ def verify(
     verify(artifact, against, Source(data, data_dir, split), json)
 
 
+@app.command(
+    epilog="Example: `gcvit explain cat.jpg --model run --out report.html`"
+)
+def explain(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
+    model: Annotated[
+        Path, typer.Option(help="A .keras file, or the folder of a run.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .html file to write.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|imagenet",
+            help="Class names, one a line. Default: labels.txt beside the "
+            "model, where there is one.",
+        ),
+    ] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the shorter side that is seen. Default: a run's "
+            "own, else 1."
+        ),
+    ] = None,
+):
+    """Show what a model looks at in an image, on one page.
+
+    The image, the best classes, Grad-CAM of each, and the global attention of
+    each level by head.
+    """
+    from gcvit_cli.explain import run
+
+    run(image, model, out, labels, crop)
+
+
 def main():
     """Runs the command; errors of the user's are one line and exit code 1."""
     # Training and export are TensorFlow's; its own words stay off the screen.
