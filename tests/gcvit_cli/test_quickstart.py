@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from command import gcvit, inside, refused
@@ -240,3 +241,25 @@ def test_predict_takes_labels_and_top(quickstart, tmp_path):
     names.write_text("one\ntwo")
     line = refused("predict", good, *model, cwd=tmp_path)
     assert "2 labels for 10 classes" in line
+
+
+@pytest.mark.parametrize(
+    "layer, method", [("stem", "layercam"), ("level_2_block_1", "gradcam")]
+)
+def test_maps_of_the_trained_network_are_faithful(
+    quickstart, layer, method, monkeypatch
+):
+    """More than random maps; and not those of another network."""
+    root = Path(__file__).parent.parent.parent
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    from faithfulness import held_out, measured
+
+    _, _, out = quickstart
+    images = held_out(out, 240)
+    model = keras.models.load_model(out / "digits.keras")
+    found = measured(model, images, layer, [method])[method]
+    assert found["gain"] > 2 * found["error"] > 0
+    assert found["deletion"] < found["random_deletion"]
+    assert found["insertion"] > found["random_insertion"]
+    assert found["noise"] > 0.8
+    assert abs(found["randomised"]) < 0.3
