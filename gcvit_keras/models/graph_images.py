@@ -17,13 +17,15 @@ LONGEST_SIDE = 2**24
 """Of an image resized as a whole; float32 counts pixels no further."""
 GREYS = bytes(v for grey in range(256) for v in (grey, grey, grey, 0))
 """The palette of a BMP of grey levels."""
+MASKS = bytes([0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0])
+"""Of red, green and blue in a BMP of bit fields that TensorFlow reads."""
 
 
 def decode(encoded, max_pixels=MAX_PIXELS, gif=False):
     """Decodes a JPEG, PNG, WebP or BMP.
 
-    Not WebP animations, nor BMP of colour palettes, of which TensorFlow takes
-    the numbers of the colours for grey levels.
+    Not WebP animations, nor BMP of colour palettes or of bit fields in another
+    order, of which TensorFlow gives wrong colours.
 
     Args:
         encoded: Scalar string tensor, an image file's content.
@@ -94,13 +96,16 @@ def header_pixels(encoded, gif=False):
             for at in (18, 22)
         )
         bits, compression = number(28, 2), number(30, 4)
-        start = tf.strings.substr(encoded, 0, 54 + len(GREYS))
-        palette = tf.strings.substr(start + b"\0" * 54, 54, len(GREYS))
-        is_grey = palette == GREYS
+
+        def follows(content):
+            start = tf.strings.substr(encoded, 0, 54 + len(content))
+            after = tf.strings.substr(start + b"\0" * 54, 54, len(content))
+            return after == content
+
         known = (number(14, 4) >= 40) & (
             ((compression == 0) & ((bits == 24) | (bits == 32)))
-            | ((compression == 3) & (bits == 32))
-            | ((compression == 0) & (bits == 8) & is_grey)
+            | ((compression == 3) & (bits == 32) & follows(MASKS))
+            | ((compression == 0) & (bits == 8) & follows(GREYS))
         )
         return tf.cast(known, tf.int64) * tf.abs(width) * tf.abs(height)
 
@@ -112,29 +117,36 @@ def header_pixels(encoded, gif=False):
         is_still = 1 - number(20, 1) // 2 % 2
         return is_still * (number(24, 3) + 1) * (number(27, 3) + 1)
 
+    def webp():
+        return tf.case(
+            [
+                (
+                    _has(head, 12, b"VP8 "),
+                    lambda: (number(26, 2) % 2**14) * (number(28, 2) % 2**14),
+                ),
+                (_has(head, 12, b"VP8L"), webp_lossless),
+                (_has(head, 12, b"VP8X"), webp_extended),
+            ],
+            default=lambda: tf.constant(0, tf.int64),
+        )
+
+    # By all that decoders go by, and no less: they must not take for another
+    # format, or find elsewhere, what is measured here.
     formats = [
-        (b"\xff\xd8\xff", 0, jpeg),
+        (_has(head, 0, b"\xff\xd8\xff"), jpeg),
         (
-            b"\x89PNG\r\n\x1a\n",
-            0,
+            _has(head, 0, b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"),
             lambda: number(16, 4, True) * number(20, 4, True),
         ),
-        (b"BM", 0, bmp),
-        (
-            b"VP8 ",
-            12,
-            lambda: (number(26, 2) % 2**14) * (number(28, 2) % 2**14),
-        ),
-        (b"VP8L", 12, webp_lossless),
-        (b"VP8X", 12, webp_extended),
+        (_has(head, 0, b"BM"), bmp),
+        (_is_webp(head), webp),
     ]
     if gif:
-        formats.append((b"GIF8", 0, lambda: number(6, 2) * number(8, 2)))
+        formats.append(
+            (_has(head, 0, b"GIF8"), lambda: number(6, 2) * number(8, 2))
+        )
     return tf.case(
-        [
-            (tf.strings.substr(head, at, len(mark)) == mark, pixels)
-            for mark, at, pixels in formats
-        ],
+        formats,
         default=lambda: tf.constant(0, tf.int64),
     )
 
@@ -153,13 +165,21 @@ def _number(head, start, size, big_endian=False):
     return tf.reduce_sum(byte * 256 ** tf.range(size, dtype=tf.int64))
 
 
+def _has(head, start, mark):
+    return tf.strings.substr(head, start, len(mark)) == mark
+
+
+def _is_webp(head):
+    return _has(head, 0, b"RIFF") & _has(head, 8, b"WEBP")
+
+
 def _is_webp_with_alpha(encoded):
     head = _head(encoded)
-    chunk = tf.strings.substr(head, 12, 4)
-    extended = (chunk == b"VP8X") & (_number(head, 20, 1) // 16 % 2 == 1)
-    lossless = (chunk == b"VP8L") & (_number(head, 21, 4) // 2**28 % 2 == 1)
-    is_riff = tf.strings.substr(head, 0, 4) == b"RIFF"
-    return is_riff & (extended | lossless)
+    extended = _has(head, 12, b"VP8X") & (_number(head, 20, 1) // 16 % 2 == 1)
+    lossless = _has(head, 12, b"VP8L") & (
+        _number(head, 21, 4) // 2**28 % 2 == 1
+    )
+    return _is_webp(head) & (extended | lossless)
 
 
 def resize_and_crop(

@@ -18,13 +18,32 @@ def scoring_layer(model):
     """
     scores = model.outputs[0]
     while True:
-        layer, node, _ = scores._keras_history
+        layer, node, place = scores._keras_history
         if isinstance(layer, keras.Model) and getattr(layer, "outputs", ()):
-            scores = layer.outputs[0]
-        elif isinstance(layer, _PASSING) or (
-            isinstance(layer, keras.layers.Activation)
-            and layer.activation is keras.activations.linear
-        ):
+            end = layer.outputs[place]
+            if _passes_on(end):
+                scores = layer._inbound_nodes[node].input_tensors[0]
+            else:
+                scores = end
+        elif _is_passing(layer):
             scores = layer._inbound_nodes[node].input_tensors[0]
         else:
             return layer
+
+
+def _passes_on(scores):
+    """Whether nothing but passing layers lies before the scores of a model."""
+    while True:
+        layer, node, _ = scores._keras_history
+        if isinstance(layer, keras.layers.InputLayer):
+            return True
+        if not _is_passing(layer):
+            return False
+        scores = layer._inbound_nodes[node].input_tensors[0]
+
+
+def _is_passing(layer):
+    return isinstance(layer, _PASSING) or (
+        isinstance(layer, keras.layers.Activation)
+        and layer.activation is keras.activations.linear
+    )

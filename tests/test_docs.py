@@ -1,0 +1,208 @@
+"""Every code block of the README and the documentation runs as it stands.
+
+But for what makes it quick: small networks in place of large ones, the
+addresses of servers that run, and the weights that the loopback has.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from command import inside
+from conftest import pytorch_tensors
+from loopback import torch_file
+from PIL import Image
+
+import gcvit_keras
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(p.name for p in (ROOT / "docs").glob("*.md"))
+
+NOT_RUN = {
+    "pip install": "the machine's own environment; .ci/run does",
+    "cd serving && docker": "needs Docker",
+    "gcloud": "needs Google Cloud",
+    "python docs/draw_explain.py": "takes a minute and a half",
+}
+"""Beginnings of commands that are not run, and why."""
+SYNTAX_ONLY = ("exec gcvit train", "srun", "from sagemaker")
+"""In blocks that need a cluster or a cloud: only parsed."""
+NOT_CODE = {
+    "": "plain text",
+    "kotlin": "needs Android",
+    "dockerfile": "needs Docker",
+}
+SMALL = (
+    "--set 'model={embed_dim: 16, depths: [1, 1, 1, 1], "
+    "num_heads: [1, 2, 4, 8]}' --set data.image_size=64 "
+    "--set data.batch_size=4 --set epochs=2 --set optimizer.layer_decay=1 "
+    "--set optimizer.warmup_epochs=0 --set optimizer.freeze_epochs=0"
+)
+QUICKER = {
+    # Commands.
+    "gcvit train finetune": f"gcvit train finetune {SMALL}",
+    "--weights imagenet": "--variant xxtiny --weights nvidia",
+    "--variant tiny": "--variant xxtiny",
+    "--model photos": "--model gcvit",
+    "--concurrency 16": "--concurrency 2 --requests 20",
+    # Python.
+    "imagenet": "nvidia",
+    "GCViTTiny": "GCViTXXTiny",
+    "epochs=3": "epochs=1",
+    '["epochs=2"': '["epochs=2", "model.depths=[1, 1, 1, 1]"',
+    '"photos") as client': '"gcvit") as client',
+}
+
+
+def blocks(text):
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """What the pages speak of: photos, a run, checkpoints."""
+    folder = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(0)
+    for name, colour in (("cat", (200, 60, 30)), ("dog", (20, 90, 180))):
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(-20, 20, (70, 80, 3)) + colour
+            image = Image.fromarray(pixels.clip(0, 255).astype("uint8"))
+            image.save(folder / "photos" / name / f"{i}.png")
+        image.save(folder / f"{name}.{'jpg' if name == 'cat' else 'png'}")
+    command = QUICKER["gcvit train finetune"] + " --set data.dataset=photos"
+    code, _, errors = inside(
+        *shlex.split(command)[1:], "--out", "run", cwd=folder
+    )
+    assert code == 0, errors
+    return folder
+
+
+@pytest.fixture
+def place(shop, tmp_path):
+    """A folder of its own with all that is in the shop."""
+    return shutil.copytree(shop, tmp_path / "shop")
+
+
+@pytest.fixture
+def where(published, loopback):
+    """What the environment and the addresses are replaced by."""
+    _, environment = published
+    environment = {key: str(value) for key, value in environment.items()}
+    addresses = {
+        "localhost:8500": loopback.grpc,
+        "localhost:8501": loopback.rest,
+    }
+    return environment, addresses
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_every_block_of_a_page_runs(page, place, where):
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    text = (folder / page).read_text()
+    environment, addresses = where
+    if "gcvit train finetune --out run" in text:
+        shutil.rmtree(place / "run")
+    if "gcvit_tiny.pth" in text:
+        model = gcvit_keras.GCViTXXTiny(weights=None)
+        content = torch_file(pytorch_tensors(model, "official"))
+        (place / "gcvit_tiny.pth").write_bytes(content)
+    python = ["import numpy as np\nimages = np.zeros((2, 64, 64, 3))\n"]
+    for language, block in blocks(text):
+        for old, new in addresses.items():
+            block = block.replace(old, new)
+        if any(words in block for words in SYNTAX_ONLY):
+            check_syntax(language, block)
+        elif language == "sh":
+            for command in lines(block):
+                run_command(command, place, environment)
+        elif language == "python":
+            if page == "README.md":
+                continue  # tests/test_readme.py runs it
+            python.append(replaced(block))
+        elif language == "json":
+            json.loads(block)
+        else:
+            assert language in NOT_CODE, f"a block of {language!r}"
+    if len(python) > 1:
+        with (
+            contextlib.chdir(place),
+            mock.patch.dict(os.environ, environment),
+        ):
+            exec(compile("\n".join(python), page, "exec"), {})
+
+
+def lines(block):
+    """Commands, those over several lines joined."""
+    joined = block.replace("\\\n", " ")
+    return [line for line in joined.splitlines() if line.strip()]
+
+
+def replaced(text):
+    for old, new in QUICKER.items():
+        text = text.replace(old, new)
+    return text
+
+
+def run_command(command, place, environment):
+    if command.startswith(tuple(NOT_RUN)):
+        return
+    if command.startswith("gcvit "):
+        words = shlex.split(replaced(command))[1:]
+        code, output, errors = inside(*words, cwd=place, **environment)
+        assert code == 0, f"{command}\n{output}\n{errors}"
+        return
+    subprocess.run(command, shell=True, check=True, cwd=place)
+
+
+def check_syntax(language, block):
+    if language == "python":
+        compile(block, "block", "exec")
+    else:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+
+
+def test_the_pages_are_all_in_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES:
+        assert page in text
+
+
+def test_the_changelog_is_one():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert (ROOT / "docs" / "changelog.md").read_text() == text
+    assert gcvit_keras.__version__ in text
+
+
+def test_the_diagram_has_the_names_and_shapes_of_the_code():
+    svg = (ROOT / "docs" / "images" / "architecture.svg").read_text()
+    shown = set(re.findall(r">([^<>]+)</text>", svg))
+    model = gcvit_keras.GCViTXXTiny(weights=None)
+    for layer in model.layers[1:]:
+        assert layer.name in shown
+        sizes = " x ".join(str(size) for size in layer.output.shape[1:])
+        assert any(
+            text.split() == [type(layer).__name__, *sizes.split()]
+            for text in shown
+        ), layer.name
+
+
+def test_the_documentation_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "-q", "-d", tmp_path],
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    page = (tmp_path / "api" / "models" / "index.html").read_text()
+    assert "GCViTTiny" in page and "drop_path_rate" in page
