@@ -79,6 +79,7 @@ def held_out(quickstart, count):
 def measured(model, images, layer, methods):
     """What is printed of a layer, for each method."""
     rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(0)
     random_model = keras.models.clone_model(model)  # with weights of its own
     classes = np.asarray(model(images)).argmax(-1)
     noisy = np.clip(images + rng.integers(-2, 3, images.shape), 0, 255)

@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from gcvit_cli.console import error_line, quietly
+from gcvit_cli.console import note_line, quietly
 
 
 def open_model(path):
@@ -141,5 +141,5 @@ def find_labels(path, model, classes):
     message = f"{path} has {len(names)} labels for {classes} classes"
     if given:
         raise ValueError(message)
-    error_line(f"{message}: not used")
+    note_line(f"{message}: not used")
     return None

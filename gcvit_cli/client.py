@@ -191,9 +191,14 @@ def connect(address, rest, model, version, timeout, tls, token_file, **options):
         import_tensorflow()  # TensorFlow Serving's messages need it
     from savedmodel_export import ServingClient
 
-    token = os.environ.get(TOKEN)
+    token, source = os.environ.get(TOKEN) or None, TOKEN
     if token_file is not None:
-        token = token_file.read_text().strip()
+        source = "--token-file"
+        token = token_file.read_bytes().decode(errors="replace").strip()
+        if not token:
+            raise ValueError(f"--token-file is empty: {token_file}")
+    if token is not None and tls is None:
+        raise ValueError(f"{source} needs --tls: the token would be readable")
     return ServingClient(
         address,
         model,
@@ -201,6 +206,6 @@ def connect(address, rest, model, version, timeout, tls, token_file, **options):
         version=version,
         timeout=timeout,
         tls=True if tls == "system" else tls,
-        token=token or None,
+        token=token,
         **options,
     )

@@ -131,7 +131,9 @@ def client_bench(
     ],
     address: Address,
     requests: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
-    concurrency: Annotated[int, typer.Option(min=1, help="At once.")] = 8,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=256, help="At once.")
+    ] = 8,
     rest: Rest = False,
     model: ServedModel = "gcvit",
     version: ServedVersion = None,

@@ -18,6 +18,11 @@ def error_line(message):
     errors.print(f"error: {first}", soft_wrap=True)
 
 
+def note_line(message):
+    """Prints a message to standard error that is no failure."""
+    errors.print(f"note: {message}", soft_wrap=True)
+
+
 @contextlib.contextmanager
 def quietly():
     """Keeps what native libraries write to standard error off the screen.

@@ -1,6 +1,8 @@
 """`gcvit evaluate`."""
 
+import contextlib
 import json as json_module
+import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -72,7 +74,8 @@ def run(artifact, data, split, data_dir, size, crop, batch_size, out, json):
     settings = {**defaults, "interpolation": "bicubic", **settings}
     config = DataConfig(**settings)
     split = config.evaluation_split
-    source = open_source(config.dataset, data_dir, config.holdout)
+    with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
+        source = open_source(config.dataset, data_dir, config.holdout)
     check_split(source, split, "--split")
     evaluation = evaluate(
         lambda images: predict(images.astype("float32")),

@@ -1,7 +1,9 @@
 """`gcvit export` and `gcvit verify`."""
 
+import contextlib
 import json as json_module
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +103,11 @@ def export(
         with quietly():
             path = write[format](network, out, **how)
     except OSError as error:
+        where = ""  # the folder of temporary files, if not --out
+        if not str(error.filename or "").startswith((str(out), "None")):
+            where = f" ({error.filename})" if error.filename else ""
         raise ValueError(
-            f"--out cannot be written: {out}: {error.strerror}"
+            f"--out cannot be written: {out}: {error.strerror or error}{where}"
         ) from error
     report = path / "verification.json"
     if path.is_file():
@@ -169,6 +174,8 @@ class Source:
         Args:
             calibrates: Whether there is something to calibrate.
         """
+        if self.data == "":
+            raise ValueError("--data is empty")
         for option, value in (
             ("--split", self.split),
             ("--data-dir", self.data_dir),
@@ -185,13 +192,15 @@ class Source:
         """Float32 array `(images, height, width, 3)`, or `None`."""
         if self.data is None:
             return None
-        split = self.split or "test"
+        split = "test" if self.split is None else self.split
         return self._read(split, VERIFIED, "--split", model, settings)
 
     def calibration(self, model, settings):
         """Float32 array `(images, height, width, 3)`."""
         return self._read(
-            self.calibration_split or "train",
+            "train"
+            if self.calibration_split is None
+            else self.calibration_split,
             CALIBRATION,
             "--calibration-split",
             model,
@@ -215,10 +224,13 @@ class Source:
         how = {"crop_ratio": 1.0, "crop_mode": "center"}
         how |= {"interpolation": "bicubic"}
         how |= {k: settings[k] for k in how if settings.get(k) is not None}
+        if settings.get("holdout") is not None:  # the run's own test images
+            how["holdout"] = settings["holdout"]
         config = DataConfig(
             dataset=self.data, image_size=height, batch_size=32, **how
         )
-        source = open_source(self.data, self.data_dir, config.holdout)
+        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
+            source = open_source(self.data, self.data_dir, config.holdout)
         check_split(source, split, option)
         sample = Sample(source, count)
         batches = evaluation_batches(sample, split, config, config.batch_size)

@@ -449,7 +449,8 @@ def main():
     if not sys.warnoptions:  # python -W and PYTHONWARNINGS ask for them
         warnings.simplefilter("ignore")
     # An exception, so that what is half written is removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except (ValueError, OSError) as error:

@@ -53,11 +53,11 @@ def _print_presets(json):
         print(json_module.dumps(rows, indent=2))
         return
     table = Table(title="Published weights, of 1000 ImageNet classes")
-    table.add_column("variant")
-    table.add_column("weights")
+    table.add_column("variant", no_wrap=True)
+    table.add_column("weights", no_wrap=True)
     for column in ("top-1 %", "pixels", "windows", "crop", "resize"):
         table.add_column(column, justify="right")
-    table.add_column("SHA-256")
+    table.add_column("SHA-256", overflow="fold")
     table.add_column("file", overflow="fold")
     for p in PRESETS:
         table.add_row(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -26,6 +27,7 @@ def file_path(path, suffix) -> Path:
     Raises:
         ValueError: If it ends in something else or is a folder.
     """
+    check_local(path, "path")
     path = Path(path)
     if path.suffix != suffix or path.is_dir():
         raise ValueError(
@@ -33,6 +35,23 @@ def file_path(path, suffix) -> Path:
             f"Received: path={path}" + " (a folder)" * path.is_dir()
         )
     return path
+
+
+def check_local(path, argument):
+    """Refuses addresses, which would become folders of such names.
+
+    Args:
+        path: As the user gave it.
+        argument: What the message calls it.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if re.match(r"[a-zA-Z0-9]+:/", str(path)):
+        raise ValueError(
+            f"`{argument}` must be a local path: export there, then copy. "
+            f"Received: {argument}={path}"
+        )
 
 
 @contextlib.contextmanager

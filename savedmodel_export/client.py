@@ -24,6 +24,8 @@ from savedmodel_export.transport import (
 )
 
 _BYTES = (bytes, bytearray, memoryview)
+HOST = r"([\w-]{1,63}\.)*[\w-]{1,63}|\[[0-9a-fA-F:.]+\]"
+"""A name, or an address of IPv4 or, in brackets, IPv6."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ class ServingClient:
     ):
         """Checks the arguments; connects at the first request."""
         host, _, port = str(address).rpartition(":")
-        is_port = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
-        if not host or set(host) & set("/?#@ ") or not is_port:
+        is_port = re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 2**16
+        if not re.fullmatch(HOST, host) or not is_port:
             raise ValueError(
                 f'`address` must be "host:port". Received: address={address}'
             )
@@ -196,10 +198,13 @@ class ServingClient:
                 f"Received: timeout={timeout!r}"
             )
         tls = None if tls is False else tls
-        if tls not in (None, True):
+        if tls is not None and tls is not True:
             try:
+                # Empty, it would mean that anyone is trusted.
+                if not isinstance(tls, (str, os.PathLike)) or not str(tls):
+                    raise ValueError("no path")
                 ssl.create_default_context(cafile=tls)
-            except (OSError, TypeError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 raise ValueError(
                     "`tls` must be True or the path of a PEM file of "
                     f"certificates: {error}. Received: tls={tls!r}"
@@ -213,10 +218,16 @@ class ServingClient:
             or not re.fullmatch(r"[!-~]+", token)  # a header's value
         ):
             raise ValueError("`token` must be printable ASCII without spaces")
+        version = None if version is None else int(version)
         self._model = Model(model, version, label)
-        self._batch_size = batch_size
+        self._batch_size = int(batch_size)
         self._open = {"grpc": Grpc, "rest": Rest}[protocol](
-            address, timeout, retries, tls, token, max_message_bytes
+            address,
+            float(timeout),
+            int(retries),
+            tls,
+            token,
+            int(max_message_bytes),
         )
 
     def __enter__(self):

@@ -1,5 +1,6 @@
 """Names of classes, as artefacts carry them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from savedmodel_export.atomic import replacing
@@ -21,7 +22,7 @@ def check_labels(labels, classes) -> list:
     """
     if labels is None:
         return [f"class {k}" for k in range(classes)]
-    if isinstance(labels, (str, bytes)):
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
         raise ValueError(
             "`labels` must be a list of names, one a class. "
             f"Received: labels={labels!r}"

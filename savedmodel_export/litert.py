@@ -93,17 +93,21 @@ def export_litert(
     labels_file = path.with_name("labels.txt")
     if labels is not None:
         labels = check_labels(labels, model.output_shape[-1])
-        if not same_labels(labels, labels_file):
-            raise ValueError(
-                f"`labels` would replace {labels_file}, which has others"
-            )
+        _check_labels_beside(labels, labels_file)
     with verified_file(path, network, images, verify) as beside:
         beside.write_bytes(
             _convert(network, quantize, calibration, input_dtype)
         )
+        if labels is not None:  # which another export may have written now
+            _check_labels_beside(labels, labels_file)
     if labels is not None:
         write_labels(labels, labels_file)
     return path
+
+
+def _check_labels_beside(labels, path):
+    if not same_labels(labels, path):
+        raise ValueError(f"`labels` would replace {path}, which has others")
 
 
 def _convert(network, quantize, calibration, input_dtype):

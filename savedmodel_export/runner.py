@@ -19,7 +19,17 @@ import numpy as np
 SIGNATURE = "serving_default"
 INPUT_JSON = "gcvit_input.json"
 """In `assets.extra` of a SavedModel: how `serve_bytes` reads images."""
+READING = (
+    "image_size",
+    "crop_ratio",
+    "crop_mode",
+    "interpolation",
+    "max_pixels",
+)
+"""What it says."""
 WARM_UP, TIMED = 3, 20
+BATCH = 32
+"""Images a call."""
 KINDS = {".tflite": "litert", ".onnx": "onnx"}
 """Suffixes of artefacts that are files."""
 
@@ -144,7 +154,13 @@ def how_it_reads(path):
         no SavedModel of this library.
     """
     file = Path(path) / "assets.extra" / INPUT_JSON
-    return json.loads(file.read_text()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        reading = json.loads(file.read_bytes())
+        return {name: reading[name] for name in READING}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} cannot be read: {error!r}") from None
 
 
 def _read_files(path, files):
@@ -177,7 +193,12 @@ def _main(artifact, folder):
     images = np.load(folder / "images.npy")
     predict, _ = open_artifact(artifact)
     result = {
-        "scores": predict(images),
+        "scores": np.concatenate(
+            [
+                predict(images[i : i + BATCH])
+                for i in range(0, len(images), BATCH)
+            ]
+        ),
         "milliseconds": latency(predict, images[:1]),
         "tensorflow": "tensorflow" in sys.modules,
     }

@@ -19,7 +19,12 @@ from gcvit_keras.models.graph_images import (
     or_grey,
     resize_and_crop,
 )
-from savedmodel_export.atomic import WRITING, made_folder, remove_abandoned
+from savedmodel_export.atomic import (
+    WRITING,
+    check_local,
+    made_folder,
+    remove_abandoned,
+)
 from savedmodel_export.labels import check_labels, write_labels
 from savedmodel_export.network import has_levels, served_network
 from savedmodel_export.runner import INPUT_JSON
@@ -104,6 +109,7 @@ def export_saved_model(
             does; nothing is left of it.
     """
     check_loadable(directory)
+    check_local(directory, "directory")
     directory = Path(directory)
     network = served_network(model, dynamic_size, features=has_levels(model))
     reading = {
@@ -113,7 +119,7 @@ def export_saved_model(
         "interpolation": interpolation,
         "max_pixels": max_pixels,
     }
-    _check_reading(reading)
+    reading = _checked_reading(reading)
     warmup_sizes = check_batch_sizes(warmup_batch_sizes, "warmup_batch_sizes")
     labels = check_labels(labels, model.output_shape[-1])
     with made_folder(directory):
@@ -264,14 +270,15 @@ def _save(network, directory, signatures, module=None):
     # Not Keras's ExportArchive: as of 3.15 it stores every weight twice.
     served = module or tf.Module()
     served.variables_served = [v.value for v in network.variables]
-    tf.saved_model.save(
-        served,
-        str(directory),
-        signatures={
-            name: function.get_concrete_function()
-            for name, function in signatures.items()
-        },
-    )
+    signatures = {
+        name: function.get_concrete_function()
+        for name, function in signatures.items()
+    }
+    try:
+        tf.saved_model.save(served, str(directory), signatures=signatures)
+    except tf.errors.OpError as error:  # of the disk's; it is no OSError
+        reason = error.message.split("\n")[0]
+        raise OSError(errno.EIO, reason, str(directory)) from error
 
 
 def _read_images(image_bytes, reading):
@@ -311,7 +318,7 @@ def _image_size(image_size, network):
             isinstance(side, numbers.Integral) and side >= 1
             for side in (height, width)
         )
-    except TypeError:
+    except (TypeError, ValueError):
         fits = False
     if not fits or any(
         side not in (None, given)
@@ -349,22 +356,26 @@ def check_batch_sizes(sizes, argument):
     return [int(size) for size in listed]
 
 
-def _check_reading(reading):
+def _checked_reading(reading):
+    """The same as plain Python numbers, checked."""
     ratio, pixels = reading["crop_ratio"], reading["max_pixels"]
     if not isinstance(ratio, numbers.Real) or not 0 < ratio <= 1:
         raise ValueError(
             f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={ratio!r}"
         )
-    if not isinstance(pixels, numbers.Integral) or pixels < 1:
+    if not isinstance(pixels, numbers.Integral) or not 1 <= pixels < 2**31:
         raise ValueError(
-            "`max_pixels` must be a positive integer. "
+            "`max_pixels` must be an integer from 1 to 2147483647. "
             f"Received: max_pixels={pixels!r}"
         )
-    resized = [math.floor(side / ratio) for side in reading["image_size"]]
+    ratio, pixels = float(ratio), int(pixels)
+    resized = [
+        math.floor(min(side / ratio, 2.0**31)) for side in reading["image_size"]
+    ]
     if math.prod(resized) > pixels:
         raise ValueError(
             "`max_pixels` must be those at least to which an image is resized, "
-            f"{resized[0]} x {resized[1]} = {math.prod(resized)}. "
+            f"{resized[0]} x {resized[1]}. "
             f"Received: max_pixels={pixels}, crop_ratio={ratio}"
         )
     for argument, accepted in (
@@ -376,3 +387,4 @@ def _check_reading(reading):
                 f"`{argument}` must be one of {accepted}. "
                 f"Received: {argument}={reading[argument]!r}"
             )
+    return {**reading, "crop_ratio": ratio, "max_pixels": pixels}

@@ -1,6 +1,7 @@
 """The folder that a TensorFlow Serving container mounts."""
 
 import re
+import shutil
 from pathlib import Path
 
 import tensorflow as tf
@@ -191,11 +192,17 @@ def export_serving(
         version = export_saved_model(
             model, directory / name, labels, warmup_batch_sizes=sizes, **how
         )
-        for file, text in _configurations(model, name, sizes).items():
-            path = directory / file
-            if not path.exists():
-                with replacing(path) as beside:
-                    beside.write_text(text, encoding="utf-8")
+        try:
+            for file, text in _configurations(model, name, sizes).items():
+                path = directory / file
+                if not path.exists():
+                    with replacing(path) as beside:
+                        beside.write_text(text, encoding="utf-8")
+            # Another export may have written it meanwhile.
+            _check_served(name, directory / "models.config")
+        except BaseException:
+            shutil.rmtree(version)
+            raise
     return version
 
 
@@ -233,12 +240,17 @@ def _sizes(config, given):
             )
     if not config.exists():
         return sizes
-    text = re.sub("#.*", "", config.read_text("utf-8"))
+    text = re.sub("#.*", "", config.read_text("utf-8", "replace"))
     # `name: 1` a line each, or `name: [1, 2]`.
     fields = re.findall(r"allowed_batch_sizes\s*:\s*([\d\s,[]+)", text)
     there = [
         int(size) for field in fields for size in re.findall(r"\d+", field)
     ]
+    if 0 in there or there != sorted(set(there)):
+        raise ValueError(
+            f"{config} must have allowed_batch_sizes that are positive and "
+            f"ascending. It has {there}"
+        )
     if there and given is not None and there != list(sizes):
         raise ValueError(
             f"`batch_sizes` must be those of {config}, {there}, or that file "

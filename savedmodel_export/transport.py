@@ -341,18 +341,32 @@ class Rest:
             rows = [{"b64": base64.b64encode(row).decode()} for row in rows]
         body = json.dumps({"signature_name": signature, "inputs": {name: rows}})
         _check_size(len(body), self._limit)
-        outputs = self._call("POST", f"{_path(model)}:predict", body)["outputs"]
+        answer = self._call("POST", f"{_path(model)}:predict", body)
+        outputs = self._field(answer, "outputs")
         if not isinstance(outputs, dict):  # the only one comes without a name
             outputs = {wanted[0]: outputs}
-        return {k: _array(outputs[k]) for k in wanted or outputs}
+        return {k: _array(self._field(outputs, k)) for k in wanted or outputs}
 
     def metadata(self, model):
         """Signatures of a model, as TensorFlow Serving answers."""
-        return self._call("GET", f"{_path(model)}/metadata")
+        answer = self._call("GET", f"{_path(model)}/metadata")
+        self._field(answer, "metadata")
+        return answer
 
     def status(self, model):
         """States of a model's versions, as TensorFlow Serving answers."""
-        return self._call("GET", _path(model))
+        answer = self._call("GET", _path(model))
+        self._field(answer, "model_version_status")
+        return answer
+
+    def _field(self, answer, name):
+        if name not in answer:
+            raise ServingError(
+                f"{self._address} does not answer as TensorFlow Serving does: "
+                f"there is no {name}",
+                "INTERNAL",
+            )
+        return answer[name]
 
     def close(self):
         """Closes the connections."""
@@ -404,10 +418,14 @@ class Rest:
             ) from error
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
-        if not isinstance(answer, dict):  # not from TensorFlow Serving
-            answer = {"error": content[:200].decode(errors="replace")}
+        if not isinstance(answer, dict):
+            start = content[:60].decode(errors="replace")
+            answer = {
+                "error": f"{self._address} does not answer as TensorFlow "
+                f"Serving does, but HTTP {response.status_code}: {start!r}"
+            }
         if response.status_code == 200 and "error" not in answer:
             return answer
         message = f"{answer.get('error') or response.reason}"

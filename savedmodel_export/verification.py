@@ -33,8 +33,6 @@ LEAST_AGREEMENT = 0.97
 LEAST_SNR = 10.0
 """Of an int8 model's logits, in dB."""
 VERIFICATION_JSON = "verification.json"
-BATCH = 32
-"""Images a call of the Keras model."""
 LONGEST_RUN = 3600
 """Seconds after which a process that runs an artefact is given up."""
 BEST_SNR = 300.0
@@ -129,6 +127,12 @@ def verify(artifact, model, images=None) -> Verification:
     artifact = runner.newest_version(artifact)
     if not artifact.exists():
         raise ValueError(f"`artifact` does not exist: {artifact}")
+    is_saved_model = (artifact / "saved_model.pb").is_file()
+    if artifact.suffix not in runner.KINDS and not is_saved_model:
+        raise ValueError(
+            "`artifact` must be a SavedModel, or a .tflite or .onnx file. "
+            f"Received: {artifact}"
+        )
     if isinstance(model, keras.Model):
         model = served_network(model)
     return check(artifact, model, images)
@@ -341,8 +345,16 @@ def _check_files(name, artifact, seen, expected):
             f"{name}: serve_bytes differs from the model by "
             f"{difference:.1e}, more than the {tolerance:.0e} allowed"
         )
-    labels = Path(artifact, "assets", "labels.txt").read_text("utf-8")
-    names = [labels.splitlines()[k] for k in seen["read_scores"].argmax(-1)]
+    labels = Path(artifact, "assets", "labels.txt").read_text(
+        "utf-8", "replace"
+    )
+    labels = labels.splitlines()
+    if len(labels) != expected.shape[-1]:
+        raise VerificationError(
+            f"{name}: labels.txt has {len(labels)} labels for "
+            f"{expected.shape[-1]} classes"
+        )
+    names = [labels[k] for k in seen["read_scores"].argmax(-1)]
     if seen["read_labels"].tolist() != names:
         raise VerificationError(
             f"{name}: serve_bytes names {seen['read_labels'].tolist()}, "
@@ -353,8 +365,8 @@ def _check_files(name, artifact, seen, expected):
 def _expected(network, images):
     """The model's probabilities."""
     parts = []
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
+    for start in range(0, len(images), runner.BATCH):
+        batch = images[start : start + runner.BATCH]
         if isinstance(network, keras.Model):  # augmentation may be part of it
             scores = network(batch, training=False)
         else:

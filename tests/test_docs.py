@@ -42,8 +42,8 @@ NOT_CODE = {
     "dockerfile": "needs Docker",
 }
 SMALL = (
-    "--set 'model={embed_dim: 16, depths: [1, 1, 1, 1], "
-    "num_heads: [1, 2, 4, 8]}' --set data.image_size=64 "
+    "--set 'model={embed_dim: 16, depths: [1, 2, 1, 1], "
+    "num_heads: [1, 2, 4, 8], mlp_ratio: 2}' --set data.image_size=64 "
     "--set data.batch_size=4 --set epochs=2 --set optimizer.layer_decay=1 "
     "--set optimizer.warmup_epochs=0 --set optimizer.freeze_epochs=0"
 )

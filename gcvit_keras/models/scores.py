@@ -16,34 +16,22 @@ def scoring_layer(model):
         `keras.Layer`: the last one, but for dropout and linear activations
         after it; of a model within the model where that comes last.
     """
-    scores = model.outputs[0]
+    return _source(model.outputs[0]) or model.layers[0]
+
+
+def _source(scores):
+    """The layer, or `None` where only passing ones lead to an input."""
     while True:
         layer, node, place = scores._keras_history
-        if isinstance(layer, keras.Model) and getattr(layer, "outputs", ()):
-            end = layer.outputs[place]
-            if _passes_on(end):
-                scores = layer._inbound_nodes[node].input_tensors[0]
-            else:
-                scores = end
-        elif _is_passing(layer):
-            scores = layer._inbound_nodes[node].input_tensors[0]
-        else:
-            return layer
-
-
-def _passes_on(scores):
-    """Whether nothing but passing layers lies before the scores of a model."""
-    while True:
-        layer, node, _ = scores._keras_history
         if isinstance(layer, keras.layers.InputLayer):
-            return True
-        if not _is_passing(layer):
-            return False
+            return None
+        if isinstance(layer, keras.Model) and getattr(layer, "outputs", ()):
+            inner = _source(layer.outputs[place])
+            if inner is not None:
+                return inner
+        elif not isinstance(layer, _PASSING) and not (
+            isinstance(layer, keras.layers.Activation)
+            and layer.activation is keras.activations.linear
+        ):
+            return layer
         scores = layer._inbound_nodes[node].input_tensors[0]
-
-
-def _is_passing(layer):
-    return isinstance(layer, _PASSING) or (
-        isinstance(layer, keras.layers.Activation)
-        and layer.activation is keras.activations.linear
-    )

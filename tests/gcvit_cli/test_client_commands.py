@@ -138,7 +138,8 @@ def test_a_token_needs_tls(image, tmp_path, by):
         cwd=tmp_path,
         **environment,
     )
-    assert line.startswith("error: `token` needs `tls`")
+    source = "--token-file" if by == "file" else "GCVIT_TOKEN"
+    assert line.startswith(f"error: {source} needs --tls")
 
 
 def test_help_imports_no_tensorflow_and_ends_with_an_example(tmp_path):

@@ -1,6 +1,7 @@
 """`gcvit export` and `gcvit verify`."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -85,6 +86,7 @@ def test_an_artefact_is_verified_and_that_of_another_model_refused(
         (["--format", "litert", "--crop-ratio", "1"], "--crop-ratio does not"),
         (["--format", "litert", "--quantize", "int8"], "int8 needs --data"),
         (["--format", "serving", "--input-dtype", "uint8"], "--input-dtype"),
+        (["--format", "onnx", "--data", ""], "--data is empty"),
         (["--format", "onnx", "--labels", "x"], "--labels does not go"),
         (["--format", "onnx", "--split", "test"], "--split goes with --data"),
         (["--format", "onnx", "--data-dir", "x"], "--data-dir goes with"),
@@ -129,7 +131,8 @@ def test_what_cannot_be_read_or_written_is_one_line(folder, tmp_path):
     assert "run is a run that has not ended" in line
 
 
-def test_an_export_that_is_stopped_leaves_nothing(folder, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_an_export_that_is_stopped_leaves_nothing(folder, tmp_path, how):
     command = [Path(sys.executable).with_name("gcvit"), "export"]
     command += [folder / "pets.keras", "--format", "savedmodel"]
     process = subprocess.Popen(
@@ -140,7 +143,7 @@ def test_an_export_that_is_stopped_leaves_nothing(folder, tmp_path):
     while not list(tmp_path.glob("models/pets/.writing-*/variables/*")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
-    process.terminate()
+    process.send_signal(how)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (143, b"")
+    assert (process.returncode, errors) == (128 + how, b"")
     assert not list(tmp_path.iterdir())

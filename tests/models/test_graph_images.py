@@ -99,6 +99,39 @@ def test_compressed_bmp_is_refused(compression):
     assert header_pixels(tf.constant(bytes(content))).numpy() == 0
 
 
+def test_bmp_of_other_bit_fields_is_refused():
+    content = bytearray(of_mode("RGBA", "BMP"))
+    content[30:34] = struct.pack("<i", 3)
+    header = bytes(content[:54])
+    rest = bytes(content[54:])
+    for masks, pixels in (((2, 1, 0), 37 * 21), ((0, 1, 2), 0)):
+        fields = b"".join(struct.pack("<I", 255 << 8 * k) for k in masks)
+        found = header_pixels(tf.constant(header + fields + rest))
+        assert found.numpy() == pixels
+
+
+def test_one_format_cannot_be_taken_for_another():
+    """Of which the size would be read, while the other is decoded."""
+    gif = bytearray(encoded("GIF"))
+    for mark in (b"VP8 ", b"VP8L", b"VP8X"):
+        gif[12:16] = mark
+        assert header_pixels(tf.constant(bytes(gif))).numpy() == 0
+    webp = encoded("WEBP")
+    for other in (b"GIF8" + webp[4:], webp[:8] + b"WAVE" + webp[12:]):
+        assert header_pixels(tf.constant(other)).numpy() == 0
+
+
+def test_a_png_has_its_size_where_it_is_looked_for():
+    # libpng takes a chunk before the header that it does not know.
+    content = encoded("PNG")
+    data = struct.pack(">II", 1, 1) + bytes(5)
+    chunk = b"aaAa" + data
+    chunk = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    changed = content[:8] + chunk + content[8:]
+    assert Image.open(io.BytesIO(changed)).size == (37, 21)
+    assert header_pixels(tf.constant(changed)).numpy() == 0
+
+
 def test_a_bmp_with_its_top_row_first_has_a_size():
     content = bytearray(encoded("BMP"))
     content[22:26] = struct.pack("<i", -21)

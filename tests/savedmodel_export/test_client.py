@@ -1,5 +1,6 @@
 """The client, against a server process; see tests/serving.py."""
 
+import http.server
 import io
 import json
 import os
@@ -442,6 +443,9 @@ def test_a_closed_client_says_so(connect, pixels):
         {"address": "user@host:8501"},
         {"address": "host?:8501"},
         {"address": "a host:8501"},
+        {"address": "a..b:8501"},
+        {"address": "a\\b:8501"},
+        {"address": "a" * 64 + ":8501"},
         {"model": ""},
         {"model": None},
         {"label": ""},
@@ -470,6 +474,10 @@ def test_a_closed_client_says_so(connect, pixels):
         {"tls": "missing.pem"},
         {"tls": __file__},
         {"tls": 7},
+        {"tls": 1},
+        {"tls": ""},
+        {"tls": []},
+        {"tls": "", "token": "secret"},
     ],
 )
 def test_bad_options_name_themselves(options):
@@ -479,6 +487,54 @@ def test_bad_options_name_themselves(options):
                 **{"address": NOWHERE, "protocol": protocol, **options}
             )
         assert "secret" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers(connect, server, pixels, scores):
+    client = connect(
+        server,
+        version=np.int64(1),
+        retries=np.int64(1),
+        timeout=np.float32(30),
+        batch_size=np.int32(2),
+        max_message_bytes=np.int64(2**24),
+    )
+    np.testing.assert_allclose(client.predict(pixels), scores, atol=1e-5)
+
+
+class Other(http.server.BaseHTTPRequestHandler):
+    """A server that is another one."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.content)
+
+    do_POST = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{}", b"<!doctype html>", b"[" * 10**5, b'{"outputs": {"a": 1, "b": 2}}'],
+)
+def test_a_server_that_is_another_one_is_said_to_be(content, pixels):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        other.content = content
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{other.server_port}"
+        with ServingClient(address, protocol="rest") as client:
+            for call in (
+                lambda: client.predict(pixels),
+                client.status,
+                client.metadata,
+            ):
+                with pytest.raises(
+                    ServingError, match="does not answer as TensorFlow Serving"
+                ):
+                    call()
+        other.shutdown()
 
 
 def test_no_tls_may_be_said(connect, server, pixels, scores):

@@ -37,6 +37,18 @@ def pixels(images):
     return images(4, SIDE, SIDE, 3)
 
 
+def two_ends():
+    """Probabilities, and the logits that they are of."""
+    logits = classifier(layers.Dense(3))
+    scores = layers.Softmax()(logits.output)
+    return keras.Model(logits.input, [scores, logits.output])
+
+
+def one_of(model, place):
+    images = keras.Input((SIDE, SIDE, 3))
+    return keras.Model(images, model(images)[place])
+
+
 LOGITS = {
     "dense": lambda: classifier(layers.Dense(3)),
     "dropout after": lambda: classifier(layers.Dense(3), layers.Dropout(0.5)),
@@ -45,6 +57,14 @@ LOGITS = {
         layers.Dense(3), layers.Activation("linear", dtype="float32")
     ),
     "nested": lambda: classifier(layers.Dropout(0.1), inside=[layers.Dense(3)]),
+    "nested dropout after": lambda: keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            classifier(layers.Dense(3)),
+            keras.Sequential([keras.Input((3,)), layers.Dropout(0.3)]),
+        ]
+    ),
+    "second output": lambda: one_of(two_ends(), 1),
     "nested twice": lambda: keras.Sequential(
         [keras.Input((SIDE, SIDE, 3)), LOGITS["nested"]()]
     ),
@@ -62,6 +82,7 @@ def test_logits_get_a_softmax(name, pixels):
 PROBABILITIES = {
     "softmax": lambda: classifier(layers.Dense(3, activation="softmax")),
     "sigmoid": lambda: classifier(layers.Dense(1, activation="sigmoid")),
+    "first output": lambda: one_of(two_ends(), 0),
     "softmax layer": lambda: classifier(layers.Dense(3), layers.Softmax()),
     "float32 after a softmax": lambda: classifier(
         layers.Dense(3, activation="softmax"),

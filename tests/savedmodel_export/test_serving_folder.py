@@ -202,10 +202,13 @@ def test_sizes_are_those_of_the_configuration_that_is_there(folder, nano):
     with pytest.raises(ValueError, match=r"`batch_sizes` must be.*\[1, 3\]"):
         export_serving(model, folder, name="Nano_1", batch_sizes=(1, 2))
     text = "max_batch_size { value: 4 } # allowed_batch_sizes: 9\n"
-    for sizes in ("allowed_batch_sizes: [2, 4]", "allowed_batch_sizes:2 " * 2):
+    for sizes in (
+        "allowed_batch_sizes: [2, 4]",
+        "allowed_batch_sizes:2 allowed_batch_sizes : 4",
+    ):
         (folder / "other.config").write_text(text + sizes)
         found = serving_folder._sizes(folder / "other.config", None)
-        assert found == [2, 4] if "[" in sizes else [2, 2]
+        assert found == [2, 4]
 
 
 def test_a_model_that_the_server_would_not_serve_is_refused(folder, nano):
@@ -221,6 +224,32 @@ def test_a_model_that_the_server_would_not_serve_is_refused(folder, nano):
             export_serving(model, folder, name="Nano_1", verify=False)
     finally:
         config.write_text(before)
+
+
+@pytest.mark.parametrize("sizes", ["0", "8\nallowed_batch_sizes: 2"])
+def test_a_configuration_of_impossible_sizes_is_named(nano, tmp_path, sizes):
+    text = f"allowed_batch_sizes: {sizes}"
+    (tmp_path / "batching.config").write_text(text)
+    with pytest.raises(ValueError, match="batching.config must have"):
+        export_serving(nano(**SHALLOW), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["batching.config"]
+
+
+def test_what_another_export_configured_meanwhile_is_an_error(
+    nano, tmp_path, monkeypatch
+):
+    export = serving_folder.export_saved_model
+
+    def slow(*arguments, **keywords):
+        version = export(*arguments, **keywords)
+        text = serving_folder._configurations(arguments[0], "first", [1])
+        (tmp_path / "models.config").write_text(text["models.config"])
+        return version
+
+    monkeypatch.setattr(serving_folder, "export_saved_model", slow)
+    with pytest.raises(ValueError, match=r"`name` must be.*'first'.*'second'"):
+        export_serving(nano(**SHALLOW), tmp_path, name="second", verify=False)
+    assert not (tmp_path / "second" / "1").exists()
 
 
 @pytest.mark.parametrize("name", ["007", "no", "8" * 80, "x" + "." * 60 + "y"])

@@ -31,8 +31,8 @@ def served(tmp_path_factory):
         model,
         tmp_path_factory.mktemp("signatures"),
         LABELS,
-        crop_ratio=0.875,
-        max_pixels=10**6,
+        crop_ratio=np.float32(0.875),
+        max_pixels=np.int64(10**6),
         verify=False,
     )
     return model, tf.saved_model.load(str(version)), version
@@ -284,6 +284,7 @@ def test_how_files_are_read_is_written_down(served):
     "arguments, words",
     [
         ({"labels": ["a", "b"]}, "`labels` must be 10 names.*2 of them"),
+        ({"labels": 5}, "`labels` must be a list.*5"),
         ({"labels": "abcdefghij"}, "`labels` must be a list.*'abcdefghij'"),
         ({"labels": [*"abcdefghi", "x\ny"]}, r"one line of text.*'x\\ny'"),
         ({"labels": [*"abcdefghi", ""]}, "one line of text each.*''"),
@@ -294,12 +295,19 @@ def test_how_files_are_read_is_written_down(served):
         ({"interpolation": "nearest"}, "`interpolation`.*'nearest'"),
         ({"labels": [*"abcdefghi", "\ud800"]}, "one line of text.*ud800"),
         ({"max_pixels": -1}, "`max_pixels` must be.*-1"),
-        ({"max_pixels": 4095}, "`max_pixels` must be.*64 x 64 = 4096.*4095"),
+        ({"max_pixels": 4095}, "`max_pixels` must be.*64 x 64.*4095"),
         ({"crop_ratio": 0.001}, r"`max_pixels` must be.*64000 x 64000"),
         ({"warmup_batch_sizes": [0]}, r"`warmup_batch_sizes` must be.*\[0\]"),
         ({"warmup_batch_sizes": 4}, "`warmup_batch_sizes` must be.*=4"),
         ({"image_size": (32, 32)}, "`image_size` must be.*64.*(32, 32)"),
         ({"image_size": 64}, "`image_size` must be.*image_size=64"),
+        ({"image_size": (64,)}, r"`image_size` must be.*\(64,\)"),
+        ({"max_pixels": 2**31}, "`max_pixels` must be.*2147483648"),
+        ({"crop_ratio": 5e-324}, "`max_pixels` must be.*5e-324"),
+        (
+            {"directory": "gs://bucket/models"},
+            "`directory` must be a local.*gs:",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_written(
@@ -307,7 +315,9 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
 ):
     model = nano(input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match=words):
-        export_saved_model(model, tmp_path / "models", **arguments)
+        export_saved_model(
+            model, **{"directory": tmp_path / "models", **arguments}
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 """Verification: what it says, and what it lets pass."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -104,6 +105,25 @@ def test_a_report_is_of_the_file_that_is_there(model, tmp_path):
     assert json.loads(report.read_text())["kind"] == "litert float32"
     export_litert(model, path, "float16", verify=False)
     assert not report.exists()
+
+
+def test_what_is_no_export_is_refused(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="`artifact` must be.*model.keras"):
+        verify(tmp_path / "model.keras", model)
+
+
+def test_a_changed_saved_model_is_said_to_be(version, model, tmp_path):
+    copy = shutil.copytree(version, tmp_path / "1")
+    labels = copy / "assets" / "labels.txt"
+    labels.write_text("a\nb\n")
+    with pytest.raises(VerificationError, match="2 labels for 10 classes"):
+        verify(copy, model)
+    reading = copy / "assets.extra" / "gcvit_input.json"
+    for text in ("{", "[]", "{}"):
+        reading.write_text(text)
+        with pytest.raises(ValueError, match="gcvit_input.json cannot be read"):
+            verify(copy, model)
 
 
 def test_a_process_that_hangs_is_given_up(version, model, monkeypatch):
