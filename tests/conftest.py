@@ -34,6 +34,9 @@ NANO = {
 }
 """The architecture of the nano references."""
 
+SMALL = {**NANO, "depths": (1, 2, 1, 1), "input_shape": (64, 64, 3)}
+"""With one global block: for tests that trace or convert it often."""
+
 SHALLOW = {**NANO, "depths": (1, 1, 1, 1), "input_shape": (64, 64, 3)}
 """What is served: for tests in which the model itself is not the point."""
 

@@ -252,8 +252,11 @@ def test_maps_of_the_trained_network_are_faithful(
     """More than random maps; and not those of another network."""
     root = Path(__file__).parent.parent.parent
     monkeypatch.syspath_prepend(root / "benchmarks")
+    import faithfulness
     from faithfulness import held_out, measured
 
+    monkeypatch.setattr(faithfulness, "STEPS", 8)
+    monkeypatch.setattr(faithfulness, "RANDOM", 1)
     _, _, out = quickstart
     images = held_out(out, 240)
     model = keras.models.load_model(out / "digits.keras")

@@ -7,7 +7,7 @@ import keras
 import pytest
 import tensorflow as tf
 import yaml
-from conftest import NANO, SHALLOW
+from conftest import SHALLOW, SMALL
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -28,7 +28,7 @@ SIZES = (1, 3)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    model = gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3), name="Nano_1")
+    model = gcvit_keras.GCViT(**SMALL, name="Nano_1")
     folder = tmp_path_factory.mktemp("serving")
     version = export_serving(model, folder, batch_sizes=SIZES, verify=False)
     assert version == folder / "Nano_1" / "1"

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import NANO, SHALLOW
+from conftest import SHALLOW, SMALL
 from PIL import Image
 
 import gcvit_keras
@@ -26,7 +26,7 @@ READ = ("plain.jpg", "chelsea.png", "plain.bmp", "plain.webp", "grey.jpg")
 def served(tmp_path_factory):
     """A model, its SavedModel, and the folder of that."""
     keras.utils.set_random_seed(0)
-    model = gcvit_keras.GCViT(**NANO, input_shape=(64, 96, 3))
+    model = gcvit_keras.GCViT(**{**SMALL, "input_shape": (64, 96, 3)})
     version = export_saved_model(
         model,
         tmp_path_factory.mktemp("signatures"),

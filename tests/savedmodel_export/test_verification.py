@@ -6,7 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from conftest import NANO, SHALLOW
+from conftest import SHALLOW, SMALL
 
 import gcvit_keras
 import savedmodel_export.litert as litert
@@ -25,7 +25,7 @@ from savedmodel_export.samples import photographs
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3))
+    return gcvit_keras.GCViT(**SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -203,7 +203,8 @@ def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, precision):
         f"precision={precision}",
         "optimizer.gradient_norm=1e30",
         "checkpoint_steps=1",
-        "epochs=10",
+        "data.batch_size=48",
+        "epochs=2",
     )
     with pytest.raises(TrainingError, match="not finite after step .*optimi"):
         quiet(config, tmp_path / "run", data_dir)
