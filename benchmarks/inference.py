@@ -80,8 +80,6 @@ def prepare(images):
 KERAS = """
 import keras, gcvit_keras
 model = keras.models.load_model(folder + "/tiny.keras", compile=False)
-def call(images):
-    model.predict(images, verbose=0)
 """
 
 SAVED = """
@@ -128,17 +126,44 @@ def call(images):
         model(images).numpy()
 """
 
-GCVIT = """
-import gcvit
-model = gcvit.GCViTTiny(input_shape=(224, 224, 3))
+PREDICT = """
 def call(images):
     model.predict(images, verbose=0)
 """
 
+FUNCTION = """
+import tensorflow as tf
+function = tf.function(lambda x: model(x, training=False), autograph=False)
+prepare = tf.constant
+def call(images):
+    function(images).numpy()
+"""
+
+GCVIT = """
+import gcvit
+model = gcvit.GCViTTiny(input_shape=(224, 224, 3))
+"""
+
+KECAM = """
+from keras_cv_attention_models import gcvit
+model = gcvit.GCViT_Tiny(pretrained=None)
+"""
+
+OPENVINO = """
+import openvino
+compiled = openvino.Core().compile_model(
+    folder + "/timm.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+)
+def call(images):
+    compiled(images)[0]
+"""
+
 OURS = '"tensorflow", "keras", "gcvit-keras"'
+SERVE_GCVIT = 'serve(run, "keras", "tensorflow", "gcvit")'
 RUNTIME = '"ai-edge-litert", "gcvit-keras"'
 CONTENDERS = {
-    "Keras predict": KERAS + f"serve(run, {OURS})",
+    "Keras predict": KERAS + PREDICT + f"serve(run, {OURS})",
+    "Keras in tf.function": KERAS + FUNCTION + f"serve(run, {OURS})",
     "SavedModel": SAVED + f"serve(run, {OURS})",
     **{
         f"LiteRT {kind}": f'kind = "{kind}"{LITERT}serve(run, {RUNTIME})'
@@ -149,8 +174,19 @@ CONTENDERS = {
     "timm in ONNX Runtime": (
         f'file = "/timm.onnx"{ONNX}{NCHW}serve(run, "onnxruntime")'
     ),
-    "gcvit 1.1.6": GCVIT + 'serve(run, "keras", "tensorflow", "gcvit")',
+    "timm in OpenVINO": OPENVINO + NCHW + 'serve(run, "openvino")',
+    "gcvit 1.1.6, predict": GCVIT + PREDICT + SERVE_GCVIT,
+    "gcvit 1.1.6 in tf.function": GCVIT + FUNCTION + SERVE_GCVIT,
+    "keras-cv-attention-models 1.4.3 in tf.function": (
+        KECAM + FUNCTION + 'serve(run, "keras", "tensorflow")'
+    ),
 }
+PACKAGES = {
+    "gcvit": ("gcvit==1.1.6", *MATPLOTLIB.split()),
+    "keras-cv-attention-models": ("keras-cv-attention-models==1.4.3", "ftfy"),
+    "timm in OpenVINO": ("openvino==2026.4.0", "openvino-telemetry"),
+}
+"""What contenders need in folders of their own, by how titles begin."""
 
 
 def measure_calls(arguments, folder):
@@ -175,11 +211,13 @@ def measure_calls(arguments, folder):
             except subprocess.CalledProcessError as error:
                 reason = error.stderr.strip().splitlines()[-1]
                 raise RuntimeError(reason) from error
-        elif title == "gcvit 1.1.6":
-            path = f"{folder}/packages"
-            install(path, "gcvit==1.1.6", *MATPLOTLIB.split())
         elif title.startswith("LiteRT"):
             batches = BATCHES[:1]
+        for beginning, packages in PACKAGES.items():
+            if title.startswith(beginning):
+                path = f"{folder}/{beginning}"
+                if not os.path.isdir(path):
+                    install(path, *packages)
         cores = len(os.sched_getaffinity(0))
         return Contender(
             CALLS + CONTENDERS[title],

@@ -1,0 +1,225 @@
+"""This library beside every other GC ViT on this machine, in one command.
+
+    python benchmarks/compare.py [--torch-python PATH] [--out compare.json]
+
+Times of `inference.py` and `train.py`, of constructing a model and of
+importing the library, and of larger images, all of tiny with random weights.
+Contenders are processes of their own, and their rounds are interleaved. A
+ratio is that of the medians over all calls; its spread is that of the rounds.
+What cannot be installed or does not run is named. Prints a Markdown table;
+writes everything as JSON.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import inference
+import train
+from contenders import Contender, machine, measure, print_versions
+
+ROWS = (
+    # what, of these contenders; against the best of those; batch; target
+    (
+        "Keras model in `tf.function`",
+        ["Keras in tf.function"],
+        [
+            "gcvit 1.1.6 in tf.function",
+            "keras-cv-attention-models 1.4.3 in tf.function",
+        ],
+        8,
+        0.85,
+    ),
+    ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 8, 1.05),
+    ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 1, 1.05),
+    ("LiteRT float32", ["LiteRT float32"], ["timm in ONNX Runtime"], 1, 0.8),
+    ("LiteRT float32", ["LiteRT float32"], ["timm in OpenVINO"], 1, 0.8),
+    (
+        "LiteRT int8, the faster one",
+        ["LiteRT dynamic", "LiteRT int8"],
+        ["timm in ONNX Runtime"],
+        1,
+        0.5,
+    ),
+    (
+        "LiteRT int8, the faster one",
+        ["LiteRT dynamic", "LiteRT int8"],
+        ["timm in OpenVINO"],
+        1,
+        0.5,
+    ),
+    ("training step", ["gcvit-keras"], ["timm"], 8, 0.8),
+    ("training step", ["gcvit-keras"], ["gcvit"], 8, None),
+    (
+        "constructing `GCViTTiny(weights=None)`",
+        ["construct gcvit-keras"],
+        ["construct gcvit"],
+        1,
+        0.7,
+    ),
+    ("`import gcvit_keras`", ["import gcvit_keras"], ["import keras"], 1, 1.1),
+    ("448 x 448, a pixel", ["448"], ["224"], 1, 1.15),
+    ("896 x 896, a pixel", ["896"], ["224"], 1, 1.15),
+)
+
+CONSTRUCT = """
+import time
+def run():
+    seconds = []
+    for _ in range(3):
+        keras.backend.clear_session()
+        start = time.perf_counter()
+        build()
+        seconds.append(time.perf_counter() - start)
+    return {"1": seconds}
+build()
+"""
+
+IMPORT = """
+import os, subprocess, time
+def run():
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
+        seconds.append(time.perf_counter() - start)
+    return {"1": seconds}
+serve(run, "keras", "gcvit-keras")
+"""
+
+SIDE = """
+import time
+import keras, tensorflow as tf, gcvit_keras
+model = gcvit_keras.GCViTTiny(
+    weights=None, input_shape=(side, side, 3), window_size=(7, 7, 14, 7)
+)
+function = tf.function(lambda x: model(x, training=False), autograph=False)
+images = tf.random.uniform((1, side, side, 3), 0, 255)
+def run():
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        function(images).numpy()
+        seconds.append((time.perf_counter() - start) / side**2)
+    return {"1": seconds}
+run()
+serve(run, "keras", "tensorflow", "gcvit-keras")
+"""
+
+OTHERS = {
+    "construct gcvit-keras": (
+        "import keras, gcvit_keras\n"
+        "def build(): gcvit_keras.GCViTTiny(weights=None)\n"
+        + CONSTRUCT
+        + 'serve(run, "keras", "gcvit-keras")'
+    ),
+    "construct gcvit": (
+        "import keras, gcvit\n"
+        "def build(): gcvit.GCViTTiny(input_shape=(224, 224, 3))\n"
+        + CONSTRUCT
+        + 'serve(run, "keras", "gcvit")'
+    ),
+    "import keras": f'package = "keras"{IMPORT}',
+    "import gcvit_keras": f'package = "gcvit_keras"{IMPORT}',
+    **{str(side): f"side = {side}{SIDE}" for side in (224, 448, 896)},
+}
+
+
+def main():
+    """Prints the table; writes it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        help="a Python that has PyTorch, timm and onnx",
+    )
+    parser.add_argument("--calls", type=int, default=10, help="a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", help="a JSON file to write")
+    arguments = parser.parse_args()
+    arguments.batch, arguments.steps = 8, 5
+    facts = machine() | {"calls": arguments.calls, "rounds": arguments.rounds}
+    with tempfile.TemporaryDirectory() as folder:
+        results = inference.measure_calls(arguments, folder)
+        results |= measure(
+            OTHERS,
+            lambda title: start_other(title, folder),
+            arguments.rounds,
+        )
+    for title, result in train.measure_steps(arguments).items():
+        if "rounds" in result:
+            result["rounds"] = [{"8": steps} for steps in result["rounds"]]
+        results[title] = result
+    rows = [compared(results, *row) for row in ROWS]
+    print(
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, "
+        f"{arguments.rounds} rounds\n"
+    )
+    print("| what | against | batch | ratio | of rounds | target |")
+    print("|---" * 6 + "|")
+    for row in rows:
+        print(line(row))
+    print()
+    print_versions(results)
+    if arguments.out:
+        text = json.dumps(
+            {"machine": facts, "table": rows, "contenders": results}, indent=1
+        )
+        Path(arguments.out).write_text(text + "\n")
+
+
+def start_other(title, folder):
+    """The contender of a title."""
+    path = f"{folder}/gcvit" if title == "construct gcvit" else None
+    return Contender("import sys\n" + OTHERS[title], sys.executable, path, ())
+
+
+def compared(results, what, ours, others, batch, target):
+    """A row: the best of ours over the best of others."""
+    row = {"what": what, "batch": batch, "target": target}
+    ran = [t for t in others if "rounds" in results[t]]
+    mine = [t for t in ours if "rounds" in results[t]]
+    row["against"] = " and ".join(others)
+    row["failed"] = [t for t in (*ours, *others) if t not in (*ran, *mine)]
+    if not ran or not mine:
+        return row
+    mine, best = (
+        min(titles, key=lambda t: median(results, t, batch))
+        for titles in (mine, ran)
+    )
+    row |= {"ours": mine, "against": best}
+    row["ratio"] = median(results, mine, batch) / median(results, best, batch)
+    rounds = [
+        statistics.median(a[str(batch)]) / statistics.median(b[str(batch)])
+        for a, b in zip(
+            results[mine]["rounds"], results[best]["rounds"], strict=True
+        )
+    ]
+    row["spread"] = [min(rounds), max(rounds)]
+    return row
+
+
+def median(results, title, batch):
+    """Of all calls."""
+    rounds = results[title]["rounds"]
+    return statistics.median(sum((r[str(batch)] for r in rounds), []))
+
+
+def line(row):
+    """A row as Markdown."""
+    cells = [row["what"], row["against"], str(row["batch"])]
+    if "ratio" in row:
+        least, most = row["spread"]
+        cells += [f"{row['ratio']:.2f}", f"{least:.2f} to {most:.2f}"]
+    else:
+        cells += ["-", "did not run"]
+    target = row["target"]
+    cells.append("" if target is None else f"at most {target}")
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
