@@ -10,7 +10,6 @@ What cannot be installed or does not run is named. Prints a Markdown table;
 writes everything as JSON.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -130,16 +129,7 @@ OTHERS = {
 
 def main():
     """Prints the table; writes it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--torch-python",
-        default=sys.executable,
-        help="a Python that has PyTorch, timm and onnx",
-    )
-    parser.add_argument("--calls", type=int, default=10, help="a round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", help="a JSON file to write")
-    arguments = parser.parse_args()
+    arguments = inference.parse(__doc__)
     arguments.batch, arguments.steps = 8, 5
     facts = machine() | {"calls": arguments.calls, "rounds": arguments.rounds}
     with tempfile.TemporaryDirectory() as folder:

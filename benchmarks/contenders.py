@@ -92,6 +92,7 @@ class Contender:
         self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
+        lines = [line for line in lines if "Error" in line] or lines
         raise RuntimeError(
             lines[-1] if lines else f"ended with {self._process.returncode}"
         )

@@ -50,8 +50,12 @@ def main():
     arguments = parser.parse_args()
     model = keras.models.load_model(arguments.quickstart / "digits.keras")
     images = held_out(arguments.quickstart, arguments.images)
-    facts = machine() | {"images": len(images)}
-    print(f"{facts['images']} images, {facts['cpu']}, {facts['date']}\n")
+    facts = machine() | {
+        "images": len(images),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
+    print(f"{', '.join(f'{k} {v}' for k, v in facts.items())}\n")
     print(
         "| layer | map | deletion | of random maps | insertion | of random "
         "maps | gain | its error | with noise | with random weights |"

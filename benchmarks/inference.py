@@ -263,9 +263,9 @@ def print_table(results):
     print_versions(results)
 
 
-def main():
-    """Prints the table; writes it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse(description):
+    """The command line, which `compare.py` has, too."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--torch-python",
         default=sys.executable,
@@ -274,7 +274,12 @@ def main():
     parser.add_argument("--calls", type=int, default=10, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", help="a JSON file to write")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    """Prints the table; writes it as JSON."""
+    arguments = parse(__doc__)
     facts = machine() | {"calls": arguments.calls}
     with tempfile.TemporaryDirectory() as folder:
         results = measure_calls(arguments, folder)

@@ -95,6 +95,20 @@ def run_settings(model):
     return read_config(config).data.model_dump()
 
 
+def reading_settings(settings):
+    """Of `run_settings`, how files become images.
+
+    Args:
+        settings: Dict.
+
+    Returns:
+        Dict of those of `crop_ratio`, `crop_mode` and `interpolation` that
+        are set.
+    """
+    names = ("crop_ratio", "crop_mode", "interpolation")
+    return {k: settings[k] for k in names if settings.get(k) is not None}
+
+
 def find_labels(path, model, classes):
     """Class names: as given, else beside the model.
 

@@ -12,6 +12,7 @@ from gcvit_cli.artifacts import (
     find_labels,
     load_keras,
     model_file,
+    reading_settings,
     run_settings,
 )
 from gcvit_cli.console import console, import_tensorflow, quietly
@@ -50,19 +51,15 @@ def run(image, model, out, labels, crop):
     shape = network.input_shape
     if not isinstance(shape, tuple) or shape[3:] not in ((1,), (3,)):
         raise ValueError(f"{path} does not take images of 1 or 3 channels")
-    how = {
-        key: value
-        for key, value in run_settings(path).items()
-        if key in ("crop_ratio", "crop_mode", "interpolation")
-        and value is not None
-    }
+    how = reading_settings(run_settings(path))
     if crop is not None:
         how["crop_ratio"] = crop
     size = [side or DYNAMIC_SIDE for side in shape[1:3]]
     pixels = gcvit_keras.load_image(image, size, **how, channels=shape[3])
-    names = None
-    if len(network.output_shape) == 2:  # else `grad_cam` says what it needs
-        names = find_labels(labels, path, network.output_shape[-1])
+    scores = network.output_shape
+    if not isinstance(scores, tuple) or len(scores) != 2:
+        raise ValueError(f"{path} does not give scores of classes: {scores}")
+    names = find_labels(labels, path, scores[-1])
     with quietly():
         page = page_of(network, pixels, names, image.name, path)
     try:
@@ -91,11 +88,10 @@ def page_of(model, pixels, names, image_name, model_name):
     from gcvit_keras.explain import attention_maps, grad_cam
 
     images = pixels[None].astype("float32")
-    cam = grad_cam(model, images)  # also checks the model
     (scores,) = np.asarray(model(images, training=False), "float64")
     best = np.argsort(-scores, kind="stable")[:TOP]
     names = names or [f"class {k}" for k in range(len(scores))]
-    cams = [cam[0]] + [grad_cam(model, images, int(k))[0] for k in best[1:]]
+    cams = grad_cam(model, images.repeat(len(best), 0), best)
     blocks = {}
     for found in attention_maps(model, images):
         if found.is_global:

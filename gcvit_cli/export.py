@@ -14,6 +14,7 @@ from gcvit_cli.artifacts import (
     find_labels,
     load_keras,
     model_file,
+    reading_settings,
     run_settings,
 )
 from gcvit_cli.console import console, import_tensorflow, quietly
@@ -78,13 +79,8 @@ def export(
         labels = find_labels(labels, model, network.output_shape[-1])
     how = {"images": source.verification(network, settings)}
     if format in ("savedmodel", "serving"):
-        defaults = {
-            key: settings[key]
-            for key in ("crop_ratio", "crop_mode", "interpolation")
-            if settings.get(key) is not None
-        }
         given = {k: v for k, v in reading.items() if v is not None}
-        how |= {**defaults, **given, "labels": labels}
+        how |= {**reading_settings(settings), **given, "labels": labels}
         how["dynamic_size"] = dynamic_size
     if format == "serving":
         how["name"] = name
@@ -103,9 +99,8 @@ def export(
         with quietly():
             path = write[format](network, out, **how)
     except OSError as error:
-        where = ""  # the folder of temporary files, if not --out
-        if not str(error.filename or "").startswith((str(out), "None")):
-            where = f" ({error.filename})" if error.filename else ""
+        place = str(error.filename or out)  # may be of temporary files
+        where = "" if place.startswith(str(out)) else f" ({place})"
         raise ValueError(
             f"--out cannot be written: {out}: {error.strerror or error}{where}"
         ) from error
@@ -197,14 +192,10 @@ class Source:
 
     def calibration(self, model, settings):
         """Float32 array `(images, height, width, 3)`."""
+        split = self.calibration_split
+        split = "train" if split is None else split
         return self._read(
-            "train"
-            if self.calibration_split is None
-            else self.calibration_split,
-            CALIBRATION,
-            "--calibration-split",
-            model,
-            settings,
+            split, CALIBRATION, "--calibration-split", model, settings
         )
 
     def _read(self, split, count, option, model, settings):
@@ -223,7 +214,7 @@ class Source:
             )
         how = {"crop_ratio": 1.0, "crop_mode": "center"}
         how |= {"interpolation": "bicubic"}
-        how |= {k: settings[k] for k in how if settings.get(k) is not None}
+        how |= reading_settings(settings)
         if settings.get("holdout") is not None:  # the run's own test images
             how["holdout"] = settings["holdout"]
         config = DataConfig(

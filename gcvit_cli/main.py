@@ -15,7 +15,7 @@ import typer
 
 from gcvit_cli.client_commands import client
 from gcvit_cli.console import error_line
-from gcvit_cli.options import Json
+from gcvit_cli.options import Json, Labels
 
 app = typer.Typer(
     help="GC ViT for Keras 3: train, predict, convert and export.",
@@ -314,14 +314,7 @@ def export(
         str | None,
         typer.Option(help="serving: the model's name. Default: its own."),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|imagenet",
-            help="Class names, one a line. Default: labels.txt beside the "
-            "model, where there is one.",
-        ),
-    ] = None,
+    labels: Labels = None,
     crop_ratio: Annotated[
         float | None,
         typer.Option(
@@ -409,14 +402,7 @@ def explain(
         Path, typer.Option(help="A .keras file, or the folder of a run.")
     ],
     out: Annotated[Path, typer.Option(help="The .html file to write.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|imagenet",
-            help="Class names, one a line. Default: labels.txt beside the "
-            "model, where there is one.",
-        ),
-    ] = None,
+    labels: Labels = None,
     crop: Annotated[
         float | None,
         typer.Option(
@@ -450,7 +436,8 @@ def main():
         warnings.simplefilter("ignore")
     # An exception, so that what is half written is removed.
     for stop in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(stop) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(stop, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except (ValueError, OSError) as error:

@@ -3,7 +3,8 @@
 import importlib
 
 _MODULES = {
-    "client": ("Classification", "ServingClient"),
+    "answers": ("Classification",),
+    "client": ("ServingClient",),
     "litert": ("export_litert",),
     "onnx": ("export_onnx",),
     "saved_model": ("export_saved_model",),

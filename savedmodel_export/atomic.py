@@ -47,7 +47,7 @@ def check_local(path, argument):
     Raises:
         ValueError: If it is one.
     """
-    if re.match(r"[a-zA-Z0-9]+:/", str(path)):
+    if re.match(r"[a-zA-Z0-9]{2,}:/", str(path)):  # one letter is a drive
         raise ValueError(
             f"`{argument}` must be a local path: export there, then copy. "
             f"Received: {argument}={path}"
@@ -87,8 +87,7 @@ def replacing(path):
     written is found before the work, and is removed if the block fails.
 
     Args:
-        path: Path of the file to write or replace; its folder is made where
-            missing.
+        path: Path of the file to write or replace.
 
     Yields:
         `pathlib.Path` to write to, with the same suffix.
@@ -97,15 +96,14 @@ def replacing(path):
         OSError: If the file cannot be made.
     """
     path = Path(path)
-    with made_folder(path.parent) as folder:
-        beside = folder / f"{WRITING}{uuid.uuid4().hex}{path.suffix}"
-        remove_abandoned(folder)
-        try:
-            beside.touch()  # as the umask says, unlike tempfile's
-            yield beside
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+    beside = path.with_name(f"{WRITING}{uuid.uuid4().hex}{path.suffix}")
+    remove_abandoned(path.parent)
+    beside.touch()  # as the umask says, unlike tempfile's
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def remove_abandoned(folder):

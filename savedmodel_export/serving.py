@@ -188,7 +188,7 @@ def export_serving(
         )
     _check_served(name, directory / "models.config")
     sizes = _sizes(directory / "batching.config", batch_sizes)
-    with made_folder(directory):
+    with made_folder(directory / name):
         version = export_saved_model(
             model, directory / name, labels, warmup_batch_sizes=sizes, **how
         )

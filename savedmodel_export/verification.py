@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from savedmodel_export import runner
-from savedmodel_export.atomic import replacing
+from savedmodel_export.atomic import made_folder, replacing
 from savedmodel_export.network import served_network
 from savedmodel_export.samples import photographs
 
@@ -145,7 +145,8 @@ def verified_file(path, network, images, verify):
     What was seen is then in `NAME.verification.json` beside it.
 
     Args:
-        path: Path of the file to write or replace.
+        path: Path of the file to write or replace; its folder is made where
+            missing.
         network: See `check`.
         images: See `verify`.
         verify: Whether to.
@@ -158,7 +159,7 @@ def verified_file(path, network, images, verify):
         OSError: If the file cannot be made.
     """
     report = path.with_name(f"{path.name}.{VERIFICATION_JSON}")
-    with replacing(path) as beside:
+    with made_folder(path.parent), replacing(path) as beside:
         yield beside
         found = check(beside, network, images, path) if verify else None
         report.unlink(missing_ok=True)  # of the file that is replaced

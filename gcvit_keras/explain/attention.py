@@ -243,7 +243,8 @@ def attention_rollout(model, images, batch_size=16) -> np.ndarray:
     parts = []
     for part in batches(images, batch_size):
         carried = None
-        for found in reversed(attention_maps(model, part)):
+        maps = attention_maps(model, part, batch_size=batch_size)
+        for found in reversed(maps):
             if carried is None:
                 carried = np.ones((len(part), *found.size))
             elif carried.shape[1:] != found.size:

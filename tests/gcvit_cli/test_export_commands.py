@@ -133,17 +133,32 @@ def test_what_cannot_be_read_or_written_is_one_line(folder, tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_an_export_that_is_stopped_leaves_nothing(folder, tmp_path, how):
-    command = [Path(sys.executable).with_name("gcvit"), "export"]
-    command += [folder / "pets.keras", "--format", "savedmodel"]
-    process = subprocess.Popen(
-        [*command, "--out", tmp_path / "models" / "pets"],
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("models/pets/.writing-*/variables/*")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
+    process = start_export(folder, tmp_path)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + how, b"")
     assert not list(tmp_path.iterdir())
+
+
+def start_export(folder, out, *before):
+    """An export that has written weights, but has not ended."""
+    command = [*before, Path(sys.executable).with_name("gcvit"), "export"]
+    command += [folder / "pets.keras", "--format", "savedmodel"]
+    process = subprocess.Popen(
+        [*command, "--out", out / "models" / "pets"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("models/pets/.writing-*/variables/*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    return process
+
+
+def test_nohup_keeps_a_command_running(folder, tmp_path):
+    process = start_export(folder, tmp_path, "nohup")
+    process.send_signal(signal.SIGHUP)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and b"Wrote" in output
+    assert (tmp_path / "models" / "pets" / "1").is_dir()

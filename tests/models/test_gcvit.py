@@ -145,8 +145,11 @@ def test_mixed_precision_predicts_what_float32_does(
 
 @pytest.mark.parametrize(
     "policy, jit_compile",
-    # In float16 tests/training/test_trainer.py trains.
-    [("float32", True), ("mixed_bfloat16", False)],
+    [
+        ("float32", True),
+        ("mixed_float16", False),
+        ("mixed_bfloat16", False),
+    ],
 )
 def test_fit_learns_and_xla_predicts_the_same(
     nano, images, policy, jit_compile

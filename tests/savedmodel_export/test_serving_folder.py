@@ -249,7 +249,7 @@ def test_what_another_export_configured_meanwhile_is_an_error(
     monkeypatch.setattr(serving_folder, "export_saved_model", slow)
     with pytest.raises(ValueError, match=r"`name` must be.*'first'.*'second'"):
         export_serving(nano(**SHALLOW), tmp_path, name="second", verify=False)
-    assert not (tmp_path / "second" / "1").exists()
+    assert not (tmp_path / "second").exists()
 
 
 @pytest.mark.parametrize("name", ["007", "no", "8" * 80, "x" + "." * 60 + "y"])
