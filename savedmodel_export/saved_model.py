@@ -25,6 +25,7 @@ from savedmodel_export.atomic import (
     made_folder,
     remove_abandoned,
 )
+from savedmodel_export.fusion import fused
 from savedmodel_export.labels import check_labels, write_labels
 from savedmodel_export.network import has_levels, served_network
 from savedmodel_export.runner import INPUT_JSON
@@ -130,7 +131,8 @@ def export_saved_model(
             with tempfile.TemporaryDirectory() as folder:
                 labels_file = Path(folder, "labels.txt")  # the asset's name
                 write_labels(labels, labels_file)
-                _write_served(network, beside, labels_file, reading)
+                with fused(network):
+                    _write_served(network, beside, labels_file, reading)
             if warmup_sizes:
                 write_warmup(beside, directory.name, warmup_sizes, reading)
             if verify:

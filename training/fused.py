@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from gcvit_keras.layers import GCViTBlock, WindowAttention
-from gcvit_keras.layers.composite import CompositeLayer
+from gcvit_keras.layers.composite import CompositeLayer, replaced
 
 LEAST_SIDE = 128
 """Of images for which compiling, some seconds, is worth it."""
@@ -50,17 +50,9 @@ def fused(network):
         and network.compute_dtype == "float32"
         and min(s or LEAST_SIDE for s in network.input_shape[1:3]) >= LEAST_SIDE
     ):
-        layers = list(network._flatten_layers())
-    changed = []
-    for layer in layers:
-        for name, method in _methods(layer).items():
-            setattr(layer, name, method)
-            changed.append((layer, name))
-    try:
+        layers = network._flatten_layers()
+    with replaced({layer: _methods(layer) for layer in layers}):
         yield
-    finally:
-        for layer, name in changed:
-            delattr(layer, name)
 
 
 def _methods(layer):
@@ -83,8 +75,10 @@ def residual(branch, drop_path, training, inputs, query=None):
     In a batch of more than `SIZES` images the branch is computed for a few of
     those dropped, too, since every number of images is compiled anew.
     """
+    shape = (-1, *keras.ops.shape(inputs)[1:])
     if not training or drop_path.rate < LEAST_RATE:
-        return inputs + drop_path(branch(inputs, query), training=training)
+        x = tf.reshape(branch(inputs, query), shape)
+        return inputs + drop_path(x, training=training)
     images = tf.shape(inputs)[0]
     kept = tf.cast(drop_path.draw(images), tf.int32)
     unit = -(-images // SIZES)
@@ -96,6 +90,7 @@ def residual(branch, drop_path, training, inputs, query=None):
     kept = tf.cast(kept, inputs.dtype)
     inputs, x = _with_rows(inputs, rows, places, kept)
     x = branch(x, None if query is None else tf.gather(query, rows))
+    x = tf.reshape(x, shape)
     return _add_rows(inputs, x, rows, places, kept * drop_path.scale)
 
 
@@ -157,7 +152,7 @@ def _softmax_gradient(weights, of_weights, x, of_x):
     # `x * of_x` over the channels, which are fewer (arXiv 2205.14135).
     sums = tf.reduce_sum(x * of_x, axis=-1, keepdims=True)
     of_logits = weights * (of_weights - sums)
-    return of_logits, tf.reduce_sum(of_logits, axis=0)
+    return of_logits, tf.reduce_sum(of_logits, axis=1, keepdims=True)
 
 
 @tf.custom_gradient

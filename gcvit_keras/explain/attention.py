@@ -163,7 +163,8 @@ def _attention_map(place, block, images, calls, weights, head):
     below, right = -height % w, -width % w
     rows, columns = (height + below) // w, (width + right) // w
     values = ops.convert_to_numpy(ops.cast(weights[layer][1], "float32"))
-    values = values.reshape(images, rows, columns, -1, w * w, w * w)
+    values = values.reshape(-1, images, rows, columns, w * w, w * w)
+    values = np.moveaxis(values, 0, 3)
     heads = tuple(range(layer.num_heads))
     if head is not None:
         heads, values = (head,), values[:, :, :, head : head + 1]

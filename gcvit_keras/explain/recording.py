@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from gcvit_keras.layers import GCViTBlock
+from gcvit_keras.layers.composite import replaced
 
 
 @contextlib.contextmanager
@@ -25,9 +26,11 @@ def recorded(layers, name, then=None):
         Dict from each layer, once it was called, to its last arguments and
         what it returned.
     """
-    seen, before = {}, []
+    seen = {}
 
-    def wrapped(layer, method):
+    def wrapped(layer):
+        method = getattr(layer, name)
+
         def record(*arguments, **keywords):
             result = method(*arguments, **keywords)
             if then is not None:
@@ -35,19 +38,10 @@ def recorded(layers, name, then=None):
             seen[layer] = arguments, result
             return result
 
-        return record
+        return {name: record}
 
-    for layer in layers:
-        before.append((layer, vars(layer).get(name)))
-        setattr(layer, name, wrapped(layer, getattr(layer, name)))
-    try:
+    with replaced({layer: wrapped(layer) for layer in layers}):
         yield seen
-    finally:
-        for layer, old in before:
-            if old is None:
-                delattr(layer, name)
-            else:
-                setattr(layer, name, old)
 
 
 def layers_of(model):

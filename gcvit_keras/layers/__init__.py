@@ -8,6 +8,7 @@ from gcvit_keras.layers.conv import (
     SqueezeExcite,
     Stem,
 )
+from gcvit_keras.layers.norm import LayerNorm
 from gcvit_keras.layers.query import GlobalQueryGenerator
 from gcvit_keras.layers.regularization import DropPath, LayerScale
 
@@ -17,6 +18,7 @@ __all__ = [
     "FusedMBConv",
     "GCViTBlock",
     "GlobalQueryGenerator",
+    "LayerNorm",
     "LayerScale",
     "SqueezeExcite",
     "Stem",

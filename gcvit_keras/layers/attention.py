@@ -78,56 +78,53 @@ class WindowAttention(CompositeLayer):
         _, height, width, channels = ops.shape(inputs)
         padded = pad_to_windows(inputs, self.window_size)
         _, padded_height, padded_width, _ = ops.shape(padded)
-        # Tokens as rows of a matrix: the projections are plain matmuls.
-        tokens = ops.reshape(
-            partition_windows(padded, self.window_size), (-1, channels)
-        )
-        parts = self._heads(self.qkv(tokens))
+        scale = (channels // self.num_heads) ** -0.5
         if self.global_query:
             windows = (padded_height // self.window_size) * (
                 padded_width // self.window_size
             )
-            (q,) = self._heads(ops.reshape(query, (-1, channels)))
-            # All windows of an image share its query: (a, b) -> (a a, b b).
-            shape = q.shape[1:]
-            q = ops.tile(q[:, None], (1, windows, 1, 1, 1))
-            q = ops.reshape(q, (-1, *shape))
-            k, v = parts
+            (q,) = self._parts(query, 1)
+            q = _repeat(q, windows, scale)
+            k, v = self._project(padded)
         else:
-            q, k, v = parts
-        q = q * (channels // self.num_heads) ** -0.5
-        x = self.attend(q, k, v, self._position_bias())
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, channels))
-        x = self.proj(x)
+            q, k, v = self._project(padded)
+            q = q * scale
+        x = self.attend(q, k, v, self.position_bias())
         x = merge_windows(x, self.window_size, padded_height, padded_width)
-        return x if padded is inputs else x[:, :height, :width]
+        if padded is not inputs:
+            x = x[:, :height, :width]
+        x = self.proj(ops.reshape(x, (-1, channels)))
+        return ops.reshape(x, (-1, height, width, channels))
 
-    def _heads(self, x):
-        """Splits `(tokens, parts * channels)` into parts and heads.
+    def _project(self, x):
+        """Projects a feature map to query, key and value, or the last two.
 
         Returns:
-            List of `parts` tensors `(windows, heads, tokens a window, c)`.
+            List of tensors `(heads, windows, tokens a window, c)`.
         """
-        channels = self.proj.units
-        parts = x.shape[-1] // channels
-        shape = (
-            -1,
-            self.window_size**2,
-            parts,
-            self.num_heads,
-            channels // self.num_heads,
-        )
-        x = ops.transpose(ops.reshape(x, shape), (2, 0, 3, 1, 4))
-        return ops.unstack(x, parts, axis=0)
+        _, height, width, channels = ops.shape(x)
+        # Tokens as rows of a matrix: the projection is a plain matmul.
+        x = self.qkv(ops.reshape(x, (-1, channels)))
+        x = ops.reshape(x, (-1, height, width, x.shape[-1]))
+        return self._parts(x, x.shape[-1] // channels)
+
+    def _parts(self, x, parts):
+        """Splits `(batch, height, width, parts * channels)`.
+
+        Returns:
+            List of `parts` tensors `(heads, windows, tokens a window, c)`.
+        """
+        x = partition_windows(x, self.window_size, parts * self.num_heads)
+        return ops.split(x, parts, axis=0)
 
     def attend(self, q, k, v, bias):
         """Scaled dot-product attention; a method, as `gelu` is.
 
         Args:
-            q: Tensor `(windows, heads, tokens, c)`, scaled.
+            q: Tensor `(heads, windows, tokens, c)`, scaled.
             k: Tensor like `q`.
             v: Tensor like `q`.
-            bias: Tensor `(heads, tokens, tokens)`, added to the logits.
+            bias: Tensor `(heads, 1, tokens, tokens)`, added to the logits.
 
         Returns:
             Tensor like `q`.
@@ -143,21 +140,21 @@ class WindowAttention(CompositeLayer):
             bias: See there.
 
         Returns:
-            Tensor `(windows, heads, tokens, tokens)`, of which the last axis
+            Tensor `(heads, windows, tokens, tokens)`, of which the last axis
             sums to one.
         """
         logits = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + bias
         return ops.softmax(logits, axis=-1)
 
-    def _position_bias(self):
-        """Tensor `(heads, tokens, tokens)`."""
+    def position_bias(self):
+        """Tensor `(heads, 1, tokens, tokens)`."""
         bias = ops.take(
             self.relative_position_bias_table,
             self._relative_position_index,
             axis=0,
         )
-        bias = ops.cast(bias, self.compute_dtype)
-        return ops.transpose(bias, (2, 0, 1))
+        bias = ops.transpose(ops.cast(bias, self.compute_dtype), (2, 0, 1))
+        return ops.reshape(bias, (self.num_heads, 1, *bias.shape[1:]))
 
     def compute_output_shape(self, inputs_shape, query_shape=None):
         return inputs_shape
@@ -169,3 +166,21 @@ class WindowAttention(CompositeLayer):
             "window_size": self.window_size,
             "global_query": self.global_query,
         }
+
+
+def _repeat(q, windows, scale):
+    """Gives all windows of an image its query, scaled.
+
+    Args:
+        q: Tensor `(heads, batch, tokens, c)`.
+        windows: Of an image.
+        scale: What to multiply with.
+
+    Returns:
+        Tensor `(heads, batch * windows, tokens, c)`.
+    """
+    heads, _, tokens, c = q.shape
+    q = ops.reshape(q, (heads, -1, 1, tokens * c))
+    # A product repeats and scales in one pass.
+    q = q * ops.full((windows, 1), scale, q.dtype)
+    return ops.reshape(q, (heads, -1, tokens, c))

@@ -5,7 +5,8 @@ from keras import ops
 
 from gcvit_keras.layers.attention import WindowAttention
 from gcvit_keras.layers.composite import CompositeLayer
-from gcvit_keras.layers.conv import NORM_EPSILON, linear_initializer
+from gcvit_keras.layers.conv import linear_initializer
+from gcvit_keras.layers.norm import LayerNorm
 from gcvit_keras.layers.regularization import DropPath, LayerScale
 
 
@@ -54,9 +55,7 @@ class GCViTBlock(CompositeLayer):
         channels = inputs_shape[-1]
         hidden = int(channels * self.mlp_ratio)
         dtype = self.dtype_policy
-        self.norm1 = keras.layers.LayerNormalization(
-            epsilon=NORM_EPSILON, dtype=dtype, name="norm1"
-        )
+        self.norm1 = LayerNorm(dtype=dtype, name="norm1")
         self.attention = WindowAttention(
             self.num_heads,
             self.window_size,
@@ -64,9 +63,7 @@ class GCViTBlock(CompositeLayer):
             dtype=dtype,
             name="attention",
         )
-        self.norm2 = keras.layers.LayerNormalization(
-            epsilon=NORM_EPSILON, dtype=dtype, name="norm2"
-        )
+        self.norm2 = LayerNorm(dtype=dtype, name="norm2")
         self.mlp_expand = keras.layers.Dense(
             hidden,
             kernel_initializer=linear_initializer(),
@@ -120,18 +117,25 @@ class GCViTBlock(CompositeLayer):
         Returns:
             Tensor `(batch, height, width, channels)`.
         """
-        return inputs + drop_path(branch(inputs, query), training=training)
+        x = branch(inputs, query)
+        _, height, width, channels = ops.shape(inputs)
+        shape = (-1, height, width, channels)
+        if training:
+            x = drop_path(ops.reshape(x, shape), training=training)
+            return inputs + x
+        # As rows: a sum right behind a plain matmul is one operation with it.
+        return ops.reshape(ops.reshape(inputs, (-1, channels)) + x, shape)
 
     def _attend(self, inputs, query):
         x = self.attention(self.norm1(inputs), query)
+        x = ops.reshape(x, (-1, x.shape[-1]))
         return x if self.scale1 is None else self.scale1(x)
 
     def _mlp(self, inputs, _):
-        _, height, width, channels = ops.shape(inputs)
         # Tokens as rows of a matrix: the MLP is two plain matmuls.
-        x = ops.reshape(self.norm2(inputs), (-1, channels))
-        x = self.gelu(self.mlp_expand(x))
-        x = ops.reshape(self.mlp_project(x), (-1, height, width, channels))
+        x = self.norm2(inputs)
+        x = ops.reshape(x, (-1, x.shape[-1]))
+        x = self.mlp_project(self.gelu(self.mlp_expand(x)))
         return x if self.scale2 is None else self.scale2(x)
 
     def compute_output_shape(self, inputs_shape, query_shape=None):

@@ -1,5 +1,7 @@
 """What all layers made of layers share."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -33,3 +35,25 @@ class CompositeLayer(keras.layers.Layer):
                 policy[path] = inner_policy
             config["dtype"] = keras.dtype_policies.serialize(policy)
         return config
+
+
+@contextlib.contextmanager
+def replaced(methods):
+    """Gives layers other methods, for the time of the `with`.
+
+    Args:
+        methods: Dict from layers to dicts from names to functions.
+    """
+    changed = []
+    try:
+        for layer, functions in methods.items():
+            for name, function in functions.items():
+                changed.append((layer, name, vars(layer).get(name)))
+                setattr(layer, name, function)
+        yield
+    finally:
+        for layer, name, old in changed:
+            if old is None:
+                delattr(layer, name)
+            else:
+                setattr(layer, name, old)

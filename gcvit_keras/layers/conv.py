@@ -7,17 +7,23 @@ import keras
 from keras import ops
 
 from gcvit_keras.layers.composite import CompositeLayer
+from gcvit_keras.layers.norm import LayerNorm
 
-NORM_EPSILON = 1e-5
 
-
-def pad_one(x, mode="constant"):
-    """Pads one pixel on each side, as PyTorch's `padding=1` does.
+def pad_one(x):
+    """Pads one zero on each side, as PyTorch's `padding=1` does.
 
     TensorFlow's "same" puts the odd pixel right and below at stride 2, which
     shifts the kernel against the reference.
     """
-    return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
+    return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def repeat_edges(x):
+    """Pads one pixel on each side with the one beside it."""
+    # Not `ops.pad(mode="symmetric")`, which is slow in LiteRT.
+    x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+    return ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
 
 
 def halved(size):
@@ -92,8 +98,8 @@ class SqueezeExcite(CompositeLayer):
 
     def call(self, inputs):
         x = ops.mean(inputs, axis=(1, 2))
-        x = self.expand(self.gelu(self.reduce(x)))
-        return inputs * ops.sigmoid(x)[:, None, None, :]
+        x = ops.sigmoid(self.expand(self.gelu(self.reduce(x))))
+        return inputs * ops.reshape(x, (-1, 1, 1, x.shape[-1]))
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape
@@ -182,9 +188,7 @@ class Downsample(CompositeLayer):
         self.se_divisor = se_divisor
 
     def build(self, inputs_shape):
-        self.norm1 = keras.layers.LayerNormalization(
-            epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm1"
-        )
+        self.norm1 = LayerNorm(dtype=self.dtype_policy, name="norm1")
         self.fused_mbconv = FusedMBConv(
             self.se_divisor, dtype=self.dtype_policy, name="fused_mbconv"
         )
@@ -197,9 +201,7 @@ class Downsample(CompositeLayer):
             dtype=self.dtype_policy,
             name="reduction",
         )
-        self.norm2 = keras.layers.LayerNormalization(
-            epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm2"
-        )
+        self.norm2 = LayerNorm(dtype=self.dtype_policy, name="norm2")
         self.norm1.build(inputs_shape)
         self.fused_mbconv.build(inputs_shape)
         self.reduction.build((None, None, None, inputs_shape[-1]))

@@ -5,7 +5,7 @@ from keras import ops
 
 from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.layers.composite import CompositeLayer
-from gcvit_keras.layers.conv import FusedMBConv, halved, pad_one
+from gcvit_keras.layers.conv import FusedMBConv, halved, repeat_edges
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
@@ -58,7 +58,7 @@ class GlobalQueryGenerator(CompositeLayer):
                 # The reference pads with -inf. Repeating the edge cannot
                 # change a maximum that the edge is part of, so the result is
                 # the same, and it stays finite for int8 calibration.
-                x = pad_one(x, mode="symmetric")
+                x = repeat_edges(x)
                 x = ops.max_pool(x, 3, strides=2, padding="valid")
         return _resize(x, self.window_size)
 

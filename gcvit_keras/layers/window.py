@@ -1,7 +1,6 @@
 """Windows of a feature map, and positions within one.
 
-Every reshape and transpose stays at rank 5 or below: above that they do not
-convert to LiteRT.
+Every reshape and transpose stays at rank 6 or below: LiteRT has none above.
 """
 
 import numpy as np
@@ -26,42 +25,43 @@ def pad_to_windows(x, window_size):
     return ops.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
 
 
-def partition_windows(x, window_size):
-    """Cuts a feature map into windows.
+def partition_windows(x, window_size, heads):
+    """Cuts a feature map into windows, and its channels into heads.
 
     Args:
-        x: Tensor `(batch, height, width, channels)`, height and width
+        x: Tensor `(batch, height, width, heads * c)`, height and width
             multiples of `window_size`.
         window_size: Side of a window, an integer.
+        heads: How many parts the channels are cut into.
 
     Returns:
-        Tensor `(batch * windows, window_size**2, channels)`; the windows of
+        Tensor `(heads, batch * windows, window_size**2, c)`; the windows of
         one image are consecutive, row by row.
     """
     _, _, width, channels = ops.shape(x)
-    columns = width // window_size
-    x = ops.reshape(x, (-1, window_size, columns, window_size, channels))
-    x = ops.transpose(x, (0, 2, 1, 3, 4))
-    return ops.reshape(x, (-1, window_size * window_size, channels))
+    w, c = window_size, channels // heads
+    x = ops.reshape(x, (-1, w, width // w, w, heads, c))
+    x = ops.transpose(x, (4, 0, 2, 1, 3, 5))
+    return ops.reshape(x, (heads, -1, w * w, c))
 
 
 def merge_windows(windows, window_size, height, width):
-    """Puts windows back together; the inverse of `partition_windows`.
+    """Puts windows and heads together; the inverse of `partition_windows`.
 
     Args:
-        windows: Tensor `(batch * windows, window_size**2, channels)`.
+        windows: Tensor `(heads, batch * windows, window_size**2, c)`.
         window_size: Side of a window, an integer.
         height: Height of the whole map, a multiple of `window_size`.
         width: Width of the whole map, a multiple of `window_size`.
 
     Returns:
-        Tensor `(batch, height, width, channels)`.
+        Tensor `(batch, height, width, heads * c)`.
     """
-    channels = windows.shape[-1]
-    columns = width // window_size
-    x = ops.reshape(windows, (-1, columns, window_size, window_size, channels))
-    x = ops.transpose(x, (0, 2, 1, 3, 4))
-    return ops.reshape(x, (-1, height, width, channels))
+    heads, _, _, c = windows.shape
+    w = window_size
+    x = ops.reshape(windows, (heads, -1, width // w, w, w, c))
+    x = ops.transpose(x, (1, 3, 2, 4, 0, 5))
+    return ops.reshape(x, (-1, height, width, heads * c))
 
 
 def relative_position_index(window_size):

@@ -11,9 +11,10 @@ from gcvit_keras.layers import (
     Downsample,
     GCViTBlock,
     GlobalQueryGenerator,
+    LayerNorm,
     Stem,
 )
-from gcvit_keras.layers.conv import NORM_EPSILON, linear_initializer
+from gcvit_keras.layers.conv import linear_initializer
 from gcvit_keras.models.preprocessing import normalization
 from gcvit_keras.variants import VARIANTS
 from gcvit_keras.weights import (
@@ -152,7 +153,7 @@ def GCViT(
                 2 * x.shape[-1], se_divisor, name=f"level_{level}_downsample"
             )(x)
 
-    x = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, name="norm")(x)
+    x = LayerNorm(name="norm")(x)
     if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     elif pooling == "max":

@@ -46,8 +46,9 @@ def test_the_maps_times_the_values_are_the_layers_own_output(
         w, (height, width) = found.window_size, found.size
         images_, rows, columns, heads, *_ = found.weights.shape
         v = np.asarray(v, "float64").reshape(
-            images_, rows, columns, heads, w * w, -1
+            heads, images_, rows, columns, w * w, -1
         )
+        v = np.moveaxis(v, 0, 3)
         mixed = np.moveaxis(found.weights @ v, 3, 4)
         mixed = mixed.reshape(*mixed.shape[:4], -1)
         kernel, bias = layer.proj.get_weights()

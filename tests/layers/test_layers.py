@@ -11,6 +11,7 @@ from gcvit_keras.layers import (
     DropPath,
     FusedMBConv,
     GlobalQueryGenerator,
+    LayerNorm,
     SqueezeExcite,
     WindowAttention,
 )
@@ -41,20 +42,13 @@ def close(actual, expected):
 
 
 def test_windows_are_cut_row_by_row_and_merged_back():
-    x = np.arange(2 * 4 * 6 * 1.0).reshape(2, 4, 6, 1)
-    windows = np.asarray(partition_windows(x, 2))
-    assert windows.shape == (12, 4, 1)
-    for image in range(2):
-        for row in range(2):
-            for column in range(3):
-                window = windows[image * 6 + row * 3 + column, :, 0]
-                expected = x[
-                    image,
-                    2 * row : 2 * row + 2,
-                    2 * column : 2 * column + 2,
-                    0,
-                ]
-                close(window, expected.ravel())
+    x = np.arange(2 * 4 * 6 * 3 * 2.0).reshape(2, 4, 6, 6)
+    windows = np.asarray(partition_windows(x, 2, 3))
+    assert windows.shape == (3, 12, 4, 2)
+    for image, row, column, head in np.ndindex(2, 2, 3, 3):
+        window = windows[head, image * 6 + row * 3 + column]
+        expected = x[image, 2 * row :, 2 * column :, 2 * head :][:2, :2, :2]
+        close(window, expected.reshape(4, 2))
     close(merge_windows(windows, 2, 4, 6), x)
 
 
@@ -191,6 +185,44 @@ def test_window_attention(is_global, height, width):
 def test_window_attention_needs_heads_that_divide_the_channels():
     with pytest.raises(ValueError, match="num_heads=3"):
         WindowAttention(3, 2).build((None, 4, 4, 8))
+
+
+@pytest.mark.parametrize("deviation", [1e-3, 1, 1e3])
+def test_layer_norm(deviation):
+    x = normal(2, 3, 5, 8) * deviation + 7
+    layer = LayerNorm(dtype="float64")
+    layer(x)
+    gamma, beta = normal(2, 8, seed=1)
+    layer.set_weights([gamma, beta])
+    centred = x - x.mean(-1, keepdims=True)
+    variance = (centred**2).mean(-1, keepdims=True)
+    close(layer(x), centred / np.sqrt(variance + 1e-5) * gamma + beta)
+
+
+def test_layer_norm_is_over_the_channels_only():
+    with pytest.raises(ValueError, match="axis=1"):
+        LayerNorm(axis=1).build((None, 4, 4, 8))
+
+
+def test_layer_norm_does_not_cancel_where_the_mean_is_large():
+    x = normal(1, 2, 2, 64) + 1e4
+    layer = LayerNorm(dtype="float32")
+    x = x.astype("float32")
+    exact = x.astype("float64")
+    expected = exact - exact.mean(-1, keepdims=True)
+    expected /= np.sqrt((expected**2).mean(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(layer(x), expected, atol=2e-3)
+    of_keras = keras.layers.LayerNormalization(epsilon=1e-5, dtype="float32")
+    ours, theirs = (np.abs(f(x) - expected).max() for f in (layer, of_keras))
+    assert ours < theirs
+
+
+def test_layer_norm_computes_half_precision_in_float32():
+    x = (normal(2, 2, 2, 8) * 300).astype("float16")
+    found = LayerNorm(dtype="mixed_float16")(x)
+    assert found.dtype == "float16"
+    exact = np.asarray(LayerNorm(dtype="float64")(x.astype("float64")))
+    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-3)
 
 
 def test_drop_path_drops_whole_images_and_rescales_the_rest():

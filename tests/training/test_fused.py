@@ -57,10 +57,10 @@ def test_layer_norm_and_its_gradients_are_exact():
 
 
 def test_attention_and_its_gradients_are_exact():
-    shape = (6, 2, 9, 4)  # windows, heads, tokens, channels of a head
+    shape = (2, 6, 9, 4)  # heads, windows, tokens, channels of a head
     rng = np.random.default_rng(2)
     inputs = [2 * rng.normal(size=shape) for _ in "qkv"]
-    inputs.append(rng.normal(size=(2, 9, 9)))
+    inputs.append(rng.normal(size=(2, 1, 9, 9)))
     upstream = rng.normal(size=shape)
 
     def results(function, dtype):

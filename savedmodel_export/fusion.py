@@ -1,0 +1,78 @@
+"""The same computation in fewer operations, where TensorFlow has oneDNN.
+
+TensorFlow replaces patterns of operations as it loads a graph, and these are
+written for it: on a CPU with oneDNN each becomes one operation, elsewhere it
+is computed as it stands. `benchmarks/compare.py` measures the SavedModel.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from gcvit_keras.layers import WindowAttention
+from gcvit_keras.layers.composite import replaced
+
+FUSED_EPSILON = 0.001
+"""What TensorFlow 2.21 adds to the variance in the operation that replaces
+LayerNorm, whatever the graph says."""
+
+
+def fused(network):
+    """Writes a network's layers for oneDNN, for the time of a `with`.
+
+    Args:
+        network: As `served_network` returns. Its variables may not change:
+            small ones become constants of the graph.
+
+    Returns:
+        A context manager.
+    """
+    return replaced({x: _methods(x) for x in network._flatten_layers()})
+
+
+def _methods(layer):
+    """What replaces methods of a layer, by name."""
+    if isinstance(layer, WindowAttention):
+        bias = keras.ops.convert_to_numpy(layer.position_bias())
+        return {"position_bias": lambda: tf.constant(bias)}
+    if (
+        isinstance(layer, keras.layers.LayerNormalization)
+        and layer.axis in (-1, [-1])
+        and not (layer.gamma is None or layer.beta is None)
+    ):
+        return {"call": _layer_norm_call(layer)}
+    return {}
+
+
+def _layer_norm_call(layer):
+    gamma, beta = map(keras.ops.convert_to_numpy, (layer.gamma, layer.beta))
+
+    def call(inputs):
+        rows = tf.reshape(inputs, (-1, inputs.shape[-1]))
+        rows = layer_norm(tf.cast(rows, tf.float32), gamma, beta, layer.epsilon)
+        rows = tf.cast(rows, layer.compute_dtype)
+        return tf.reshape(rows, (-1, *keras.ops.shape(inputs)[1:]))
+
+    return call
+
+
+def layer_norm(x, gamma, beta, epsilon):
+    """LayerNorm of rows.
+
+    Args:
+        x: Tensor `(rows, channels)`.
+        gamma: Array `(channels,)`.
+        beta: Array `(channels,)`.
+        epsilon: Added to the variance.
+
+    Returns:
+        Tensor like `x`.
+    """
+    gamma, beta = tf.constant(gamma), tf.constant(beta)
+    # A row times 10 with epsilon times 100 has the same LayerNorm. So this is
+    # right with the operation that replaces it and without.
+    x = x * math.sqrt(FUSED_EPSILON / epsilon)
+    mean, variance = tf.nn.moments(x, [1], keepdims=True)
+    factor = tf.math.rsqrt(variance + FUSED_EPSILON) * gamma
+    return x * factor + (beta - mean * factor)

@@ -1,0 +1,139 @@
+"""What is written for oneDNN and XNNPACK: the same values, fewer operations.
+
+Counts instead of times: they rot in the same way, and can be tested.
+"""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from conftest import SMALL
+
+import gcvit_keras
+from savedmodel_export import export_litert, export_saved_model
+from savedmodel_export.fusion import fused, layer_norm
+from savedmodel_export.network import served_network
+
+BLOCKS = sum(SMALL["depths"])
+NORMS = 2 * BLOCKS + 2 * 4 + 1
+
+
+@pytest.fixture(scope="module")
+def model():
+    """With norms as training leaves them: TensorFlow drops ones and zeros."""
+    model = gcvit_keras.GCViT(**SMALL)
+    rng = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.LayerNormalization):
+            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
+            layer.beta.assign(rng.normal(size=layer.beta.shape))
+    return model
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
+def test_layer_norm_is_exact_in_a_graph(scale):
+    """TensorFlow's own operation for it would add another epsilon."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(5, 1, (7, 24)) * scale
+    gamma, beta = rng.normal(size=(2, 24)).astype("float32")
+    found = tf.function(
+        lambda x: layer_norm(x, gamma, beta, 1e-5),
+        input_signature=[tf.TensorSpec((None, 24))],
+    )(x.astype("float32"))
+    centred = x - x.mean(-1, keepdims=True)
+    variance = (centred**2).mean(-1, keepdims=True)
+    expected = centred / np.sqrt(variance + 1e-5) * gamma + beta
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("side", [64, 76])
+def test_a_network_computes_the_same_fused(model, images, side):
+    network = served_network(model, dynamic_size=True, features=True)
+    x = images(3, side, side, 3)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 3))], autograph=False
+    )
+    def compute(images):
+        return network(images, training=False)
+
+    with fused(network):
+        found = compute(x)
+    for name, expected in network(x, training=False).items():
+        np.testing.assert_allclose(
+            found[name], expected, rtol=1e-5, atol=1e-5, err_msg=name
+        )
+
+
+def test_layers_are_as_they_were_after(model):
+    before = {layer: set(vars(layer)) for layer in model._flatten_layers()}
+    with fused(model):
+        assert any(set(vars(x)) != names for x, names in before.items())
+    assert all(set(vars(x)) == names for x, names in before.items())
+
+
+@pytest.fixture(scope="module")
+def optimized(model, tmp_path_factory):
+    """Counts of the SavedModel's operations, as TensorFlow runs it."""
+    path = export_saved_model(model, tmp_path_factory.mktemp("m"), verify=False)
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        loaded = v1.saved_model.load(session, ["serve"], str(path))
+        signature = loaded.signature_def["serving_default"]
+        facts = v1.RunMetadata()
+        session.run(
+            signature.outputs["probabilities"].name,
+            {signature.inputs["images"].name: np.zeros((2, 64, 64, 3))},
+            v1.RunOptions(output_partition_graphs=True),
+            facts,
+        )
+    nodes = [n for graph in facts.partition_graphs for n in graph.node]
+    counts = Counter(node.op for node in nodes)
+    for node in nodes:
+        counts[node.op, *node.attr["fused_ops"].list.s] += 1
+    if not any("Mkl" in op for op in counts):
+        pytest.skip("this TensorFlow does not use oneDNN")
+    return counts
+
+
+def test_every_layer_norm_is_one_operation(optimized):
+    assert optimized["_MklLayerNorm"] == NORMS
+    assert optimized["Rsqrt"] == optimized["SquaredDifference"] == 0
+
+
+def test_a_block_has_two_transposes_and_no_gather(optimized):
+    """And the one level with a global block another, for its query."""
+    assert optimized["_MklTranspose"] + optimized["Transpose"] == 2 * BLOCKS + 1
+    assert optimized["GatherV2"] == 0
+
+
+def test_dense_layers_take_in_what_follows_them(optimized):
+    matmul = "_MklNativeFusedMatMul"
+    assert optimized[matmul, b"BiasAdd", b"GeluExact"] == BLOCKS
+    assert optimized[matmul, b"BiasAdd", b"Add"] == BLOCKS
+    assert optimized["Tile"] == optimized["MirrorPad"] == 0
+
+
+def test_a_litert_file_has_no_more_operations_than_it_needs(model, tmp_path):
+    path = export_litert(model, tmp_path / "m.tflite", verify=False)
+
+    def operations(**options):
+        interpreter = Interpreter(str(path), num_threads=1, **options)
+        interpreter.allocate_tensors()
+        listed = interpreter._get_ops_details()
+        return Counter(operation["op_name"] for operation in listed)
+
+    plain = operations(
+        experimental_op_resolver_type=(
+            OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        )
+    )
+    assert plain["TRANSPOSE"] == 2 * BLOCKS + 1
+    assert plain["RSQRT"] == NORMS
+    assert not plain.keys() & {"GATHER", "SHAPE", "UNPACK", "TILE"}
+    assert sum(plain.values()) <= 371
+    # Parts between which XNNPACK hands over to slower kernels.
+    assert operations()["DELEGATE"] <= 2
