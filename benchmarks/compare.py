@@ -34,6 +34,13 @@ ROWS = (
     ),
     ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 8, 1.05),
     ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 1, 1.05),
+    (
+        "SavedModel, bfloat16",
+        ["SavedModel, bfloat16"],
+        ["timm, eager, bfloat16"],
+        8,
+        0.9,
+    ),
     ("LiteRT float32", ["LiteRT float32"], ["timm in ONNX Runtime"], 1, 0.8),
     ("LiteRT float32", ["LiteRT float32"], ["timm in OpenVINO"], 1, 0.8),
     (

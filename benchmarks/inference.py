@@ -3,7 +3,8 @@
     python benchmarks/inference.py [--torch-python PATH] [--out inference.json]
 
 Random weights, float32 unless said, 224 x 224 x 3, 1000 classes, all cores.
-The exports are made and verified first; int8 is calibrated on photographs.
+The exports are made and verified first, but for the SavedModel in bfloat16,
+which `export_saved_model` does not make; int8 is calibrated on photographs.
 Each contender is a process of its own, idle while another is measured, and
 their rounds are interleaved. A call takes a batch of 1 or of 8; LiteRT files
 take one image. timm is run by the Python at PATH (default: this one), in eager
@@ -29,11 +30,35 @@ EXPORT = """
 import sys
 from pathlib import Path
 import keras
+import numpy as np
+import tensorflow as tf
 import gcvit_keras, savedmodel_export
+from savedmodel_export.fusion import fused
 from savedmodel_export.samples import photographs
 folder = Path(sys.argv[1])
-keras.utils.set_random_seed(0)
-model = gcvit_keras.GCViTTiny(weights=None)
+def build():
+    keras.utils.set_random_seed(0)
+    model = gcvit_keras.GCViTTiny(weights=None)
+    # Converters leave out a norm's ones and zeros, which no trained one has.
+    rng = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, gcvit_keras.layers.LayerNorm):
+            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
+            layer.beta.assign(rng.normal(0, 0.2, layer.beta.shape))
+    return model
+keras.config.set_dtype_policy("mixed_bfloat16")
+model = build()
+with fused(model):
+    function = tf.function(
+        lambda images: {"probabilities": model(images, training=False)},
+        input_signature=[tf.TensorSpec((None, 224, 224, 3), name="images")],
+        autograph=False,
+    ).get_concrete_function()
+module = tf.Module()
+module.variables_served = [v.value for v in model.variables]
+tf.saved_model.save(module, folder / "bfloat16/1", signatures=function)
+keras.config.set_dtype_policy("float32")
+model = build()
 model.save(folder / "tiny.keras")
 savedmodel_export.export_saved_model(model, folder / "saved")
 savedmodel_export.export_onnx(model, folder / "tiny.onnx")
@@ -48,6 +73,10 @@ import sys
 import timm, torch
 torch.manual_seed(0)
 model = timm.create_model("gcvit_tiny").eval()
+for module in model.modules():  # as those of ours
+    if isinstance(module, torch.nn.LayerNorm):
+        torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        torch.nn.init.normal_(module.bias, std=0.2)
 torch.onnx.export(
     model, (torch.zeros(2, 3, 224, 224),), sys.argv[1], dynamo=False,
     opset_version=17, input_names=["images"], output_names=["logits"],
@@ -84,7 +113,7 @@ model = keras.models.load_model(folder + "/tiny.keras", compile=False)
 
 SAVED = """
 import tensorflow as tf
-loaded = tf.saved_model.load(folder + "/saved/1")
+loaded = tf.saved_model.load(folder + f"/{kind}/1")
 signature = loaded.signatures["serving_default"]
 prepare = tf.constant
 def call(images):
@@ -122,8 +151,10 @@ model = timm.create_model("gcvit_tiny").eval()
 def prepare(images):
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 def call(images):
-    with torch.inference_mode():
-        model(images).numpy()
+    with torch.inference_mode(), torch.autocast(
+        "cpu", torch.bfloat16, enabled=bfloat16
+    ):
+        model(images).float().numpy()
 """
 
 PREDICT = """
@@ -164,13 +195,17 @@ RUNTIME = '"ai-edge-litert", "gcvit-keras"'
 CONTENDERS = {
     "Keras predict": KERAS + PREDICT + f"serve(run, {OURS})",
     "Keras in tf.function": KERAS + FUNCTION + f"serve(run, {OURS})",
-    "SavedModel": SAVED + f"serve(run, {OURS})",
+    "SavedModel": f'kind = "saved"{SAVED}serve(run, {OURS})',
+    "SavedModel, bfloat16": f'kind = "bfloat16"{SAVED}serve(run, {OURS})',
     **{
         f"LiteRT {kind}": f'kind = "{kind}"{LITERT}serve(run, {RUNTIME})'
         for kind in ("float32", "float16", "dynamic", "int8")
     },
     "ONNX Runtime": f'file = "/tiny.onnx"{ONNX}serve(run, "onnxruntime")',
-    "timm, eager": TIMM + 'serve(run, "torch", "timm")',
+    "timm, eager": f'bfloat16 = False{TIMM}serve(run, "torch", "timm")',
+    "timm, eager, bfloat16": (
+        f'bfloat16 = True{TIMM}serve(run, "torch", "timm")'
+    ),
     "timm in ONNX Runtime": (
         f'file = "/timm.onnx"{ONNX}{NCHW}serve(run, "onnxruntime")'
     ),
@@ -199,7 +234,7 @@ def measure_calls(arguments, folder):
 
     def start(title):
         path, python, batches = None, sys.executable, BATCHES
-        if title == "timm, eager":
+        if title.startswith("timm, eager"):
             python = arguments.torch_python
         elif title == "timm in ONNX Runtime":
             try:
