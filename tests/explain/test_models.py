@@ -64,6 +64,9 @@ MOVED = {
         layers.Cropping2D(((32, 0), (0, 0))),
     ),
     "flip": (layers.Lambda(lambda x: x[:, :, ::-1]),),
+    "crop about a corner of the probe": (
+        layers.Cropping2D(((6, 10), (12, 4))),
+    ),
     "few pixels": (layers.CenterCrop(90, 90),),
 }
 
