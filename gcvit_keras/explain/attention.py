@@ -214,8 +214,8 @@ def global_query_tokens(model, images, batch_size=16) -> dict[int, np.ndarray]:
         batch_size: Images that are computed at once.
 
     Returns:
-        Dict from the level to a float32 array `(images, w, w, channels)`:
-        features of one query for each place of a window. Levels without
+        Dict from the level to a float32 array `(images, w, w, channels)`,
+        the features of one query for each place of a window. Levels without
         global blocks have none.
 
     Raises:

@@ -52,10 +52,11 @@ def grad_cam(
         batch_size: Images that are computed at once.
 
     Returns:
-        Float32 array `(images, height, width)` in [0, 1]: the map, enlarged
-        to the image, over its maximum; zeros where nothing speaks for the
-        class. A layer of one place, as the last level's is up to 32 x 32
-        pixels, gives a map that is 1 everywhere, or 0: take an earlier one.
+        Float32 array `(images, height, width)` in [0, 1], the map enlarged to
+        the image and divided by its maximum; zeros where nothing speaks for
+        the class. A layer of one place, as the last level's is up to 32 x 32
+        pixels, gives a map that is 1 everywhere, or 0; an earlier one says
+        more.
 
     Raises:
         ValueError: For an argument out of range, scores that are NaN, or a
