@@ -3,9 +3,13 @@
     python docs/draw_explain.py
 
 Trains a small GC ViT to tell parts of the two photographs that scikit-learn
-ships apart, on their left halves, and shows its maps of the right halves.
+ships apart, on their left halves, and shows its maps of the right halves. And
+docs/images/explain_page.png, the page of `gcvit explain` in chromium, where
+that is installed.
 """
 
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 OUT = Path(__file__).parent / "images" / "explain.png"
+PAGE = OUT.with_name("explain_page.png")
 SIDE = 128
 PARTS = 120
 """Of each photograph, to train on."""
@@ -53,6 +58,31 @@ def main():
     )
     figure.savefig(OUT, dpi=90)
     print(f"Wrote {OUT}")
+    draw_page(model, images[1].astype("uint8"), list(photos))
+
+
+def draw_page(model, pixels, names):
+    """Takes a picture of the page of an image."""
+    from gcvit_cli.explain import page_of
+
+    browser = shutil.which("chromium")
+    if browser is None:
+        print(f"Without chromium: {PAGE} is as it was")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "report.html")
+        text = page_of(model, pixels, names, "flower.jpg", "run/model.keras")
+        page.write_text(text, encoding="utf-8")
+        subprocess.run(
+            [
+                *(browser, "--headless", "--no-sandbox", "--hide-scrollbars"),
+                *("--window-size=1000,1450", f"--screenshot={PAGE}"),
+                page.as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )
+    print(f"Wrote {PAGE}")
 
 
 def write_parts(photos, folder):

@@ -1,6 +1,7 @@
 """Opening what this library saves and exports."""
 
 import functools
+import zipfile
 from pathlib import Path
 
 from gcvit_cli.console import note_line, quietly
@@ -50,6 +51,11 @@ def load_keras(path):
 
     if not path.exists():
         raise ValueError(f"{path}: no such model")
+    # Of a file that is no archive Keras says that it is not there.
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} cannot be opened: no zip archive, as .keras files are"
+        )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds
@@ -69,11 +75,15 @@ def model_file(path):
     Raises:
         ValueError: If it is neither, or the run has not ended.
     """
+    if not path.exists():
+        raise ValueError(
+            f"{path}: no such model: give a .keras file or a run's folder"
+        )
     if (path / "config.yaml").is_file():
         path = path / "model.keras"
         if not path.is_file():
             raise ValueError(f"{path.parent} is a run that has not ended")
-    if path.exists() and path.suffix != ".keras":
+    if path.suffix != ".keras":
         raise ValueError(f"{path} is no .keras file and no folder of a run")
     return path
 
@@ -128,6 +138,10 @@ def find_labels(path, model, classes):
 
         return [name.replace("_", " ") for _, name in imagenet_classes()]
     given = path is not None
+    if given and str(path) == "imagenet" and not path.exists():
+        raise ValueError(
+            f"--labels imagenet names 1000 classes, the model has {classes}"
+        )
     if not given and model is not None:
         # A version of a SavedModel lies one folder below its name.
         from savedmodel_export.runner import newest_version

@@ -1,6 +1,7 @@
 """`gcvit explain`: a page that shows what a model looks at."""
 
 import base64
+import contextlib
 import html
 import importlib.resources
 import io
@@ -15,7 +16,8 @@ from gcvit_cli.artifacts import (
     reading_settings,
     run_settings,
 )
-from gcvit_cli.console import console, import_tensorflow, quietly
+from gcvit_cli.choice import choose
+from gcvit_cli.console import console, quietly
 
 TOP = 5
 """Classes that are named and can be explained."""
@@ -23,53 +25,89 @@ DYNAMIC_SIDE = 224
 """Side of the image given to a model that takes any size."""
 
 
-def run(image, model, out, labels, crop):
+def run(image, model, variant, weights, out, labels, crop):
     """Writes the page.
 
     Args:
         image: Path of an image file.
-        model: Path of a `.keras` file, or folder of a run.
+        model: Path of a `.keras` file, or folder of a run, or `None`.
+        variant: Where `model` is `None`, the name of a variant.
+        weights: Name of a preset, or path of the variant's checkpoint.
         out: Path of the page, ending in `.html`; replaced if it is there.
         labels: Path of the class names, `imagenet`, or `None`.
-        crop: Crop ratio, or `None` for a run's own, else 1.
+        crop: Crop ratio, or `None` for a run's own or the published one,
+            else 1.
 
     Raises:
         ValueError: If the image, the model or the labels cannot be used, or
             the page cannot be written.
+        DownloadError: If a preset cannot be downloaded.
     """
-    if crop is not None and not 0 < crop <= 1:
-        raise ValueError(f"--crop must be in (0, 1]. Received: {crop}")
-    if out.suffix != ".html" or out.is_dir():
+    if out.suffix.lower() != ".html" or out.is_dir():
         raise ValueError(f"--out must be a file that ends in .html: {out}")
-    import_tensorflow()
-    import gcvit_keras
+    choice = choose(model, variant, weights, labels, crop)
     from savedmodel_export.atomic import replacing
 
-    path = model_file(model)
-    with quietly():
-        network = load_keras(path)
+    with contextlib.ExitStack() as stack:
+        # The output first: what follows takes long, and must not be for
+        # nothing. What a link points to is replaced, not the link.
+        try:
+            beside = stack.enter_context(replacing(out.resolve()))
+        except OSError as error:
+            raise ValueError(
+                f"--out cannot be written: {out}: {error.strerror}"
+            ) from error
+        page = _page(image, choice)
+        beside.write_text(page, encoding="utf-8")
+    console.print(f"Wrote {out}", soft_wrap=True)
+
+
+def _page(image, choice):
+    """The page of an image file, for what `choose` has chosen."""
+    import gcvit_keras
+
+    path, how = choice.model, choice.how
+    if path is None:
+        from gcvit_cli.convert import build
+
+        name = f"GC ViT {choice.variant}, weights {choice.weights}"
+        option = f"--weights {choice.weights}"
+        network = build(choice.weights, choice.variant)
+    else:
+        path = model_file(path)
+        name, option = str(path), f"--model {path}"
+        how = {**reading_settings(run_settings(path)), **how}
+        with quietly():
+            network = load_keras(path)
     shape = network.input_shape
     if not isinstance(shape, tuple) or shape[3:] not in ((1,), (3,)):
-        raise ValueError(f"{path} does not take images of 1 or 3 channels")
-    how = reading_settings(run_settings(path))
-    if crop is not None:
-        how["crop_ratio"] = crop
+        raise ValueError(f"{option} does not take images of 1 or 3 channels")
+    _check_classifier(network, option)
     size = [side or DYNAMIC_SIDE for side in shape[1:3]]
-    pixels = gcvit_keras.load_image(image, size, **how, channels=shape[3])
+    try:
+        pixels = gcvit_keras.load_image(image, size, **how, channels=shape[3])
+    except ValueError as error:
+        raise ValueError(f"IMAGE cannot be used: {error}") from error
+    classes = max(network.output_shape[1], 2)  # a single score is of two
+    names = find_labels(choice.labels, path, classes)
+    try:
+        with quietly():
+            return page_of(network, pixels, names, image.name, name)
+    except ValueError as error:
+        raise ValueError(f"{option} cannot be explained: {error}") from error
+
+
+def _check_classifier(network, option):
+    import keras
+
+    from gcvit_keras.models.scores import scoring_layer
+
     scores = network.output_shape
     if not isinstance(scores, tuple) or len(scores) != 2:
-        raise ValueError(f"{path} does not give scores of classes: {scores}")
-    names = find_labels(labels, path, scores[-1])
-    with quietly():
-        page = page_of(network, pixels, names, image.name, path)
-    try:
-        with replacing(out) as beside:
-            beside.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(
-            f"--out cannot be written: {out}: {error.strerror}"
-        ) from error
-    console.print(f"Wrote {out}", soft_wrap=True)
+        raise ValueError(f"{option} does not give scores of classes: {scores}")
+    pools = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
+    if isinstance(scoring_layer(network), pools):
+        raise ValueError(f"{option} ends in features, in no classifier")
 
 
 def page_of(model, pixels, names, image_name, model_name):
@@ -78,79 +116,167 @@ def page_of(model, pixels, names, image_name, model_name):
     Args:
         model: A GC ViT classifier, or a model that holds one.
         pixels: Uint8 array `(height, width, channels)`.
-        names: Names of the classes, or `None`.
+        names: Names of the classes, of which a single score has two, or
+            `None`.
         image_name: What the image is called.
         model_name: What the model is called.
 
     Returns:
         HTML that needs no other file and no network.
+
+    Raises:
+        ValueError: If the model cannot be explained.
     """
     from gcvit_keras.explain import attention_maps, grad_cam
+    from gcvit_keras.explain.recording import blocks_of
 
     images = pixels[None].astype("float32")
-    (scores,) = np.asarray(model(images, training=False), "float64")
+    maps = attention_maps(model, images)
+    # The last level may have one place only, whose map says nothing.
+    cam_map = next((m for m in maps[::-1] if np.prod(m.size) > 1), maps[-1])
+    layer = blocks_of(model)[cam_map.level, cam_map.block]
+    scores, what = _shares(model, np.asarray(model(images, training=False))[0])
     best = np.argsort(-scores, kind="stable")[:TOP]
     names = names or [f"class {k}" for k in range(len(scores))]
-    cams = grad_cam(model, images.repeat(len(best), 0), best)
-    blocks = {}
-    for found in attention_maps(model, images):
-        if found.is_global:
-            blocks[found.level] = found  # the last one of the level stays
-    height, width = pixels.shape[:2]
+    cams = grad_cam(model, images.repeat(len(best), 0), best, layer)
+    size = pixels.shape[:2]
     photo = _png(pixels.repeat(3 // pixels.shape[-1], -1))
-    levels = []
-    for level, found in blocks.items():
+    numbers = [
+        f"{scores[k]:.1%}" if "share" in what else f"{scores[k]:.3f}"
+        for k in best
+    ]
+    template = importlib.resources.files("gcvit_cli") / "explain.html"
+    return Template(template.read_text("utf-8")).substitute(
+        image=html.escape(image_name),
+        model=html.escape(model_name),
+        height=size[0],
+        width=size[1],
+        photo=photo,
+        best=html.escape(names[best[0]]),
+        best_score=numbers[0],
+        what=what,
+        predictions="\n".join(
+            f'<tr><th scope="row">{html.escape(names[k])}</th>'
+            f'<td class="number">{number}</td>'
+            f"<td>{_meter(names[k], scores[k])}</td></tr>"
+            for k, number in zip(best, numbers, strict=True)
+        ),
+        cam=_picture(
+            "cam",
+            f"Grad-CAM, level {cam_map.level}",
+            "What speaks for",
+            [
+                (names[k] + _sameness(heat), heat)
+                for k, heat in zip(best, cams, strict=True)
+            ],
+            photo,
+            (1, 1),
+        ),
+        cam_level=cam_map.level,
+        cam_place=_place(cam_map, size),
+        cam_why="; those of the last level are too few to tell apart"
+        if cam_map is not maps[-1]
+        else "",
+        attention=_attention(maps, size, photo),
+    )
+
+
+def _attention(maps, size, photo):
+    """Pictures of the last global block of each level, or why there is none."""
+    from gcvit_keras.explain.cam import reach
+
+    pictures, without = [], {m.level for m in maps}
+    last = {m.level: m for m in maps if m.is_global}
+    for level, found in last.items():
+        without.remove(level)
         heads = found.mean_map()[0]
         choices = [("all heads, on average", heads.mean(0))]
         choices += [
             (f"head {k}", heat)
             for k, heat in zip(found.heads, heads, strict=True)
         ]
-        stride = 4 * 2**level
-        levels.append(
+        w = found.window_size
+        pictures.append(
             _picture(
                 f"level-{level}",
-                f"Level {level}: windows of {found.window_size} by "
-                f"{found.window_size} places, of {stride} pixels each",
+                f"Level {level}: windows of {w} by {w} places of "
+                f"{_place(found, size)}",
                 "Attention of",
-                choices,
+                [(text + _sameness(heat), heat) for text, heat in choices],
                 photo,
-                [
-                    stride * places / side
-                    for places, side in zip(
-                        found.size, (height, width), strict=True
-                    )
-                ],
+                list(map(reach, found.size, found.input_size)),
             )
         )
-    score_kind = "share" if abs(scores.sum() - 1) < 1e-3 else "score"
-    rows = [
-        f"<tr><td>{html.escape(names[k])}</td>"
-        f'<td class="number">{_number(scores[k], score_kind)}</td>'
-        f'<td><meter min="0" max="1" value="{min(max(scores[k], 0), 1):.4f}">'
-        "</meter></td></tr>"
-        for k in best
+    parts = []
+    if pictures:
+        parts.append(f'<div class="pictures">\n{"".join(pictures)}\n</div>')
+    if without:
+        levels = ", ".join(map(str, sorted(without)))
+        parts.append(
+            f"<p>Without global attention: level {levels}, of one block, "
+            "which attends within windows only.</p>"
+        )
+    return "\n".join(parts)
+
+
+def _place(found, size):
+    """How large a place of a map is, in pixels of the image."""
+    sides = [
+        4 * 2**found.level * side / given
+        for side, given in zip(size, found.input_size, strict=True)
     ]
-    template = importlib.resources.files("gcvit_cli") / "explain.html"
-    return Template(template.read_text("utf-8")).substitute(
-        image=html.escape(image_name),
-        model=html.escape(str(model_name)),
-        height=height,
-        width=width,
-        photo=photo,
-        best=html.escape(names[best[0]]),
-        best_score=_number(scores[best[0]], score_kind),
-        predictions="\n".join(rows),
-        cam=_picture(
-            "cam",
-            "Grad-CAM",
-            "What speaks for",
-            [(names[k], heat) for k, heat in zip(best, cams, strict=True)],
-            photo,
-            (1, 1),
-        ),
-        levels="\n".join(levels),
+    return " by ".join(f"{side:.4g}" for side in sides) + " pixels"
+
+
+def _shares(model, scores):
+    """Scores that can be shown, and what they are.
+
+    Logits become the shares that they stand for, and a single score those of
+    the class and of its opposite.
+
+    Args:
+        model: The classifier.
+        scores: Array `(classes,)`, as it gives them.
+
+    Returns:
+        Float64 array of two classes or more, and text.
+    """
+    import keras
+
+    from gcvit_keras.models.scores import scoring_layer
+
+    activation = getattr(scoring_layer(model), "activation", None)
+    logits = activation is keras.activations.linear
+    scores = scores.astype("float64")
+    if len(scores) == 1 and (logits or not 0 <= scores[0] <= 1):
+        scores, logits = np.array([0, scores[0]]), True
+    elif len(scores) == 1:
+        scores = np.array([1 - scores[0], scores[0]])
+    if logits:
+        scores = np.exp(scores - scores.max())
+        return scores / scores.sum(), "share, from the model’s logits"
+    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+        return scores, "share"
+    return scores, "score"
+
+
+def _meter(name, score):
+    """A bar, of what is between 0 and 1."""
+    if not 0 <= score <= 1:
+        return ""
+    return (
+        f'<meter min="0" max="1" value="{score:.4f}" '
+        f'aria-label="{html.escape(name)}"></meter>'
     )
+
+
+def _sameness(heat):
+    """What colours cannot show of a map."""
+    if heat.max() > heat.min():
+        return ""
+    if heat.max() > 0:
+        return " (the same everywhere)"
+    return " (nothing does: the map is zero)"
 
 
 def _picture(name, title, label, choices, photo, extent):
@@ -182,13 +308,16 @@ def _picture(name, title, label, choices, photo, extent):
 
 
 def _coloured(heat):
-    """A map in colours, from its least to its greatest value."""
+    """A map in colours, from its least to its greatest value.
+
+    One that is the same everywhere is bright, or dark where it is zero.
+    """
     from matplotlib import colormaps
 
     from gcvit_keras.explain.plots import COLOURS
 
     span = heat.max() - heat.min()
-    heat = (heat - heat.min()) / span if span > 0 else np.zeros_like(heat)
+    heat = (heat - heat.min()) / span if span > 0 else np.sign(heat)
     return np.round(255 * colormaps[COLOURS](heat)[..., :3]).astype("uint8")
 
 
@@ -200,7 +329,3 @@ def _png(pixels):
     Image.fromarray(pixels).save(content, "PNG")
     text = base64.b64encode(content.getvalue()).decode()
     return f"data:image/png;base64,{text}"
-
-
-def _number(score, kind):
-    return f"{score:.1%}" if kind == "share" else f"{score:.3f}"

@@ -15,7 +15,14 @@ import typer
 
 from gcvit_cli.client_commands import client
 from gcvit_cli.console import error_line
-from gcvit_cli.options import Json, Labels
+from gcvit_cli.options import (
+    Json,
+    Labels,
+    Variant,
+    VariantName,
+    Weights,
+    WeightsLabels,
+)
 
 app = typer.Typer(
     help="GC ViT for Keras 3: train, predict, convert and export.",
@@ -26,10 +33,6 @@ app = typer.Typer(
 )
 app.add_typer(client, name="client")
 
-VariantName = StrEnum(
-    "VariantName",
-    "xxtiny xtiny tiny tiny2 small small2 base large",
-)
 ExportFormat = StrEnum("ExportFormat", "savedmodel litert serving onnx")
 Quantize = StrEnum("Quantize", "float16 dynamic int8")
 PixelType = StrEnum("PixelType", "float32 uint8")
@@ -193,34 +196,17 @@ def list_variants(
     epilog="Example: `gcvit predict cat.jpg --variant tiny --weights imagenet`"
 )
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files."),
+    ],
     model: Annotated[
         Path | None,
         typer.Option(help="A .keras or .tflite file, or a SavedModel folder."),
     ] = None,
-    variant: Annotated[
-        VariantName | None,
-        typer.Option(
-            help="In place of --model: a published variant. Default: tiny, "
-            "with --weights imagenet or nvidia."
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="The variant's weights: a name that `gcvit list --presets` "
-            "shows, or a .safetensors or .pth file. Default: imagenet.",
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|imagenet",
-            help="Class names, one a line. Default: labels.txt beside the "
-            "model, where there is one; ImageNet's with --weights NAME.",
-        ),
-    ] = None,
+    variant: Variant = None,
+    weights: Weights = None,
+    labels: WeightsLabels = None,
     top: Annotated[int, typer.Option(min=1, help="Classes an image.")] = 5,
     crop: Annotated[
         float | None,
@@ -397,17 +383,23 @@ def verify(
     epilog="Example: `gcvit explain cat.jpg --model run --out report.html`"
 )
 def explain(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
-    model: Annotated[
-        Path, typer.Option(help="A .keras file, or the folder of a run.")
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGE", help="An image file."),
     ],
     out: Annotated[Path, typer.Option(help="The .html file to write.")],
-    labels: Labels = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A .keras file, or the folder of a run."),
+    ] = None,
+    variant: Variant = None,
+    weights: Weights = None,
+    labels: WeightsLabels = None,
     crop: Annotated[
         float | None,
         typer.Option(
             help="Share of the shorter side that is seen. Default: a run's "
-            "own, else 1."
+            "own or the published one, else 1."
         ),
     ] = None,
 ):
@@ -418,7 +410,15 @@ def explain(
     """
     from gcvit_cli.explain import run
 
-    run(image, model, out, labels, crop)
+    run(
+        image=image,
+        model=model,
+        variant=variant.value if variant else None,
+        weights=weights,
+        out=out,
+        labels=labels,
+        crop=crop,
+    )
 
 
 def main():

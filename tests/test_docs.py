@@ -5,6 +5,7 @@ addresses of servers that run, and the weights that the loopback has.
 """
 
 import contextlib
+import html
 import json
 import os
 import re
@@ -32,6 +33,8 @@ NOT_RUN = {
     "cd serving && docker": "needs Docker",
     "gcloud": "needs Google Cloud",
     "python docs/draw_explain.py": "takes a minute and a half",
+    "pytest": "the tests themselves",
+    "mkdocs serve": "serves until it is stopped",
 }
 """Beginnings of commands that are not run, and why."""
 SYNTAX_ONLY = ("exec gcvit train", "srun", "from sagemaker")
@@ -49,6 +52,11 @@ SMALL = (
 )
 QUICKER = {
     # Commands.
+    "mine.pth": "gcvit_tiny.pth",
+    "gcvit-quickstart/images/*.png": "cat.jpg",
+    "gcvit-quickstart/digits.keras": "run/model.keras",
+    "gcvit-quickstart/run --data-dir gcvit-quickstart/data": "run",
+    "gcvit-quickstart/run": "run",
     "gcvit train finetune": f"gcvit train finetune {SMALL}",
     "--weights imagenet": "--variant xxtiny --weights nvidia",
     "--variant tiny": "--variant xxtiny",
@@ -207,3 +215,11 @@ def test_the_documentation_is_built_without_a_warning(tmp_path):
     )
     page = (tmp_path / "api" / "models" / "index.html").read_text()
     assert "GCViTTiny" in page and "drop_path_rate" in page
+    page = (tmp_path / "api" / "explain" / "index.html").read_text()
+    assert 'id="gcvit_keras.explain.grad_cam"' in page
+    text = " ".join(html.unescape(re.sub("<[^>]+>", "", page)).split())
+    assert "gcvit_keras.explain.grad_cam ¶ grad_cam( model," in text
+    # What is returned is one item, its first line no type.
+    returned = re.findall(r"Returns:</span>.*?</ul>", page, re.DOTALL)
+    assert {part.count("<li") for part in returned} == {1}
+    assert "`" not in text

@@ -9,6 +9,7 @@ from gcvit_keras.explain.recording import (
     batches,
     blocks_of,
     checked_images,
+    input_size,
     layers_of,
 )
 
@@ -25,15 +26,23 @@ def grad_cam(
 ) -> np.ndarray:
     """Where an image speaks for a class.
 
+    Of the class's logit: what the last activation is given, where that is a
+    layer's (`Dense(activation=...)`, `Activation`, `Softmax`) or
+    `keras.ops.softmax` or `sigmoid`. Other heads, such as a `Lambda` layer,
+    are differentiated through, and their gradient may vanish.
+
     Args:
         model: A classifier of this library, or a functional or Sequential
-            model that holds one.
+            model that holds one. Its outputs `(images, classes)` are taken as
+            scores, also where they are features.
         images: Array `(images, height, width, channels)`, as the model takes
             them: pixels in [0, 255] where it normalises them itself.
-        class_index: Class to explain, an integer, or one an image. Default:
-            that with the highest score.
+        class_index: Class to explain, an integer, or one for each image. Of
+            a model with a single score 0 is the negative class and 1 the
+            positive one. Default: the class with the highest score.
         layer: Layer whose output `(images, height, width, channels)` is
-            weighed, or its name. Default: the last block of the last level.
+            weighed, or its name. Default: the last block of the last level,
+            at a 32nd of the image's size.
         method: `"gradcam"`: each channel weighed by the mean of its gradient
             (Selvaraju et al., arXiv 1610.02391, equation 2); `"gradcam++"`:
             by its positive gradients, of which those count more that stand
@@ -43,15 +52,20 @@ def grad_cam(
         batch_size: Images that are computed at once.
 
     Returns:
-        Float32 array `(images, height, width)` in [0, 1]: the map, enlarged
-        to the image, over its maximum; zeros where nothing speaks for the
-        class.
+        Float32 array `(images, height, width)` in [0, 1], the map enlarged to
+        the image and divided by its maximum; zeros where nothing speaks for
+        the class. A layer of one place, as the last level's is up to 32 x 32
+        pixels, gives a map that is 1 everywhere, or 0; an earlier one says
+        more.
 
     Raises:
-        ValueError: For an argument out of range.
+        ValueError: For an argument out of range, scores that are NaN, or a
+            model that calls its GC ViT more than once, or gives it something
+            else than the whole image, resized at most.
     """
     images = checked_images(images, model)
-    if method not in METHODS:
+    blocks_of(model)  # one GC ViT it is
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(
             f"`method` must be one of {METHODS}. Received: method={method!r}"
         )
@@ -83,7 +97,8 @@ def grad_cam(
             )
         )
     maps = np.concatenate(maps)
-    maps = enlarged(maps, images.shape[1:3])
+    given = input_size(model, images)
+    maps = enlarged(maps, images.shape[1:3], given)
     highest = maps.max((1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
 
@@ -106,25 +121,52 @@ def _weighed(output, gradient, method):
     return np.maximum((weights * output).sum(-1), 0)
 
 
-def enlarged(maps, size):
+def enlarged(maps, size, given=None):
     """Enlarges maps to the images that they are of.
 
     Args:
         maps: Float32 array `(images, height, width)`. Each place stands for a
-            square of the image, of which the last ones may go beyond it.
+            square of what the GC ViT was given, of which the last ones may go
+            beyond it.
         size: `(height, width)` of the images.
+        given: `(height, width)` of what the GC ViT was given, the image
+            resized. Default: `size`.
 
     Returns:
         Float32 array `(images, *size)`, bilinear.
     """
-    sides = []
-    for side, places in zip(size, maps.shape[1:], strict=True):
-        stride = 1
-        while -(-side // stride) > places:
-            stride *= 2
-        sides.append(stride * places)
-    large = ops.image.resize(maps[..., None], sides, interpolation="bilinear")
-    return ops.convert_to_numpy(large)[:, : size[0], : size[1], 0]
+    rows, columns = (
+        _interpolation(places, side, reach(places, seen))
+        for places, side, seen in zip(
+            maps.shape[1:], size, given or size, strict=True
+        )
+    )
+    return (rows @ maps @ columns.T).astype("float32")
+
+
+def reach(places, given):
+    """How far a side of a map goes, over that of the image.
+
+    Args:
+        places: Of the side of the map.
+        given: Pixels of that side of what the GC ViT was given.
+
+    Returns:
+        Float, 1 or more: strides are powers of two, and the last place may go
+        beyond the image.
+    """
+    stride = 1
+    while -(-given // stride) > places:
+        stride *= 2
+    # A map that is no smaller is of what was there before any resizing.
+    return stride * places / given if stride > 1 else 1.0
+
+
+def _interpolation(places, side, reach):
+    """Matrix `(side, places)`, bilinear with half-pixel centres."""
+    at = (np.arange(side) + 0.5) * places / (reach * side) - 0.5
+    numbers = np.arange(places)
+    return np.stack([np.interp(at, numbers, k) for k in np.eye(places)], 1)
 
 
 def _layer(model, layer):
@@ -137,31 +179,43 @@ def _layer(model, layer):
     found = named.get(layer, []) if isinstance(layer, str) else []
     if len(found) != 1:
         raise ValueError(
-            "`layer` must be a layer of the model or the name of one"
-            + (f", not of {len(found)}" if found else "")
+            "`layer` must be a layer of the model or the name of one, such as "
+            + ", ".join(repr(name) for name in _some_names(model))
             + f". Received: layer={layer!r}"
+            + (f", the name of {len(found)} layers" if found else "")
         )
     return found[0]
+
+
+def _some_names(model):
+    """The stem and each level's last block."""
+    last = {level: f"level_{level}_block_{j}" for level, j in blocks_of(model)}
+    return ["stem", *last.values()]
 
 
 def _classes(model, class_index, count):
     """An integer an image."""
     shape = model.output_shape
-    if not isinstance(shape, tuple) or len(shape) != 2:
+    if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1]:
         raise ValueError(
             "`model` must be a classifier, with scores (images, classes). "
             f"Received: {model.name!r}, which gives {shape}"
         )
-    classes = np.asarray(0 if class_index is None else class_index)
+    # Of a single score the classes are "not" and "yes".
+    most = max(shape[-1], 2) - 1
+    try:
+        classes = np.asarray(0 if class_index is None else class_index)
+    except ValueError:  # lists of different lengths
+        classes = np.asarray(None)
     if (
         classes.dtype.kind not in "ui"
         or classes.shape not in ((), (count,))
         or classes.min() < 0
-        or classes.max() >= shape[-1]
+        or classes.max() > most
     ):
         raise ValueError(
-            f"`class_index` must be an integer from 0 to {shape[-1] - 1}, or "
+            f"`class_index` must be an integer from 0 to {most}, or "
             f"one for each of the {count} images. "
             f"Received: class_index={class_index!r}"
         )
-    return np.broadcast_to(classes, count)
+    return np.broadcast_to(classes.astype("int64"), count)

@@ -1,16 +1,22 @@
 """The gradient of a score by a feature map; needs TensorFlow."""
 
 import keras
+import numpy as np
 
-from gcvit_keras.explain.recording import recorded
+from gcvit_keras.explain.recording import watched
 from gcvit_keras.models.scores import scoring_layer
 
 
 def score_gradient(model, layer, images, class_index=None):
     """A layer's output, and the gradient of a class's logit by it.
 
-    The logit is what the last layer's activation is given: of a softmax's
-    probability the gradient vanishes where the model is sure.
+    The logit is what the last activation is given: of a softmax's probability
+    the gradient vanishes where the model is sure. The activation is known if
+    it is a layer's own, as of `Dense(activation=...)` and `Activation`, a
+    `Softmax` layer, or `keras.ops.softmax` or `sigmoid`; through any other
+    function, such as a `Lambda` layer, the score itself is differentiated.
+    A single score is that of the second of two classes: the first one's logit
+    is its negative.
 
     Args:
         model: Classifier, functional or Sequential.
@@ -24,8 +30,8 @@ def score_gradient(model, layer, images, class_index=None):
         gradient, which is `None` where the score does not depend on it.
 
     Raises:
-        ValueError: If Keras's backend is not TensorFlow, or the layer is not
-            called.
+        ValueError: If Keras's backend is not TensorFlow, the layer is not
+            called, or the scores are no numbers.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -38,8 +44,8 @@ def score_gradient(model, layer, images, class_index=None):
     method = "activation" if hasattr(last, "activation") else "call"
     with (
         tf.GradientTape(watch_accessed_variables=False) as tape,
-        recorded([layer], "call", then=tape.watch) as outputs,
-        recorded([last], method) as ends,
+        watched([layer], "call", then=tape.watch) as outputs,
+        watched([last], method) as ends,
     ):
         scores = model(images, training=False)
         if layer not in outputs:
@@ -47,9 +53,15 @@ def score_gradient(model, layer, images, class_index=None):
                 f"`layer` is not called by the model: {layer.name!r}"
             )
         logits = scores
-        # An activation, or a softmax layer, is given the logits.
-        if method == "activation" or isinstance(last, keras.layers.Softmax):
+        if method == "activation" or _is_activation(last):
             logits = ends[last][0][0]
+        if not np.isfinite(tf.cast(scores, "float32")).all():
+            raise ValueError(
+                "`model` must give finite scores. "
+                f"Received: {model.name!r}, whose scores are NaN or infinite"
+            )
+        if logits.shape[-1] == 1:
+            scores = logits = tf.concat([-logits, logits], axis=-1)
         if class_index is None:
             class_index = tf.argmax(scores, axis=-1)
         score = tf.reduce_sum(
@@ -57,3 +69,10 @@ def score_gradient(model, layer, images, class_index=None):
         )
     _, output = outputs[layer]
     return output, tape.gradient(score, output)
+
+
+def _is_activation(last):
+    """Whether it is a softmax layer, or a function that Keras made a node."""
+    if isinstance(last, keras.Layer):
+        return isinstance(last, keras.layers.Softmax)
+    return type(last).__name__ in ("Softmax", "Sigmoid")

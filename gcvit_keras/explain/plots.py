@@ -1,15 +1,19 @@
 """Maps over their images, as figures of matplotlib."""
 
+import numbers
+
 import numpy as np
 
+from gcvit_keras.explain.attention import AttentionMap
 from gcvit_keras.explain.cam import enlarged
+from gcvit_keras.explain.recording import is_integer
 
 COLOURS = "inferno"
 SIDE = 2.4
 """Of each picture, in inches."""
 
 
-def plot_overlay(image, heat, title=None, opacity=0.5):
+def plot_overlay(image, heat, title=None, opacity=0.5, input_size=None):
     """Draws a map over its image.
 
     Args:
@@ -19,6 +23,9 @@ def plot_overlay(image, heat, title=None, opacity=0.5):
             dark, its minimum, to bright, its maximum.
         title: Text above.
         opacity: Of the map, in [0, 1].
+        input_size: Where the model resizes images before its GC ViT, and the
+            map is smaller than the image: what it resizes them to, `(height,
+            width)`, as `AttentionMap.input_size` says.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -26,16 +33,16 @@ def plot_overlay(image, heat, title=None, opacity=0.5):
     Raises:
         ValueError: For an argument of another shape or out of range.
     """
-    return _grid([[(image, heat, title)]], opacity)
+    return _grid([[(image, heat, title)]], opacity, input_size)
 
 
 def plot_attention(image, maps, index=0, query=None, opacity=0.6):
-    """Draws the attention of blocks, a row each, by head.
+    """Draws the attention of blocks, a row for each, by head.
 
     Args:
         image: See `plot_overlay`.
         maps: List of `AttentionMap`, as `attention_maps` returns.
-        index: Place of the image in those that the maps are of.
+        index: Number of the image among those that the maps are of, from 0.
         query: `(y, x)` in a window, of the query to draw. Default: the mean
             of all.
         opacity: Of the maps, in [0, 1].
@@ -46,6 +53,25 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
     Raises:
         ValueError: For an argument of another shape or out of range.
     """
+    if not isinstance(maps, (list, tuple)) or not all(
+        isinstance(found, AttentionMap) for found in maps
+    ):
+        raise ValueError(
+            "`maps` must be a list of AttentionMap, as `attention_maps` "
+            f"returns. Received: {type(maps).__name__}"
+        )
+    if not maps:
+        raise ValueError("`maps` must hold one map at least. Received: none")
+    most = min(len(found.weights) for found in maps) - 1
+    if not is_integer(index) or not 0 <= index <= most:
+        raise ValueError(
+            f"`index` must be an integer from 0 to {most}. "
+            f"Received: index={index!r}"
+        )
+    if query is not None and np.shape(query) != (2,):
+        raise ValueError(
+            f"`query` must be None or (y, x). Received: query={query!r}"
+        )
     rows = []
     for found in maps:
         heads = found.mean_map() if query is None else found.query_map(*query)
@@ -57,7 +83,7 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
                 for head, heat in zip(found.heads, heads[index], strict=True)
             ]
         )
-    return _grid(rows, opacity)
+    return _grid(rows, opacity, maps[0].input_size)
 
 
 def plot_comparison(images, first, second, names=("first", "second")):
@@ -70,16 +96,24 @@ def plot_comparison(images, first, second, names=("first", "second")):
         names: What the models are called.
 
     Returns:
-        `matplotlib.figure.Figure` with a row an image.
+        `matplotlib.figure.Figure` with a row for each image.
 
     Raises:
         ValueError: For an argument of another shape, or another number of
             maps than of images.
     """
-    if not len(images) == len(first) == len(second):
+    counts = [
+        len(value) if np.iterable(value) else 0
+        for value in (images, first, second)
+    ]
+    if len(set(counts)) > 1 or not counts[0]:
         raise ValueError(
-            "`first` and `second` must be a map an image. Received: "
-            f"{len(images)} images, {len(first)} and {len(second)} maps"
+            "`first` and `second` must be a map for each image. Received: "
+            f"{counts[0]} images, {counts[1]} and {counts[2]} maps"
+        )
+    if not isinstance(names, (list, tuple)) or len(names) != 2:
+        raise ValueError(
+            f"`names` must be two texts. Received: names={names!r}"
         )
     return _grid(
         [
@@ -91,12 +125,10 @@ def plot_comparison(images, first, second, names=("first", "second")):
     )
 
 
-def _grid(rows, opacity):
+def _grid(rows, opacity, input_size=None):
     """A figure of rows of (image, map or `None`, title)."""
     from matplotlib.figure import Figure  # takes a while
 
-    if not rows:
-        raise ValueError("`maps` must hold one map at least. Received: none")
     columns = max(map(len, rows))
     figure = Figure((SIDE * columns, SIDE * 1.2 * len(rows)), layout="tight")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -104,20 +136,32 @@ def _grid(rows, opacity):
         axis.set_axis_off()
     for row, line in zip(axes, rows, strict=True):
         for axis, (image, heat, title) in zip(row, line, strict=False):
-            _draw(axis, image, heat, title, opacity)
+            _draw(axis, image, heat, title, opacity, input_size)
     return figure
 
 
-def _draw(axis, image, heat, title, opacity):
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] not in (1, 3):
+def _draw(axis, image, heat, title, opacity, input_size):
+    image = _finite("`image`", image, "pixels (height, width, 1 or 3)", 3)
+    if image.shape[-1] not in (1, 3):
         raise ValueError(
             "`image` must be pixels (height, width, 1 or 3). "
             f"Received: an array of shape {image.shape}"
         )
-    if not 0 <= opacity <= 1:
+    if (
+        not isinstance(opacity, numbers.Real)
+        or isinstance(opacity, bool)
+        or not 0 <= opacity <= 1
+    ):
         raise ValueError(
             f"`opacity` must be in [0, 1]. Received: opacity={opacity!r}"
+        )
+    if input_size is not None and (
+        np.shape(input_size) != (2,)
+        or not all(is_integer(side) and side > 0 for side in input_size)
+    ):
+        raise ValueError(
+            "`input_size` must be None or (height, width). "
+            f"Received: input_size={input_size!r}"
         )
     pixels = np.clip(np.round(image), 0, 255).astype("uint8")
     axis.imshow(pixels.repeat(3 // pixels.shape[-1], -1))
@@ -125,11 +169,24 @@ def _draw(axis, image, heat, title, opacity):
         axis.set_title(title, fontsize=8)
     if heat is None:
         return
-    heat = np.asarray(heat, "float32")
-    if heat.ndim != 2:
-        raise ValueError(
-            "a map must be (height, width). "
-            f"Received: an array of shape {heat.shape}"
-        )
-    (large,) = enlarged(heat[None], image.shape[:2])
+    heat = _finite("a map", heat, "(height, width)", 2)
+    (large,) = enlarged(heat[None], image.shape[:2], input_size)
     axis.imshow(large, cmap=COLOURS, alpha=opacity)
+
+
+def _finite(name, value, accepted, dimensions):
+    """A float32 array that matplotlib can draw."""
+    try:
+        array = np.asarray(value)
+        array = array.astype("float32") if array.dtype.kind in "buifV" else None
+    except (TypeError, ValueError):  # lists of different lengths, for one
+        array = None
+    if array is None or array.ndim != dimensions or not array.size:
+        received = f"an array of shape {np.shape(array)}"
+        if array is None:
+            received = f"{type(value).__name__} that is no array of numbers"
+    elif np.isfinite(array).all():
+        return array
+    else:
+        received = "an array with NaN or infinity"
+    raise ValueError(f"{name} must be {accepted}. Received: {received}")

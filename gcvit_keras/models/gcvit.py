@@ -175,8 +175,10 @@ def GCViT(
     return model
 
 
-def _constructor(function_name, variant):
+def _constructor(variant):
     """The `keras.applications`-style constructor of a published variant."""
+    # xxtiny: GCViTXXTiny.
+    short = re.sub("^x*.", lambda start: start[0].upper(), variant.name)
 
     def build(
         include_top=True,
@@ -216,7 +218,7 @@ def _constructor(function_name, variant):
 
     # python -OO strips docstrings; the constructors still have to work.
     arguments = (GCViT.__doc__ or "").partition("        include_top:")
-    build.__name__ = build.__qualname__ = function_name
+    build.__name__ = build.__qualname__ = f"GCViT{short}"
     build.__doc__ = (
         f"GC ViT {variant.name}: {variant.parameters / 1e6:.1f} M parameters, "
         f"{variant.top1}% published top-1.\n\n    Args:\n"
@@ -226,25 +228,16 @@ def _constructor(function_name, variant):
     return build
 
 
-GCViTXXTiny = _constructor("GCViTXXTiny", VARIANTS["xxtiny"])
-GCViTXTiny = _constructor("GCViTXTiny", VARIANTS["xtiny"])
-GCViTTiny = _constructor("GCViTTiny", VARIANTS["tiny"])
-GCViTTiny2 = _constructor("GCViTTiny2", VARIANTS["tiny2"])
-GCViTSmall = _constructor("GCViTSmall", VARIANTS["small"])
-GCViTSmall2 = _constructor("GCViTSmall2", VARIANTS["small2"])
-GCViTBase = _constructor("GCViTBase", VARIANTS["base"])
-GCViTLarge = _constructor("GCViTLarge", VARIANTS["large"])
+CONSTRUCTORS = {name: _constructor(v) for name, v in VARIANTS.items()}
 
-CONSTRUCTORS = {
-    "xxtiny": GCViTXXTiny,
-    "xtiny": GCViTXTiny,
-    "tiny": GCViTTiny,
-    "tiny2": GCViTTiny2,
-    "small": GCViTSmall,
-    "small2": GCViTSmall2,
-    "base": GCViTBase,
-    "large": GCViTLarge,
-}
+GCViTXXTiny = CONSTRUCTORS["xxtiny"]
+GCViTXTiny = CONSTRUCTORS["xtiny"]
+GCViTTiny = CONSTRUCTORS["tiny"]
+GCViTTiny2 = CONSTRUCTORS["tiny2"]
+GCViTSmall = CONSTRUCTORS["small"]
+GCViTSmall2 = CONSTRUCTORS["small2"]
+GCViTBase = CONSTRUCTORS["base"]
+GCViTLarge = CONSTRUCTORS["large"]
 
 
 def feature_pyramid(model: keras.Model) -> keras.Model:
@@ -290,7 +283,8 @@ def _named(variant, weights):
     # What has no suffix was meant as a name.
     if preset is None and not os.path.splitext(weights)[1]:
         names = sorted({p.name for p in PRESETS if p.variant == variant})
-        names = ["imagenet", *(n for n in names if n != "imagenet")]
+        if names:  # what the default is, in any case
+            names = ["imagenet", *(n for n in names if n != "imagenet")]
         raise ValueError(
             f"`weights` must be None, one of {names} for GC ViT {variant}, or "
             "the path of a .safetensors, .pth, .pth.tar or .weights.h5 file. "

@@ -83,7 +83,8 @@ def _timm(variant, sha256, top1):
     )
 
 
-def _nvidia(variant):
+def _nvidia(name):
+    variant = VARIANTS[name]
     return Preset(
         variant.name,
         "nvidia",
@@ -104,7 +105,14 @@ PRESETS: tuple[Preset, ...] = (
     _timm("tiny", "ac783954", 83.40),
     _timm("small", "4e98afa2", 83.90),
     _timm("base", "f009139b", 84.46),
-    *(_nvidia(variant) for variant in VARIANTS.values()),
+    _nvidia("xxtiny"),
+    _nvidia("xtiny"),
+    _nvidia("tiny"),
+    _nvidia("tiny2"),
+    _nvidia("small"),
+    _nvidia("small2"),
+    _nvidia("base"),
+    _nvidia("large"),
     Preset("large", "nvidia_21k_384", "gcvit_21k_large_384.pth.tar", True, "",
            384, (12, 12, 24, 12), 87.4, 1.0, "squash"),
     Preset("large", "nvidia_21k_512", "gcvit_21k_large_512.pth.tar", True, "",

@@ -125,6 +125,7 @@ def ends(kind):
         "logits": [logits],
         "softmax layer": [logits, layers.Softmax()],
         "activation": [logits, layers.Activation("softmax"), layers.Dropout(0)],
+        "operation": [logits, keras.ops.softmax],
         "softmax": [layers.Dense(3, "softmax", name="head")],
     }[kind]
     scores = base(x)
@@ -138,7 +139,9 @@ def ends(kind):
     return model
 
 
-@pytest.mark.parametrize("kind", ["softmax layer", "activation", "softmax"])
+@pytest.mark.parametrize(
+    "kind", ["softmax layer", "activation", "operation", "softmax"]
+)
 def test_it_is_the_logit_that_is_explained(images, kind):
     x = images(2, 64, 64, 3)
     expected = grad_cam(ends("logits"), x, 1)
@@ -225,8 +228,11 @@ def test_other_models_that_hold_one(images):
         ({"class_index": -1}, "`class_index` must be.*0 to 9.*=-1"),
         ({"class_index": 1.5}, "`class_index` must be.*=1.5"),
         ({"class_index": [1, 2]}, r"`class_index`.*the 1 images.*\[1, 2\]"),
-        ({"layer": "missing"}, "`layer` must be.*layer='missing'"),
-        ({"layer": "norm1"}, "`layer` must be.*not of 12.*layer='norm1'"),
+        ({"class_index": True}, "`class_index` must be.*=True"),
+        ({"class_index": [[1], [1, 2]]}, "`class_index` must be"),
+        ({"method": np.array(["gradcam"])}, "`method` must be.*array"),
+        ({"layer": "missing"}, "'level_3_block_1'.*layer='missing'"),
+        ({"layer": "norm1"}, "layer='norm1', the name of \\d+ layers"),
         ({"layer": "pool"}, r"`layer` must give a feature map.*\(1, 128\)"),
         ({"layer": layers.Dense(3)}, "`layer` is not called by the model"),
         ({"layer": 7}, "`layer` must be.*layer=7"),

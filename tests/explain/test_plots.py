@@ -8,11 +8,24 @@ from matplotlib import colormaps
 from PIL import Image
 
 from gcvit_keras.explain import (
+    AttentionMap,
     attention_maps,
     grad_cam,
     plot_attention,
     plot_comparison,
     plot_overlay,
+)
+
+MAP = AttentionMap(
+    level=0,
+    block=1,
+    is_global=True,
+    heads=(0,),
+    window_size=2,
+    size=(2, 2),
+    input_size=(8, 8),
+    padding=(0, 0),
+    weights=np.full((1, 1, 1, 1, 4, 4), 0.25, "float32"),
 )
 
 
@@ -44,6 +57,17 @@ def test_small_maps_are_enlarged_and_grey_images_shown(images):
     assert below.shape == (32, 32, 3) and above.shape == (32, 32)
 
 
+def test_maps_lie_over_the_image_that_the_model_resizes(images):
+    """Two places of 4 pixels of 5, which are the 10 of the image."""
+    heat = np.float32([[0, 1]])
+    figure = plot_overlay(images(10, 10, 3), heat, input_size=(5, 5))
+    at = (np.arange(10) + 0.5) / 8 - 0.5
+    expected = np.tile(np.clip(at, 0, 1), (10, 1))
+    np.testing.assert_allclose(shown(figure.axes[0])[1], expected, atol=1e-6)
+    found = plot_attention(images(8, 8, 3), [MAP])
+    assert shown(found.axes[0])[1].shape == (8, 8)
+
+
 def test_attention_has_a_row_a_block_and_a_column_a_head(nano, images):
     x = images(2, 64, 64, 3)
     maps = attention_maps(nano(input_shape=(64, 64, 3)), x, block=1)
@@ -73,15 +97,40 @@ def test_a_comparison_has_a_row_an_image(nano, images):
     "call, words",
     [
         (lambda x: plot_overlay(x, np.eye(2)[None]), "a map must be"),
+        (lambda x: plot_overlay(x, np.ones((0, 0))), r"a map.*\(0, 0\)"),
+        (lambda x: plot_overlay(x, np.eye(2) * np.nan), "a map.*NaN"),
         (lambda x: plot_overlay(x[0], np.eye(2)), "`image` must be pixels"),
+        (lambda x: plot_overlay([["a"]], np.eye(2)), "`image` must be.*list"),
+        (lambda x: plot_overlay(x * np.inf, np.eye(2)), "`image`.*infinity"),
         (
             lambda x: plot_overlay(x, np.eye(2), opacity=2),
             "`opacity` must be.*opacity=2",
         ),
+        (
+            lambda x: plot_overlay(x, np.eye(2), opacity="a"),
+            "`opacity` must be.*opacity='a'",
+        ),
+        (
+            lambda x: plot_overlay(x, np.eye(2), input_size=8),
+            "`input_size` must be.*input_size=8",
+        ),
         (lambda x: plot_attention(x, []), "`maps` must hold one"),
+        (lambda x: plot_attention(x, MAP), "`maps` must be a list.*AttentionM"),
+        (lambda x: plot_attention(x, [x]), "`maps` must be a list.*list"),
+        (lambda x: plot_attention(x, [MAP], 99), "`index`.*0 to 0.*index=99"),
+        (lambda x: plot_attention(x, [MAP], -1), "`index`.*index=-1"),
+        (lambda x: plot_attention(x, [MAP], query=3), "`query`.*query=3"),
         (
             lambda x: plot_comparison([x], [np.eye(2)], []),
             "1 images, 1 and 0 maps",
+        ),
+        (
+            lambda x: plot_comparison([x], [np.eye(2)], 3),
+            "1 images, 1 and 0 maps",
+        ),
+        (
+            lambda x: plot_comparison([x], [np.eye(2)], [np.eye(2)], ("a",)),
+            r"`names` must be two texts.*\('a',\)",
         ),
     ],
 )

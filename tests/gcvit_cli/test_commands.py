@@ -11,7 +11,7 @@ from pathlib import Path
 from command import gcvit, inside
 
 from gcvit_cli.main import VariantName
-from gcvit_keras import VARIANTS
+from gcvit_keras import PRESETS, VARIANTS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,7 +34,7 @@ def test_list_shows_every_preset_and_the_licence(tmp_path):
     assert (code, errors) == (0, "")
     _, text, _ = inside("list", "--presets", "--json", cwd=tmp_path)
     rows = json.loads(text)
-    assert len(rows) == 15
+    assert len(rows) == len(PRESETS)
     for row in rows:
         (line,) = [x for x in output.splitlines() if f" {row['file']} " in x]
         for key in ("variant", "name", "top1", "sha256", "crop_mode"):
@@ -55,7 +55,7 @@ def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
     )
     for command in (
         *([], ["quickstart"], ["train"], ["predict"], ["convert"], ["list"]),
-        *(["export"], ["verify"], ["client", "predict"]),
+        *(["export"], ["verify"], ["client", "predict"], ["explain"]),
     ):
         process = subprocess.run(
             [sys.executable, "-c", code, *command],
@@ -77,7 +77,12 @@ def test_the_wheel_holds_what_the_commands_need(tmp_path):
             source / package,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "WEIGHTS-LICENSE.md",
+    ):
         shutil.copy(ROOT / name, source / name)
     expected = {
         str(path.relative_to(source))
@@ -91,6 +96,8 @@ def test_the_wheel_holds_what_the_commands_need(tmp_path):
     )
     (wheel,) = tmp_path.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
+    for name in ("LICENSE", "WEIGHTS-LICENSE.md"):
+        assert any(h.endswith(f"dist-info/licenses/{name}") for h in held)
     assert {name for name in held if "dist-info" not in name} == expected
     target = tmp_path / "target"
     subprocess.run(
@@ -108,4 +115,4 @@ def test_the_wheel_holds_what_the_commands_need(tmp_path):
         text=True,
         env={**os.environ, "PYTHONPATH": str(target)},
     )
-    assert len(json.loads(process.stdout)) == 8
+    assert len(json.loads(process.stdout)) == len(VARIANTS)

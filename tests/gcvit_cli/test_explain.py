@@ -17,10 +17,12 @@ from matplotlib import colormaps
 from PIL import Image
 
 import gcvit_keras
+from gcvit_cli.explain import _coloured, _sameness, page_of
 from gcvit_keras.explain import attention_maps, grad_cam
 
 PHOTO = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
 LABELS = ["cat", "<b>dog</b>", "a & b", "</script>", '"quoted"', *"fghij"]
+DARK, BRIGHT = np.array(colormaps["inferno"]([0.0, 1.0]))[:, :3]
 MODEL = {**SHALLOW, "depths": (2, 2, 2, 2), "input_shape": (80, 96, 3)}
 
 
@@ -91,10 +93,14 @@ def test_the_classes_can_be_chosen_and_show_their_grad_cam(page, seen):
     model, image = seen
     best = np.argsort(-np.asarray(model(image))[0])[:5]
     choices = Lists(page).found["cam"]
-    assert [text for text, _ in choices] == [LABELS[k] for k in best]
-    for k, (_, shown) in zip(best, choices, strict=True):
-        expected = coloured(grad_cam(model, image, int(k))[0])
-        assert np.abs(shown - expected).max() <= 2
+    for k, (text, shown) in zip(best, choices, strict=True):
+        heat = grad_cam(model, image, int(k))[0]
+        if heat.max() == 0:
+            assert text == f"{LABELS[k]} (nothing does: the map is zero)"
+            assert (shown == np.round(255 * DARK)).all()
+        else:
+            assert text == LABELS[k]
+            assert np.abs(shown - coloured(heat)).max() <= 2
 
 
 def test_each_level_has_its_global_attention_by_head(page, seen):
@@ -123,14 +129,13 @@ def test_the_page_needs_nothing_else_and_breaks_at_no_name(page):
     assert "$" not in re.sub(r'"data:[^"]*"', "", page)
 
 
-def test_the_page_works_in_a_browser(folder):
-    """Moves the slider and chooses from the lists; the console stays empty."""
+@pytest.fixture
+def chrome():
+    """A browser without a window."""
     selenium = pytest.importorskip("selenium.webdriver")
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (browser and driver):
         pytest.skip("chromium or chromedriver is not installed")
-    from selenium.webdriver.common.keys import Keys
-    from selenium.webdriver.support.ui import Select
 
     options = selenium.ChromeOptions()
     options.binary_location = browser
@@ -138,60 +143,234 @@ def test_the_page_works_in_a_browser(folder):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = selenium.Chrome(options, selenium.ChromeService(driver))
-    try:
-        chrome.get((folder / "page.html").as_uri())
-        maps = chrome.find_elements("css selector", "img.map")
-        assert len(maps) == 5
-        for image in chrome.find_elements("css selector", "img"):
-            assert int(image.get_property("naturalWidth")) > 0
-        slider = chrome.find_element("id", "opacity")
-        slider.send_keys(Keys.HOME)
-        assert {m.value_of_css_property("opacity") for m in maps} == {"0"}
-        slider.send_keys(Keys.ARROW_RIGHT)
-        slider.send_keys(Keys.ARROW_RIGHT)
-        assert {m.value_of_css_property("opacity") for m in maps} == {"0.02"}
-        assert chrome.find_element("id", "opacity-value").text == "2%"
-        for name in ("cam", "level-2"):
-            before = chrome.find_element("id", f"{name}-map")
-            old = before.get_property("src")
-            choice = Select(chrome.find_element("id", name))
-            choice.select_by_index(2)
-            new = before.get_property("src")
-            assert new != old
-            assert new == choice.first_selected_option.get_property("value")
-        others = chrome.find_element("id", "level-1-map").get_property("src")
-        assert others.startswith("data:")
-        assert chrome.get_log("browser") == []
-    finally:
-        chrome.quit()
+    yield chrome
+    chrome.quit()
+
+
+def test_the_page_works_in_a_browser(folder, chrome):
+    """Moves the slider and chooses from the lists; the console stays empty."""
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select
+
+    chrome.get((folder / "page.html").as_uri())
+    maps = chrome.find_elements("css selector", "img.map")
+    assert len(maps) == 5
+    for image in chrome.find_elements("css selector", "img"):
+        assert int(image.get_property("naturalWidth")) > 0
+    slider = chrome.find_element("id", "opacity")
+    slider.send_keys(Keys.HOME)
+    assert {m.value_of_css_property("opacity") for m in maps} == {"0"}
+    slider.send_keys(Keys.ARROW_RIGHT)
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert {m.value_of_css_property("opacity") for m in maps} == {"0.02"}
+    assert chrome.find_element("id", "opacity-value").text == "2%"
+    for name in ("cam", "level-2"):
+        before = chrome.find_element("id", f"{name}-map")
+        old = before.get_property("src")
+        choice = Select(chrome.find_element("id", name))
+        choice.select_by_index(2)
+        new = before.get_property("src")
+        assert new != old
+        assert new == choice.first_selected_option.get_property("value")
+    others = chrome.find_element("id", "level-1-map").get_property("src")
+    assert others.startswith("data:")
+    assert chrome.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [320, 400, 1000])
+def test_long_names_do_not_widen_the_page(folder, chrome, tmp_path, width):
+    model = keras.models.load_model(folder / "model.keras")
+    image = gcvit_keras.load_image(PHOTO, (80, 96))
+    names = [f"{'Llanfairpwllgwyngyll' * 8}{k}" for k in range(10)]
+    text = page_of(
+        model, image, names, "x" * 200 + ".jpg", "/y" * 20 + "z" * 99
+    )
+    (tmp_path / "long.html").write_text(text)
+    # A frame: windows have a least width.
+    (tmp_path / "frame.html").write_text(
+        f'<iframe src="long.html" width="{width}" height="900"></iframe>'
+    )
+    chrome.get((tmp_path / "frame.html").as_uri())
+    chrome.switch_to.frame(0)
+    script = "return document.documentElement.scrollWidth - innerWidth"
+    assert chrome.execute_script(script) <= 0
+
+
+def explained(model, tmp_path, *more):
+    """The page of a model."""
+    model.save(tmp_path / "other.keras")
+    command = ("explain", PHOTO, "--model", "other.keras", "--out", "x.html")
+    code, _, errors = inside(*command, *more, cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    return (tmp_path / "x.html").read_text()
+
+
+def pointed(kernel, **overrides):
+    """A model whose head is given."""
+    keras.utils.set_random_seed(0)
+    model = gcvit_keras.GCViT(**{**MODEL, **overrides})
+    size = model.get_layer("predictions").kernel.shape
+    model.get_layer("predictions").kernel.assign(np.broadcast_to(kernel, size))
+    return model
+
+
+def test_grad_cam_is_of_a_level_of_more_than_one_place(tmp_path):
+    """The quickstart's size: the last level has one place, level 2 four."""
+    keras.utils.set_random_seed(0)
+    model = gcvit_keras.GCViT(**{**MODEL, "input_shape": (32, 32, 3)})
+    page = explained(model, tmp_path)
+    assert "last block of level 2, each of\n16 by 16 pixels; those of" in page
+    assert "Grad-CAM, level 2" in page
+    image = gcvit_keras.load_image(PHOTO, 32)[None].astype("float32")
+    best = np.argsort(-np.asarray(model(image))[0])[:5]
+    shown = Lists(page).found["cam"]
+    for k, (_, found) in zip(best, shown, strict=True):
+        heat = grad_cam(model, image, int(k), "level_2_block_1")[0]
+        if heat.max():  # within two of the 256 colours
+            assert np.abs(found - coloured(heat)).max() <= 6
+
+
+def test_maps_that_are_the_same_everywhere_are_said_in_words():
+    assert _sameness(np.eye(2)) == ""
+    assert _sameness(np.ones((2, 2))) == " (the same everywhere)"
+    assert _sameness(np.zeros((2, 2))) == " (nothing does: the map is zero)"
+    for value, colour in ((1, BRIGHT), (0, DARK)):
+        found = _coloured(np.full((2, 2), value, "float32"))
+        assert (found == np.round(255 * colour)).all()
+
+
+def test_levels_without_global_attention_are_left_out(tmp_path):
+    page = explained(pointed(1, depths=(1, 2, 1, 1)), tmp_path)
+    assert list(Lists(page).found) == ["cam", "level-1"]
+    assert "Without global attention: level 0, 2, 3, of one block" in page
+    page = explained(pointed(1, depths=(1, 1, 1, 1)), tmp_path)
+    assert list(Lists(page).found) == ["cam"]
+    assert page.count('<div class="pictures">') == 1
+
+
+def test_maps_lie_over_what_a_model_resizes(tmp_path):
+    x = keras.Input((200, 100, 3))
+    inner = gcvit_keras.GCViT(**{**MODEL, "input_shape": (80, 96, 3)})
+    model = keras.Model(x, inner(keras.layers.Resizing(80, 96)(x)))
+    page = explained(model, tmp_path)
+    # 2.5 places of 32 pixels of 80, whatever the image's height.
+    assert 'style="height: 120.000%; width: 100.000%"' in page
+    assert "places of 80 by 33.33 pixels" in page
+
+
+def test_shares_are_of_logits_and_of_single_scores(tmp_path):
+    image = gcvit_keras.load_image(PHOTO, (80, 96))[None].astype("float32")
+    bias = np.arange(10.0)
+    model = pointed(0, classifier_activation=None)
+    model.get_layer("predictions").bias.assign(bias)
+    page = explained(model, tmp_path)
+    share = np.exp(9) / np.exp(bias).sum()
+    assert f"“class 9” ({share:.1%})" in page
+    assert "share, from the model’s logits" in page
+    for activation, value, name, share in (
+        ("sigmoid", 1.5, "yes", 0.818),
+        ("sigmoid", -1.5, "no", 0.818),
+        (None, -1.5, "no", 0.818),
+    ):
+        model = pointed(0, classes=1, classifier_activation=activation)
+        model.get_layer("predictions").bias.assign([value])
+        (tmp_path / "labels.txt").write_text("no\nyes\n")
+        page = explained(model, tmp_path)
+        assert f"“{name}” ({share:.1%})" in page
+        assert [t.split(" (")[0] for t, _ in Lists(page).found["cam"]] == [
+            *((name, "yes") if name == "no" else (name, "no")),
+        ]
+    assert model(image).shape == (1, 1)
+
+
+def test_bars_have_names_and_the_table_has_headers(page):
+    assert page.count("<meter") == 5 == page.count('<th scope="row">')
+    assert 'aria-label="&lt;b&gt;dog&lt;/b&gt;"' in page or "dog" not in page
+    assert len(re.findall(r"<meter[^>]*aria-label=", page)) == 5
+    assert '<th scope="col">class</th>' in page
+
+
+def test_published_weights_are_explained_with_imagenets_names(
+    published, tmp_path
+):
+    model, environment = published
+    command = ("explain", PHOTO, "--variant", "xxtiny", "--weights", "nvidia")
+    code, _, errors = inside(
+        *(*command, "--out", "x.HTML"),
+        cwd=tmp_path,
+        **{**environment, "GCVIT_HOME": tmp_path},  # others download it too
+    )
+    assert code == 0, errors
+    ratio = gcvit_keras.find_preset("xxtiny", "nvidia").crop_ratio
+    image = gcvit_keras.load_image(PHOTO, 224, ratio)[None].astype("float32")
+    scores = model.predict(image, verbose=0)
+    (((_, name, _),),) = gcvit_keras.decode_predictions(scores, top=1)
+    page = (tmp_path / "x.HTML").read_text()
+    assert f"The model sees “{name.replace('_', ' ')}”" in page
+    assert "GC ViT xxtiny, weights nvidia" in page
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(folder, tmp_path):
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    command = ("explain", PHOTO, "--model", folder / "model.keras")
+    code, *_ = inside(*command, "--out", "link.html", cwd=tmp_path)
+    assert code == 0 and (tmp_path / "link.html").is_symlink()
+    assert "Grad-CAM" in (tmp_path / "page.html").read_text()
+
+
+def test_the_page_is_tried_before_the_work(folder, tmp_path):
+    """Before the model, which is none, is opened."""
+    (tmp_path / "bad.keras").write_text("bad")
+    command = ("explain", PHOTO, "--model", "bad.keras", "--out")
+    line = refused(*command, "no/folder/x.html", cwd=tmp_path)
+    assert "--out cannot be written: no/folder/x.html" in line
+    refused(*command, "x.html", cwd=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.keras"]
+
+
+def saved(tmp_path, name, **overrides):
+    gcvit_keras.GCViT(**{**SHALLOW, **overrides}).save(tmp_path / name)
 
 
 def test_what_cannot_be_is_one_line(folder, tmp_path):
     model = folder / "model.keras"
-    run = ("explain", PHOTO, "--model", model, "--out")
-    assert "--out must be a file that ends in .html: x.txt" in refused(
-        *run, "x.txt", cwd=tmp_path
+
+    def line(*arguments, image=PHOTO, out="x.html"):
+        return refused(
+            *("explain", image, "--out", out, *arguments), cwd=tmp_path
+        )
+
+    assert "--out must be a file that ends in .html: x.txt" in line(
+        "--model", model, out="x.txt"
     )
-    line = refused(*run, "x.html", "--crop", 2, cwd=tmp_path)
-    assert "--crop must be in (0, 1]. Received: 2" in line
+    found = line("--model", model, "--crop", 2)
+    assert "--crop must be in (0, 1]. Received: 2" in found
+    assert "give either --model, or --variant or --weights" in line()
     (tmp_path / "text.jpg").write_text("no image")
-    line = refused(
-        *("explain", "text.jpg", "--model", model, "--out", "x.html"),
-        cwd=tmp_path,
-    )
-    assert "text.jpg" in line
+    found = line("--model", model, image="text.jpg")
+    assert "IMAGE cannot be used: text.jpg: not a readable" in found
+    found = line("--model", model, image="no.jpg")
+    assert "IMAGE cannot be used: no.jpg: no such file" in found
     (tmp_path / "x.tflite").write_text("no model")
-    line = refused(
-        *("explain", PHOTO, "--model", "x.tflite", "--out", "x.html"),
-        cwd=tmp_path,
-    )
-    assert "x.tflite is no .keras file" in line
+    assert "x.tflite is no .keras file" in line("--model", "x.tflite")
+    found = line("--model", "missing")
+    assert "missing: no such model: give a .keras file or a run's" in found
+    (tmp_path / "bad.keras").write_text("bad")
+    found = line("--model", "bad.keras")
+    assert "bad.keras cannot be opened: no zip archive" in found
     images = keras.Input((32, 32, 3))
     plain = keras.layers.Dense(2)(keras.layers.Flatten()(images))
     keras.Model(images, plain).save(tmp_path / "plain.keras")
-    line = refused(
-        *("explain", PHOTO, "--model", "plain.keras", "--out", "x.html"),
-        cwd=tmp_path,
-    )
-    assert "must be a GC ViT of this library or hold one" in line
+    found = line("--model", "plain.keras")
+    assert "--model plain.keras cannot be explained: `model` must be" in found
+    assert "or hold one" in found and found.endswith("which holds none")
+    saved(tmp_path, "features.keras", include_top=False, pooling="avg")
+    found = line("--model", "features.keras")
+    assert "--model features.keras ends in features, in no class" in found
+    found = line("--model", model, "--labels", "imagenet")
+    assert "--labels imagenet names 1000 classes, the model has 10" in found
+    nan = gcvit_keras.GCViT(**SHALLOW)
+    nan.get_layer("predictions").bias.assign(np.full(10, np.nan))
+    nan.save(tmp_path / "nan.keras")
+    assert "`model` must give finite scores" in line("--model", "nan.keras")
     assert not (tmp_path / "x.html").exists()

@@ -1,13 +1,18 @@
 """What Keras's own applications_test.py asks, for all eight constructors."""
 
+import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 import keras
 import pytest
 
 import gcvit_keras
-from gcvit_keras import VARIANTS
-from gcvit_keras.models.gcvit import CONSTRUCTORS
+from gcvit_keras import VARIANTS, find_preset
+from gcvit_keras.models.gcvit import CONSTRUCTORS, _constructor
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -61,6 +66,28 @@ def test_constructor_takes_the_arguments_of_keras_convnext_in_its_order(
         for name, p in ours.items()
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     ] == ["drop_path_rate", "window_size"]
+
+
+def test_every_variants_constructor_is_public_and_documented():
+    pages = [ROOT / "README.md", ROOT / "docs" / "api" / "models.md"]
+    pages = [page.read_text() for page in pages]
+    table = (ROOT / "docs" / "architecture.md").read_text()
+    for name, build in CONSTRUCTORS.items():
+        assert build.__name__.lower() == f"gcvit{name}"
+        assert getattr(gcvit_keras, build.__name__) is build
+        assert build.__name__ in gcvit_keras.__all__
+        for page in pages:
+            assert re.search(rf"\b{build.__name__}\b", page)
+        assert f"| {name} |" in table
+
+
+def test_a_variant_without_published_weights_says_that_it_has_none():
+    pico = dataclasses.replace(VARIANTS["xxtiny"], name="pico")
+    build = _constructor(pico)
+    assert build.__name__ == "GCViTPico"
+    assert find_preset("pico", "nvidia") is None
+    with pytest.raises(ValueError, match=r"None, one of \[\] for GC ViT pico"):
+        build()
 
 
 def test_everything_public_is_importable_from_the_package():

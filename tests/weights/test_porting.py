@@ -10,26 +10,20 @@ from conftest import REFERENCE
 from safetensors.numpy import load_file, save_file
 
 import gcvit_keras
+from gcvit_keras.models.gcvit import CONSTRUCTORS
 from gcvit_keras.weights.names import checkpoint_key, detect_scheme
 from gcvit_keras.weights.porting import checkpoint_variables, to_keras_layout
 
 FACTS = json.loads((REFERENCE / "facts.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "fact, constructor, size",
-    [
-        ("xxtiny", gcvit_keras.GCViTXXTiny, 224),
-        ("timm_xxtiny", gcvit_keras.GCViTXXTiny, 224),
-        ("small", gcvit_keras.GCViTSmall, 224),
-        ("timm_small", gcvit_keras.GCViTSmall, 224),
-        ("large_512_21k", gcvit_keras.GCViTLarge, 512),
-    ],
-)
-def test_published_checkpoints_map_one_to_one(fact, constructor, size):
+@pytest.mark.parametrize("fact", [k for k, v in FACTS.items() if v["keys"]])
+def test_published_checkpoints_map_one_to_one(fact):
+    variant = fact.removeprefix("timm_").split("_")[0]
+    size = FACTS[fact].get("resolution", 224)
     shapes = FACTS[fact]["keys"]
     classes = shapes.get("head.bias", shapes.get("head.fc.bias"))[0]
-    model = constructor(
+    model = CONSTRUCTORS[variant](
         weights=None, input_shape=(size, size, 3), classes=classes
     )
     assert model.count_params() == FACTS[fact]["params"]
