@@ -6,8 +6,8 @@ Times of `inference.py` and `train.py`, of constructing a model and of
 importing the library, and of larger images, all of tiny with random weights.
 Contenders are processes of their own, and their rounds are interleaved. A
 ratio is that of the medians over all calls; its spread is that of the rounds.
-What cannot be installed or does not run is named. Prints a Markdown table;
-writes everything as JSON.
+What cannot be installed or does not run is named. Prints Markdown tables: this
+one, then those of `inference.py` and `train.py`; writes everything as JSON.
 """
 
 import json
@@ -146,10 +146,11 @@ def main():
             lambda title: start_other(title, folder),
             arguments.rounds,
         )
-    for title, result in train.measure_steps(arguments).items():
+    steps = train.measure_steps(arguments)
+    for title, result in steps.items():
+        results[title] = dict(result)
         if "rounds" in result:
-            result["rounds"] = [{"8": steps} for steps in result["rounds"]]
-        results[title] = result
+            results[title]["rounds"] = [{"8": r} for r in result["rounds"]]
     rows = [compared(results, *row) for row in ROWS]
     print(
         f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, "
@@ -160,7 +161,11 @@ def main():
     for row in rows:
         print(line(row))
     print()
-    print_versions(results)
+    inference.print_table({t: results[t] for t in inference.CONTENDERS})
+    print()
+    train.print_table(steps)
+    print()
+    print_versions({title: results[title] for title in OTHERS})
     if arguments.out:
         text = json.dumps(
             {"machine": facts, "table": rows, "contenders": results}, indent=1
