@@ -148,6 +148,8 @@ def start_export(folder, out, *before):
         [*command, "--out", out / "models" / "pets"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Where the tests themselves are run by nohup it would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(out.glob("models/pets/.writing-*/variables/*")):

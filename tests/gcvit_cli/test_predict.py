@@ -80,6 +80,8 @@ def test_predict_names_imagenets_classes_with_published_weights(
     published, tmp_path
 ):
     model, environment = published
+    # A cache of its own: the licence is shown with a download only.
+    environment = {**environment, "GCVIT_HOME": tmp_path / "home"}
     photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
     command = ("predict", photo, "--variant", "xxtiny", "--weights", "nvidia")
     code, output, errors = gcvit(
