@@ -119,4 +119,6 @@ def test_padding_and_cubic_resize_equal_the_detection_reference(input_shape):
         variable.assign(to_keras_layout(tensor, variable.path, rank))
     assert not tensors
     for key, value in model(expected["image"]).items():
-        np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-4)
+        # Both are about as far from what float64 gives as from each other.
+        error = np.abs(value - expected[key]).max()
+        assert error <= 5e-5 * np.abs(expected[key]).max()
