@@ -111,6 +111,7 @@ def where(published, loopback):
     return environment, addresses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", *PAGES])
 def test_every_block_of_a_page_runs(page, place, where):
     folder = ROOT if page == "README.md" else ROOT / "docs"

@@ -12,6 +12,8 @@ from PIL import Image
 
 from training import read_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory):

@@ -93,6 +93,7 @@ def rows(out):
     ]
 
 
+@pytest.mark.slow
 def test_workers_replicas_and_one_device_learn_the_same(
     data_dir, digits, tmp_path
 ):
@@ -126,6 +127,7 @@ def test_workers_replicas_and_one_device_learn_the_same(
     assert not (tmp_path / "run1").exists()
 
 
+@pytest.mark.slow
 def test_the_other_worker_ends_when_one_dies_and_both_go_on(
     data_dir, digits, tmp_path
 ):
