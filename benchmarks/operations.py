@@ -1,6 +1,6 @@
 """Where the time of the SavedModel of GC ViT tiny goes, by operation.
 
-    python benchmarks/operations.py [--batch 1]
+    python benchmarks/operations.py [--batch 1] [--bfloat16]
 
 Of the graph as TensorFlow runs it, with the threads of all cores and with one,
 each in a process of its own, rounds interleaved. Prints the median of whole
@@ -24,12 +24,13 @@ import collections, sys, time
 import numpy as np
 import tensorflow as tf
 folder, batch, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+kind = sys.argv[4]
 tf.config.threading.set_intra_op_parallelism_threads(threads)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 v1 = tf.compat.v1
 session = v1.Session(graph=tf.Graph())
 with session.graph.as_default():
-    loaded = v1.saved_model.load(session, ["serve"], folder + "/saved/1")
+    loaded = v1.saved_model.load(session, ["serve"], f"{folder}/{kind}/1")
 signature = loaded.signature_def["serving_default"]
 fetched = signature.outputs["probabilities"].name
 images = np.random.default_rng(0).uniform(0, 255, (batch, 224, 224, 3))
@@ -63,8 +64,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="as inference.py exports it"
+    )
     arguments = parser.parse_args()
     facts = machine()
+    kind = "bfloat16" if arguments.bfloat16 else "saved"
     threads = {f"{n} threads": n for n in sorted({facts["cores"], 1})}
     with tempfile.TemporaryDirectory() as folder:
         environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
@@ -77,11 +82,13 @@ def main():
                 CODE,
                 sys.executable,
                 None,
-                (folder, arguments.batch, threads[title]),
+                (folder, arguments.batch, threads[title], kind),
             ),
             arguments.rounds,
         )
-    print(f"{facts}, batch {arguments.batch}, {arguments.rounds} rounds\n")
+    print(
+        f"{facts}, {kind}, batch {arguments.batch}, {arguments.rounds} rounds\n"
+    )
     kinds = {}
     for title, result in results.items():
         rounds = result["rounds"]
