@@ -24,8 +24,8 @@ from gcvit_keras.weights.porting import checkpoint_variables
 from savedmodel_export import export_saved_model
 from training.sources import open_source
 
-# What was imported stays. Looking through it for garbage, again and again
-# while graphs are traced, took a tenth of the time.
+# What was imported stays: not to be looked through for garbage, again and
+# again, while graphs are traced.
 gc.collect()
 gc.freeze()
 gc.set_threshold(100_000, 20, 20)

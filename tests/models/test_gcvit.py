@@ -157,8 +157,8 @@ def test_fit_learns_and_xla_predicts_the_same(
     keras.config.set_dtype_policy(policy)
     model = nano(
         embed_dim=8,
-        depths=(1, 2, 1, 1),
-        num_heads=(1, 2, 1, 1),
+        depths=(1, 1, 2, 1),
+        num_heads=(1, 1, 2, 2),
         layer_scale=1e-1,
         drop_path_rate=0.1,
         input_shape=(32, 32, 3),
@@ -171,8 +171,9 @@ def test_fit_learns_and_xla_predicts_the_same(
     )
     # A step that makes variables is traced twice.
     model.optimizer.build(model.trainable_variables)
-    losses = model.fit(x, y, epochs=12, verbose=0).history["loss"]
-    assert losses[-1] < 0.5 * losses[0]
+    before = model.evaluate(x, y, verbose=0)
+    model.fit(x, y, epochs=10, verbose=0)
+    assert model.evaluate(x, y, verbose=0) < 0.5 * before
     eager = model(x, training=False)
     tolerance = 1e-5 if policy == "float32" else 2e-2
     assert distance(model.predict(x, verbose=0), eager) < tolerance

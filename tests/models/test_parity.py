@@ -119,6 +119,8 @@ def test_padding_and_cubic_resize_equal_the_detection_reference(input_shape):
         variable.assign(to_keras_layout(tensor, variable.path, rank))
     assert not tensors
     for key, value in model(expected["image"]).items():
-        # Both are about as far from what float64 gives as from each other.
-        error = np.abs(value - expected[key]).max()
-        assert error <= 5e-5 * np.abs(expected[key]).max()
+        # Single values of both are more than 1e-4 off what float64 gives; an
+        # error of the layers' own would show in all of them.
+        error = np.abs(value - expected[key])
+        assert np.sqrt(np.square(error).mean()) <= 3e-5
+        assert error.max() <= 5e-5 * np.abs(expected[key]).max()
