@@ -39,12 +39,14 @@ folder = Path(sys.argv[1])
 def build():
     keras.utils.set_random_seed(0)
     model = gcvit_keras.GCViTTiny(weights=None)
-    # Converters leave out a norm's ones and zeros, which no trained one has.
+    # Converters leave out ones and zeros, which no trained model has.
     rng = np.random.default_rng(0)
     for layer in model._flatten_layers():
         if isinstance(layer, gcvit_keras.layers.LayerNorm):
             layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
             layer.beta.assign(rng.normal(0, 0.2, layer.beta.shape))
+        if isinstance(layer, keras.layers.Dense) and layer.use_bias:
+            layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     return model
 keras.config.set_dtype_policy("mixed_bfloat16")
 model = build()
@@ -76,6 +78,8 @@ model = timm.create_model("gcvit_tiny").eval()
 for module in model.modules():  # as those of ours
     if isinstance(module, torch.nn.LayerNorm):
         torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        torch.nn.init.normal_(module.bias, std=0.2)
+    elif getattr(module, "bias", None) is not None:
         torch.nn.init.normal_(module.bias, std=0.2)
 torch.onnx.export(
     model, (torch.zeros(2, 3, 224, 224),), sys.argv[1], dynamo=False,

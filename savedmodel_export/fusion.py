@@ -1,13 +1,15 @@
-"""The same computation in fewer operations, where TensorFlow has oneDNN.
+"""The same computation in fewer operations, for what runs the exports.
 
-TensorFlow replaces patterns of operations as it loads a graph, and these are
-written for it: on a CPU with oneDNN each becomes one operation, elsewhere it
-is computed as it stands. `benchmarks/compare.py` measures the SavedModel.
+`fused` is for TensorFlow, which replaces patterns of operations as it loads a
+graph: on a CPU with oneDNN each becomes one operation, elsewhere it is
+computed as it stands. `by_rows` is for LiteRT. `benchmarks/compare.py` measures
+both.
 """
 
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.layers import WindowAttention
@@ -28,10 +30,10 @@ def fused(network):
     Returns:
         A context manager.
     """
-    return replaced({x: _methods(x) for x in network._flatten_layers()})
+    return replaced({x: _fused(x) for x in network._flatten_layers()})
 
 
-def _methods(layer):
+def _fused(layer):
     """What replaces methods of a layer, by name."""
     if isinstance(layer, WindowAttention):
         bias = keras.ops.convert_to_numpy(layer.position_bias())
@@ -76,3 +78,45 @@ def layer_norm(x, gamma, beta, epsilon):
     mean, variance = tf.nn.moments(x, [1], keepdims=True)
     factor = tf.math.rsqrt(variance + FUSED_EPSILON) * gamma
     return x * factor + (beta - mean * factor)
+
+
+def by_rows(network):
+    """Normalises pixels by rows, for the time of a `with`.
+
+    XNNPACK is slow where the last axis has three values.
+
+    Args:
+        network: As `served_network` returns, of a fixed size.
+
+    Returns:
+        A context manager.
+    """
+    layers = filter(_normalizes_channels, network._flatten_layers())
+    return replaced({layer: {"call": _rows_call(layer)} for layer in layers})
+
+
+def _normalizes_channels(layer):
+    """Whether it is Keras's `Normalization` of the channels of images."""
+    return (
+        isinstance(layer, keras.layers.Normalization)
+        and not layer.invert
+        and tuple(layer.mean.shape[:-1]) == (1, 1, 1)
+    )
+
+
+def _rows_call(layer):
+    """Keras's `Normalization` of images, rows of pixels at a time."""
+    mean, variance = map(
+        keras.ops.convert_to_numpy, (layer.mean, layer.variance)
+    )
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+
+    def call(images):
+        _, height, width, channels = images.shape
+        row = (1, 1, width, channels)
+        rows = tf.reshape(images, (-1, height, width * channels))
+        rows = rows - np.broadcast_to(mean, row).ravel()
+        rows = rows / np.broadcast_to(deviation, row).ravel()
+        return tf.reshape(rows, (-1, height, width, channels))
+
+    return call

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from savedmodel_export.atomic import file_path
+from savedmodel_export.fusion import by_rows
 from savedmodel_export.labels import check_labels, same_labels, write_labels
 from savedmodel_export.network import is_quantized, served_network
 from savedmodel_export.saved_model import write_fixed
@@ -146,7 +147,8 @@ def _convert(network, quantize, calibration, input_dtype):
     with tempfile.TemporaryDirectory() as folder:
         # Through a SavedModel: converting a live function leaves variables
         # uninitialised and yields NaN.
-        write_fixed(network, folder, pixels)
+        with by_rows(network):
+            write_fixed(network, folder, pixels)
         try:
             return convert()
         except ConverterError as error:

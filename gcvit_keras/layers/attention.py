@@ -83,7 +83,7 @@ class WindowAttention(CompositeLayer):
             windows = (padded_height // self.window_size) * (
                 padded_width // self.window_size
             )
-            (q,) = self._parts(query, 1)
+            q = partition_windows(query, self.window_size, self.num_heads)
             q = _repeat(q, windows, scale)
             k, v = self._project(padded)
         else:
@@ -106,14 +106,7 @@ class WindowAttention(CompositeLayer):
         # Tokens as rows of a matrix: the projection is a plain matmul.
         x = self.qkv(ops.reshape(x, (-1, channels)))
         x = ops.reshape(x, (-1, height, width, x.shape[-1]))
-        return self._parts(x, x.shape[-1] // channels)
-
-    def _parts(self, x, parts):
-        """Splits `(batch, height, width, parts * channels)`.
-
-        Returns:
-            List of `parts` tensors `(heads, windows, tokens a window, c)`.
-        """
+        parts = x.shape[-1] // channels
         x = partition_windows(x, self.window_size, parts * self.num_heads)
         return ops.split(x, parts, axis=0)
 
