@@ -26,7 +26,7 @@ from contenders import Contender, install, machine, measure, print_versions
 
 BATCHES = (1, 8)
 
-EXPORT = """
+BUILD = """
 import sys
 from pathlib import Path
 import keras
@@ -48,18 +48,27 @@ def build():
         if isinstance(layer, keras.layers.Dense) and layer.use_bias:
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     return model
-keras.config.set_dtype_policy("mixed_bfloat16")
-model = build()
-with fused(model):
+def save(model, name):
     function = tf.function(
         lambda images: {"probabilities": model(images, training=False)},
         input_signature=[tf.TensorSpec((None, 224, 224, 3), name="images")],
         autograph=False,
     ).get_concrete_function()
-module = tf.Module()
-module.variables_served = [v.value for v in model.variables]
-tf.saved_model.save(module, folder / "bfloat16/1", signatures=function)
-keras.config.set_dtype_policy("float32")
+    module = tf.Module()
+    module.variables_served = [v.value for v in model.variables]
+    tf.saved_model.save(module, folder / name / "1", signatures=function)
+def save_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build()
+    with fused(model):
+        save(model, "bfloat16")
+    keras.config.set_dtype_policy("float32")
+"""
+
+EXPORT = (
+    BUILD
+    + """
+save_bfloat16()
 model = build()
 model.save(folder / "tiny.keras")
 savedmodel_export.export_saved_model(model, folder / "saved")
@@ -69,6 +78,7 @@ for name in (None, "float16", "dynamic", "int8"):
     path = folder / f"tiny_{name or 'float32'}.tflite"
     savedmodel_export.export_litert(model, path, name, calibration)
 """
+)
 
 TIMM_EXPORT = """
 import sys
