@@ -4,13 +4,13 @@
 
 WHAT is `saved`, the exported SavedModel (the default); `function`, the Keras
 model in `tf.function`; `bfloat16`, a SavedModel that computes in it, as
-`inference.py` exports it; or `litert`, the LiteRT file in float32, which takes
-one image. Of the graph as TensorFlow or XNNPACK runs it, with the threads of
-all cores and with one, each in a process of its own, rounds interleaved. Prints
-the median of whole calls, and a Markdown table of what the operations take
-while they are traced, summed over the operations of a kind: with several
-threads some of TensorFlow's run side by side, and tracing itself takes time, so
-the sum is not that of a call.
+`inference.py` exports it; or the LiteRT file, which takes one image: `litert`
+in float32, `dynamic` with int8 weights. Of the graph as TensorFlow or XNNPACK
+runs it, with the threads of all cores and with one, each in a process of its
+own, rounds interleaved. Prints the median of whole calls, and a Markdown table
+of what the operations take while they are traced, summed over the operations of
+a kind: with several threads some of TensorFlow's run side by side, and tracing
+itself takes time, so the sum is not that of a call.
 """
 
 import argparse
@@ -33,6 +33,10 @@ EXPORTS = {
     "litert": (
         'savedmodel_export.export_litert(build(), folder / "litert.tflite", '
         "verify=False)"
+    ),
+    "dynamic": (
+        'savedmodel_export.export_litert(build(), folder / "dynamic.tflite", '
+        '"dynamic", verify=False)'
     ),
 }
 
@@ -168,9 +172,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     what = arguments.what
-    if what == "litert" and arguments.batch != 1:
-        parser.error(f"litert takes one image, not --batch {arguments.batch}")
-    code = CALLS + (LITERT if what == "litert" else TENSORFLOW)
+    litert = what in ("litert", "dynamic")
+    if litert and arguments.batch != 1:
+        parser.error(f"{what} takes one image, not --batch {arguments.batch}")
+    code = CALLS + (LITERT if litert else TENSORFLOW)
     facts = machine()
     threads = {f"{n} threads": n for n in sorted({facts["cores"], 1})}
     with tempfile.TemporaryDirectory() as folder:
