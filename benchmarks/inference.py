@@ -32,9 +32,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-import gcvit_keras, savedmodel_export
-from savedmodel_export.fusion import fused
-from savedmodel_export.samples import photographs
+import gcvit_keras, gcvit_export
+from gcvit_export.fusion import fused
+from gcvit_export.samples import photographs
 folder = Path(sys.argv[1])
 def build():
     keras.utils.set_random_seed(0)
@@ -71,12 +71,12 @@ EXPORT = (
 save_bfloat16()
 model = build()
 model.save(folder / "tiny.keras")
-savedmodel_export.export_saved_model(model, folder / "saved")
-savedmodel_export.export_onnx(model, folder / "tiny.onnx")
+gcvit_export.export_saved_model(model, folder / "saved")
+gcvit_export.export_onnx(model, folder / "tiny.onnx")
 for name in (None, "float16", "dynamic", "int8"):
     calibration = photographs(224, 224, count=32) if name == "int8" else None
     path = folder / f"tiny_{name or 'float32'}.tflite"
-    savedmodel_export.export_litert(model, path, name, calibration)
+    gcvit_export.export_litert(model, path, name, calibration)
 """
 )
 

@@ -39,9 +39,9 @@ def pass_over(batches):
 
 # Each stage of ours on top of those before it.
 OURS = """
-from training import read_config
-from training.data import training_batches
-from training.sources import open_source
+from gcvit_training import read_config
+from gcvit_training.data import training_batches
+from gcvit_training.sources import open_source
 RESIZED = {
     "flip": 0.0, "rand_augment_layers": 0, "erasing": 0.0, "mixup": 0.0,
     "cutmix": 0.0,

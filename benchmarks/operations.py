@@ -25,17 +25,17 @@ from inference import BUILD
 
 EXPORTS = {
     "saved": (
-        'savedmodel_export.export_saved_model(build(), folder / "saved", '
+        'gcvit_export.export_saved_model(build(), folder / "saved", '
         "verify=False)"
     ),
     "function": 'save(build(), "function")',
     "bfloat16": "save_bfloat16()",
     "litert": (
-        'savedmodel_export.export_litert(build(), folder / "litert.tflite", '
+        'gcvit_export.export_litert(build(), folder / "litert.tflite", '
         "verify=False)"
     ),
     "dynamic": (
-        'savedmodel_export.export_litert(build(), folder / "dynamic.tflite", '
+        'gcvit_export.export_litert(build(), folder / "dynamic.tflite", '
         '"dynamic", verify=False)'
     ),
 }

@@ -16,9 +16,9 @@ from pathlib import Path
 import keras
 from contenders import machine
 
+from gcvit_export import export_litert
+from gcvit_export.samples import photographs
 from gcvit_keras.models.gcvit import CONSTRUCTORS
-from savedmodel_export import export_litert
-from savedmodel_export.samples import photographs
 
 WAYS = (None, "float16", "dynamic", "int8")
 

@@ -52,11 +52,11 @@ run(2)
 """
 
 OURS = """
-from training import read_config
-from training.fused import fused
-from training.model import build_network
-from training.optimizer import LayerwiseAdamW
-from training.trainer import Trainer
+from gcvit_training import read_config
+from gcvit_training.fused import fused
+from gcvit_training.model import build_network
+from gcvit_training.optimizer import LayerwiseAdamW
+from gcvit_training.trainer import Trainer
 config = read_config(
     "imagenet", ["precision=float32", f"model.recompute={recompute}"]
 )

@@ -34,7 +34,7 @@ SETTINGS = [
 def main():
     """Writes the picture."""
     from gcvit_keras.explain import attention_maps, grad_cam, plot_comparison
-    from training import read_config, train
+    from gcvit_training import read_config, train
 
     photos = dict(
         zip(("china", "flower"), load_sample_images().images, strict=True)

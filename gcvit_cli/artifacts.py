@@ -22,7 +22,7 @@ def open_model(path):
     if not path.exists():
         raise ValueError(f"{path}: no such model")
     if path.suffix != ".keras":
-        from savedmodel_export.runner import open_artifact
+        from gcvit_export.runner import open_artifact
 
         with quietly():
             return open_artifact(path)
@@ -100,7 +100,7 @@ def run_settings(model):
     config = model.parent / "config.yaml"
     if not config.is_file():
         return {}
-    from training import read_config
+    from gcvit_training import read_config
 
     return read_config(config).data.model_dump()
 
@@ -144,7 +144,7 @@ def find_labels(path, model, classes):
         )
     if not given and model is not None:
         # A version of a SavedModel lies one folder below its name.
-        from savedmodel_export.runner import newest_version
+        from gcvit_export.runner import newest_version
 
         folders = [
             newest_version(model) / "assets",

@@ -119,7 +119,7 @@ def run_bench(images, requests, concurrency, json, **server):
     times, errors, lock = [], Counter(), threading.Lock()
 
     with connect(batch_size=len(contents), **server) as client:
-        from savedmodel_export import ServingError
+        from gcvit_export import ServingError
 
         def ask(_):
             start, failed = time.perf_counter(), None
@@ -181,7 +181,7 @@ def connect(address, rest, model, version, timeout, tls, token_file, **options):
         **options: Further ones of `ServingClient`.
 
     Returns:
-        A `savedmodel_export.ServingClient`.
+        A `gcvit_export.ServingClient`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -189,7 +189,7 @@ def connect(address, rest, model, version, timeout, tls, token_file, **options):
     """
     if not rest:
         import_tensorflow()  # TensorFlow Serving's messages need it
-    from savedmodel_export import ServingClient
+    from gcvit_export import ServingClient
 
     token, source = os.environ.get(TOKEN) or None, TOKEN
     if token_file is not None:

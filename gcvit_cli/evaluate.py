@@ -39,12 +39,12 @@ def run(artifact, data, split, data_dir, size, crop, batch_size, out, json):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    from training import evaluate, read_config
-    from training.config import DataConfig
-    from training.data import evaluation_batches
-    from training.plots import confusion_picture
-    from training.run_folder import RunFolder
-    from training.sources import check_split, open_source
+    from gcvit_training import evaluate, read_config
+    from gcvit_training.config import DataConfig
+    from gcvit_training.data import evaluation_batches
+    from gcvit_training.plots import confusion_picture
+    from gcvit_training.run_folder import RunFolder
+    from gcvit_training.sources import check_split, open_source
 
     settings, path = {}, artifact
     if (artifact / "config.yaml").is_file():

@@ -69,7 +69,7 @@ def export(
         source,
     )
     import_tensorflow()
-    import savedmodel_export
+    import gcvit_export
 
     model = model_file(model)
     settings = run_settings(model)
@@ -90,10 +90,10 @@ def export(
         if quantize == "int8":
             how["calibration"] = source.calibration(network, settings)
     write = {
-        "savedmodel": savedmodel_export.export_saved_model,
-        "serving": savedmodel_export.export_serving,
-        "litert": savedmodel_export.export_litert,
-        "onnx": savedmodel_export.export_onnx,
+        "savedmodel": gcvit_export.export_saved_model,
+        "serving": gcvit_export.export_serving,
+        "litert": gcvit_export.export_litert,
+        "onnx": gcvit_export.export_onnx,
     }
     try:
         with quietly():
@@ -134,13 +134,13 @@ def verify(artifact, against, source, json):
     """
     source.check(calibrates=False)
     import_tensorflow()
-    import savedmodel_export
+    import gcvit_export
 
     against = model_file(against)
     with quietly():
         model = load_keras(against)
         images = source.verification(model, run_settings(against))
-        found = savedmodel_export.verify(artifact, model, images).as_dict()
+        found = gcvit_export.verify(artifact, model, images).as_dict()
     if json:
         print(json_module.dumps({"artifact": str(artifact), **found}, indent=2))
     else:
@@ -202,9 +202,9 @@ class Source:
         import tensorflow_datasets as tfds
 
         tfds.disable_progress_bar()
-        from training.config import DataConfig
-        from training.data import evaluation_batches
-        from training.sources import Sample, check_split, open_source
+        from gcvit_training.config import DataConfig
+        from gcvit_training.data import evaluation_batches
+        from gcvit_training.sources import Sample, check_split, open_source
 
         height, width, channels = model.input_shape[1:]
         if channels != 3 or height != width or height is None:

@@ -44,17 +44,17 @@ def _make_everything(out, report, verbose):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    from savedmodel_export import (
+    from gcvit_export import (
         VerificationError,
         export_litert,
         export_saved_model,
         verify,
     )
-    from savedmodel_export.runner import latency, newest_version
-    from savedmodel_export.saved_model import check_loadable
-    from training import evaluate, read_config
-    from training.data import evaluation_batches
-    from training.sources import open_source
+    from gcvit_export.runner import latency, newest_version
+    from gcvit_export.saved_model import check_loadable
+    from gcvit_training import evaluate, read_config
+    from gcvit_training.data import evaluation_batches
+    from gcvit_training.sources import open_source
 
     check_loadable(out)
     config = read_config("digits")
@@ -158,8 +158,8 @@ def _make_everything(out, report, verbose):
 
 def _train(path, config, data_dir, report, verbose):
     """Trains and saves; returns the model."""
-    from savedmodel_export.atomic import replacing
-    from training import train
+    from gcvit_export.atomic import replacing
+    from gcvit_training import train
 
     report(f"Training GC ViT for {config.epochs} epochs with model.fit:")
     with replacing(path) as beside:

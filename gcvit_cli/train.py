@@ -17,7 +17,7 @@ SHOWN = 10
 def run(recipe, out, overrides, data_dir, check, preview, json):
     """Trains as a recipe says, into a folder, or goes on with that.
 
-    The folder gets what `training.train` writes, and `evaluation.json`,
+    The folder gets what `gcvit_training.train` writes, and `evaluation.json`,
     `confusion.png`, `curves.png` and `report.md`.
 
     Args:
@@ -46,7 +46,7 @@ def run(recipe, out, overrides, data_dir, check, preview, json):
         import tensorflow_datasets as tfds
 
         tfds.disable_progress_bar()
-        from training import read_config
+        from gcvit_training import read_config
 
         config = read_config(recipe, overrides)
         if check or preview:
@@ -64,9 +64,9 @@ def run(recipe, out, overrides, data_dir, check, preview, json):
 
 
 def _train(config, out, data_dir, report, verbose):
-    from training import train
-    from training.report import write_report
-    from training.strategy import choose_strategy, is_chief
+    from gcvit_training import train
+    from gcvit_training.report import write_report
+    from gcvit_training.strategy import choose_strategy, is_chief
 
     # First: that of several workers is made before anything is computed.
     strategy = choose_strategy(config.strategy)
@@ -97,9 +97,9 @@ def _train(config, out, data_dir, report, verbose):
 
 
 def _look(config, out, data_dir, check, preview, report):
-    from training.check import check_data
-    from training.check import preview as augmented
-    from training.sources import check_split, open_source
+    from gcvit_training.check import check_data
+    from gcvit_training.check import preview as augmented
+    from gcvit_training.sources import check_split, open_source
 
     data = config.data
     if data_dir is None and out is not None:
@@ -108,7 +108,7 @@ def _look(config, out, data_dir, check, preview, report):
     for field in ("train_split", "evaluation_split"):
         check_split(source, getattr(data, field), f"data.{field}")
     if preview:
-        from training.plots import image_grid
+        from gcvit_training.plots import image_grid
 
         images, titles = augmented(source, config)
         try:

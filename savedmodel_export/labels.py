@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from savedmodel_export.atomic import replacing
+from gcvit_export.atomic import replacing
 
 
 def check_labels(labels, classes) -> list:

@@ -7,12 +7,12 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from savedmodel_export.atomic import file_path
-from savedmodel_export.fusion import by_rows
-from savedmodel_export.labels import check_labels, same_labels, write_labels
-from savedmodel_export.network import is_quantized, served_network
-from savedmodel_export.saved_model import write_fixed
-from savedmodel_export.verification import checked_images, verified_file
+from gcvit_export.atomic import file_path
+from gcvit_export.fusion import by_rows
+from gcvit_export.labels import check_labels, same_labels, write_labels
+from gcvit_export.network import is_quantized, served_network
+from gcvit_export.saved_model import write_fixed
+from gcvit_export.verification import checked_images, verified_file
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from gcvit_export.atomic import file_path
+from gcvit_export.network import served_network
+from gcvit_export.verification import verified_file
 from gcvit_keras.layers.composite import CompositeLayer
-from savedmodel_export.atomic import file_path
-from savedmodel_export.network import served_network
-from savedmodel_export.verification import verified_file
 
 
 def export_onnx(model, path, *, images=None, verify=True) -> Path:

@@ -186,8 +186,8 @@ def latency(predict, image):
 def _main(artifact, folder):
     # TensorFlow imports Keras where it finds it; here any import of these
     # fails, so what runs does so without them.
-    packages = ("gcvit_cli", "gcvit_keras", "keras", "savedmodel_export")
-    for package in (*packages, "training"):
+    packages = ("gcvit_cli", "gcvit_keras", "keras", "gcvit_export")
+    for package in (*packages, "gcvit_training"):
         sys.modules[package] = None
     folder = Path(folder)
     images = np.load(folder / "images.npy")

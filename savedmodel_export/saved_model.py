@@ -13,24 +13,24 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from gcvit_export.atomic import (
+    WRITING,
+    check_local,
+    made_folder,
+    remove_abandoned,
+)
+from gcvit_export.fusion import fused
+from gcvit_export.labels import check_labels, write_labels
+from gcvit_export.network import has_levels, served_network
+from gcvit_export.runner import INPUT_JSON
+from gcvit_export.verification import VERIFICATION_JSON, check
+from gcvit_export.warmup import write_warmup
 from gcvit_keras.models.graph_images import (
     MAX_PIXELS,
     decode,
     or_grey,
     resize_and_crop,
 )
-from savedmodel_export.atomic import (
-    WRITING,
-    check_local,
-    made_folder,
-    remove_abandoned,
-)
-from savedmodel_export.fusion import fused
-from savedmodel_export.labels import check_labels, write_labels
-from savedmodel_export.network import has_levels, served_network
-from savedmodel_export.runner import INPUT_JSON
-from savedmodel_export.verification import VERIFICATION_JSON, check
-from savedmodel_export.warmup import write_warmup
 
 TOP = 5
 """Classes that `serve_bytes` names."""

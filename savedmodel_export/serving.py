@@ -7,8 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 from google.protobuf import text_format
 
-from savedmodel_export.atomic import made_folder, replacing
-from savedmodel_export.saved_model import check_batch_sizes, export_saved_model
+from gcvit_export.atomic import made_folder, replacing
+from gcvit_export.saved_model import check_batch_sizes, export_saved_model
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
 GIB = 2**30

@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from PIL import Image
 
-from savedmodel_export import runner
-from savedmodel_export.atomic import made_folder, replacing
-from savedmodel_export.network import served_network
-from savedmodel_export.samples import photographs
+from gcvit_export import runner
+from gcvit_export.atomic import made_folder, replacing
+from gcvit_export.network import served_network
+from gcvit_export.samples import photographs
 
 TOLERANCE = {
     "savedmodel": 1e-5,

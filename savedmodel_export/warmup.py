@@ -5,7 +5,7 @@ import io
 import tensorflow as tf
 from PIL import Image
 
-from savedmodel_export.samples import photographs
+from gcvit_export.samples import photographs
 
 FILE = "tf_serving_warmup_requests"
 """In `assets.extra`, where TensorFlow Serving looks for it."""

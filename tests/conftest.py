@@ -20,9 +20,9 @@ from loopback import Server, torch_file
 from safetensors.numpy import save_file
 
 import gcvit_keras
+from gcvit_export import export_saved_model
 from gcvit_keras.weights.porting import checkpoint_variables
-from savedmodel_export import export_saved_model
-from training.sources import open_source
+from gcvit_training.sources import open_source
 
 # What was imported stays: not to be looked through for garbage, again and
 # again, while graphs are traced.

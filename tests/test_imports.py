@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 MAY_IMPORT = {
     "gcvit_keras.variants": set(),
+    "gcvit_keras.checks": set(),
     "gcvit_keras.cubic": set(),
     "gcvit_keras.layers": {"gcvit_keras.cubic"},
     "gcvit_keras.weights": {"gcvit_keras.cubic", "gcvit_keras.variants"},
@@ -18,11 +19,11 @@ MAY_IMPORT = {
         "gcvit_keras.variants",
     },
     "gcvit_keras.explain": {"gcvit_keras.layers", "gcvit_keras.models"},
-    "training": {"gcvit_keras"},
-    "savedmodel_export": {"gcvit_keras"},
-    "gcvit_cli": {"gcvit_keras", "training", "savedmodel_export"},
+    "gcvit_training": {"gcvit_keras"},
+    "gcvit_export": {"gcvit_keras"},
+    "gcvit_cli": {"gcvit_keras", "gcvit_training", "gcvit_export"},
 }
-OURS = {"gcvit_keras", "training", "savedmodel_export", "gcvit_cli"}
+OURS = {"gcvit_keras", "gcvit_training", "gcvit_export", "gcvit_cli"}
 
 
 def imported(path):
@@ -35,8 +36,11 @@ def imported(path):
                 yield f"{node.module}.{alias.name}"
 
 
+FOLDERS = {"gcvit_training": "training", "gcvit_export": "savedmodel_export"}
+
+
 def files(package):
-    folder = ROOT / package.replace(".", "/")
+    folder = ROOT / FOLDERS.get(package, package.replace(".", "/"))
     return (
         folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
     )

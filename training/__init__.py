@@ -1,8 +1,8 @@
 """Training GC ViT with `model.fit` on `tf.data`, on one device or many."""
 
-from training.config import RunConfig, read_config, write_config
-from training.evaluate import evaluate
-from training.fit import Preempted, TrainingError, train
+from gcvit_training.config import RunConfig, read_config, write_config
+from gcvit_training.evaluate import evaluate
+from gcvit_training.fit import Preempted, TrainingError, train
 
 __all__ = [
     "Preempted",

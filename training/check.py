@@ -6,14 +6,14 @@ import io
 import tensorflow as tf
 from PIL import Image
 
-from training.data import training_batches
+from gcvit_training.data import training_batches
 
 
 def check_data(source, splits, report=print):
     """Reads every image of a dataset once.
 
     Args:
-        source: As `training.sources.open_source` returns.
+        source: As `gcvit_training.sources.open_source` returns.
         splits: Names of the splits to read.
         report: Called with a line of text now and then.
 
@@ -93,7 +93,7 @@ def preview(source, config, count=32):
     """The first training images as a run sees them.
 
     Args:
-        source: As `training.sources.open_source` returns.
+        source: As `gcvit_training.sources.open_source` returns.
         config: A `RunConfig`.
         count: Images, at most.
 

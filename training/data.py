@@ -9,7 +9,7 @@ ones.
 import tensorflow as tf
 
 from gcvit_keras.models.graph_images import decode, or_grey, resize_and_crop
-from training.augment import augment, mix, random_crop
+from gcvit_training.augment import augment, mix, random_crop
 
 
 def steps_per_epoch(source, config):
@@ -23,7 +23,7 @@ def training_batches(
     """Shuffled, augmented batches from a step on, to the last epoch's end.
 
     Args:
-        source: As `training.sources.open_source` returns.
+        source: As `gcvit_training.sources.open_source` returns.
         config: A `RunConfig`.
         first_step: Step of the run to begin with.
         context: A `tf.distribute.InputContext`, or `None` for one replica.
@@ -147,7 +147,7 @@ def evaluation_batches(
     """Batches of a split, in order and not augmented.
 
     Args:
-        source: As `training.sources.open_source` returns.
+        source: As `gcvit_training.sources.open_source` returns.
         split: Name of the split.
         data: A `DataConfig`: `image_size`, and the crop and interpolation.
         batch_size: Images a batch, over all replicas.

@@ -69,7 +69,7 @@ def evaluate(predict, batches) -> Evaluation:
             [0, 255], to probabilities `(batch, classes)`.
         batches: Iterable of such images, one-hot labels `(batch, classes)`,
             and weights `(batch,)`, 0 for images to leave out, as
-            `training.data.evaluation_batches` gives.
+            `gcvit_training.data.evaluation_batches` gives.
 
     Returns:
         `Evaluation`.

@@ -11,18 +11,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.data import (
+from gcvit_training.data import (
     evaluation_batches,
     steps_per_epoch,
     training_batches,
 )
-from training.fused import fused
-from training.model import build_network
-from training.optimizer import adamw
-from training.run_folder import RunFolder, finite
-from training.sources import check_split, open_source
-from training.strategy import choose_strategy, is_chief, is_multi_worker
-from training.trainer import Trainer
+from gcvit_training.fused import fused
+from gcvit_training.model import build_network
+from gcvit_training.optimizer import adamw
+from gcvit_training.run_folder import RunFolder, finite
+from gcvit_training.sources import check_split, open_source
+from gcvit_training.strategy import choose_strategy, is_chief, is_multi_worker
+from gcvit_training.trainer import Trainer
 
 AGREE_EVERY = 10
 """Steps between workers asking each other whether to stop."""

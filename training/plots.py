@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.run_folder import RunFolder
+from gcvit_training.run_folder import RunFolder
 
 NAMED = 30
 """Most classes whose names fit beside a matrix."""

@@ -6,11 +6,11 @@ import platform
 import keras
 import tensorflow as tf
 
-from training.data import evaluation_batches
-from training.evaluate import evaluate
-from training.plots import confusion_picture, curves
-from training.run_folder import RunFolder
-from training.sources import open_source
+from gcvit_training.data import evaluation_batches
+from gcvit_training.evaluate import evaluate
+from gcvit_training.plots import confusion_picture, curves
+from gcvit_training.run_folder import RunFolder
+from gcvit_training.sources import open_source
 
 
 def write_report(config, out, data_dir=None):
@@ -20,7 +20,7 @@ def write_report(config, out, data_dir=None):
         config: The run's `RunConfig`.
         out: Folder of the run; gets `evaluation.json`, `confusion.png`,
             `curves.png` and `report.md`.
-        data_dir: As of `training.train`.
+        data_dir: As of `gcvit_training.train`.
 
     Returns:
         The `Evaluation` of `model.keras` on the evaluation split.

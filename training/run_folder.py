@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from training.config import read_config, write_config
+from gcvit_training.config import read_config, write_config
 
 FREE = {
     "strategy",

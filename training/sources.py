@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from training.digits import Digits
+from gcvit_training.digits import Digits
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 """Of image files, in any case, that TensorFlow decodes."""

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.optimizer import global_sum
-from training.strategy import is_multi_worker
+from gcvit_training.optimizer import global_sum
+from gcvit_training.strategy import is_multi_worker
 
 
 class Trainer(keras.Model):

@@ -69,12 +69,17 @@ def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
 
 
 def test_the_wheel_holds_what_the_commands_need(tmp_path):
-    packages = ["gcvit_keras", "training", "savedmodel_export", "gcvit_cli"]
+    folders = {
+        "gcvit_keras": "gcvit_keras",
+        "training": "gcvit_training",
+        "savedmodel_export": "gcvit_export",
+        "gcvit_cli": "gcvit_cli",
+    }
     source = tmp_path / "source"
-    for package in packages:
+    for folder in folders:
         shutil.copytree(
-            ROOT / package,
-            source / package,
+            ROOT / folder,
+            source / folder,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
     for name in (
@@ -85,9 +90,9 @@ def test_the_wheel_holds_what_the_commands_need(tmp_path):
     ):
         shutil.copy(ROOT / name, source / name)
     expected = {
-        str(path.relative_to(source))
-        for package in packages
-        for path in (source / package).rglob("*")
+        f"{package}/{path.relative_to(source / folder)}"
+        for folder, package in folders.items()
+        for path in (source / folder).rglob("*")
         if path.is_file()
     }
     pip = [sys.executable, "-m", "pip", "--quiet"]
@@ -99,6 +104,8 @@ def test_the_wheel_holds_what_the_commands_need(tmp_path):
     for name in ("LICENSE", "WEIGHTS-LICENSE.md"):
         assert any(h.endswith(f"dist-info/licenses/{name}") for h in held)
     assert {name for name in held if "dist-info" not in name} == expected
+    # A user's own training.py, or another wheel's folder, stays what it is.
+    assert all(name.startswith("gcvit_") for name in held)
     target = tmp_path / "target"
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", target, wheel], check=True

@@ -10,7 +10,7 @@ import pytest
 from command import gcvit, inside, refused
 from PIL import Image
 
-from training import read_config
+from gcvit_training import read_config
 
 pytestmark = pytest.mark.slow
 

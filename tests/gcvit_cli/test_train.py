@@ -10,8 +10,8 @@ import pytest
 from command import gcvit, inside, refused
 from PIL import Image
 
-from savedmodel_export import export_litert, export_saved_model
-from training import read_config
+from gcvit_export import export_litert, export_saved_model
+from gcvit_training import read_config
 
 SMALL = (
     *("--set", "epochs=2", "--set", "optimizer.warmup_epochs=0"),

@@ -29,7 +29,7 @@ from tensorflow_serving.apis import (
 )
 
 import gcvit_keras
-from savedmodel_export import (
+from gcvit_export import (
     DeadlineError,
     InvalidImageError,
     InvalidRequestError,
@@ -42,7 +42,7 @@ from savedmodel_export import (
     UnavailableError,
     VersionNotFoundError,
 )
-from savedmodel_export.transport import HTTP_CODES
+from gcvit_export.transport import HTTP_CODES
 
 NOWHERE = "127.0.0.1:1"
 """Where nobody answers: what fails otherwise than that was not sent."""

@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 from conftest import SHALLOW
 
-import savedmodel_export
-from savedmodel_export import (
+import gcvit_export
+from gcvit_export import (
     VerificationError,
     export_litert,
     export_saved_model,
     verify,
 )
-from savedmodel_export.runner import open_artifact
+from gcvit_export.runner import open_artifact
 
 MODEL = {**SHALLOW, "layer_scale": 0.1, "drop_path_rate": 0.1}
 
@@ -173,10 +173,10 @@ FULL_DISK = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from conftest import NANO
-import gcvit_keras, savedmodel_export
+import gcvit_keras, gcvit_export
 model = gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
-getattr(savedmodel_export, sys.argv[2])(model, sys.argv[3])
+getattr(gcvit_export, sys.argv[2])(model, sys.argv[3])
 """
 
 
@@ -226,12 +226,12 @@ def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
 
 def test_the_runner_needs_nothing_of_this_package(tmp_path):
     """Alone in a folder, it opens artefacts: no import leads back here."""
-    source = savedmodel_export.runner.__file__
+    source = gcvit_export.runner.__file__
     text = open(source).read()
     assert "import keras" not in text and "import savedmodel" not in text
     (tmp_path / "runner.py").write_text(text)
     code = (
         "import runner, sys; "
-        "assert not {'keras', 'savedmodel_export'} & set(sys.modules)"
+        "assert not {'keras', 'gcvit_export'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

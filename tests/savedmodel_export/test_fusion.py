@@ -13,9 +13,9 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import SMALL
 
 import gcvit_keras
-from savedmodel_export import export_litert, export_saved_model
-from savedmodel_export.fusion import by_rows, fused, layer_norm
-from savedmodel_export.network import served_network
+from gcvit_export import export_litert, export_saved_model
+from gcvit_export.fusion import by_rows, fused, layer_norm
+from gcvit_export.network import served_network
 
 BLOCKS = sum(SMALL["depths"])
 NORMS = 2 * BLOCKS + 2 * 4 + 1

@@ -16,7 +16,7 @@ from conftest import SHALLOW
 from PIL import Image
 
 import gcvit_keras
-from savedmodel_export import (
+from gcvit_export import (
     InvalidImageError,
     InvalidRequestError,
     ModelNotFoundError,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from savedmodel_export import VerificationError, export_onnx, verify
-from savedmodel_export.network import is_quantized, served_network
-from savedmodel_export.saved_model import export_saved_model
+from gcvit_export import VerificationError, export_onnx, verify
+from gcvit_export.network import is_quantized, served_network
+from gcvit_export.saved_model import export_saved_model
 
 SIDE = 16
 

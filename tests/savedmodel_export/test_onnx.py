@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from savedmodel_export import export_onnx
-from savedmodel_export.runner import open_artifact
+from gcvit_export import export_onnx
+from gcvit_export.runner import open_artifact
 
 
 def test_a_file_computes_what_the_model_does(nano, images, tmp_path):

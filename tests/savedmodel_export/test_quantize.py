@@ -10,8 +10,8 @@ from ai_edge_litert.interpreter import Interpreter
 from conftest import NANO, SHALLOW
 
 import gcvit_keras
-from savedmodel_export import export_litert
-from savedmodel_export.samples import photographs
+from gcvit_export import export_litert
+from gcvit_export.samples import photographs
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from google.protobuf import (
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+import gcvit_export.serving as serving_folder
 import gcvit_keras
-import savedmodel_export.serving as serving_folder
-from savedmodel_export import export_serving
+from gcvit_export import export_serving
 
 SIZES = (1, 3)
 

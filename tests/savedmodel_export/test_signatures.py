@@ -14,8 +14,8 @@ from conftest import SHALLOW, SMALL
 from PIL import Image
 
 import gcvit_keras
+from gcvit_export import export_saved_model
 from gcvit_keras import feature_pyramid, load_image
-from savedmodel_export import export_saved_model
 
 FILES = Path(__file__).parent.parent / "data" / "images"
 LABELS = [f"digit {k}" for k in range(10)]

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from conftest import SHALLOW, SMALL
 
+import gcvit_export.litert as litert
+import gcvit_export.saved_model as saved_model
+import gcvit_export.verification as verification
 import gcvit_keras
-import savedmodel_export.litert as litert
-import savedmodel_export.saved_model as saved_model
-import savedmodel_export.verification as verification
-from savedmodel_export import (
+from gcvit_export import (
     VerificationError,
     export_litert,
     export_onnx,
     export_saved_model,
     verify,
 )
-from savedmodel_export.samples import photographs
+from gcvit_export.samples import photographs
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The smallest run of the tests."""
 
-from training import read_config
+from gcvit_training import read_config
 
 SMALL = (
     "epochs=3",

@@ -4,7 +4,7 @@ import pytest
 from recipe import small
 
 from gcvit_keras.variants import VARIANTS
-from training import read_config, write_config
+from gcvit_training import read_config, write_config
 
 TINY = ("imagenet", ["model.variant=tiny"])
 

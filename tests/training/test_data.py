@@ -11,12 +11,12 @@ from PIL import Image
 from recipe import small
 
 from gcvit_keras import load_image
-from training.data import (
+from gcvit_training.data import (
     evaluation_batches,
     steps_per_epoch,
     training_batches,
 )
-from training.sources import open_source
+from gcvit_training.sources import open_source
 
 IMAGES = Path(__file__).parent.parent / "data" / "images"
 PLAIN = ("augment={}", "data.batch_size=64")
@@ -86,7 +86,7 @@ def test_evaluation_crops_photographs_as_predict_does(mode, interpolation):
 
 def open_source_of(path):
     """A source of a single file."""
-    from training.sources import Folders
+    from gcvit_training.sources import Folders
 
     return Folders(("a",), {"test": [(str(path), 0)]})
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import log_loss
 
-from training import evaluate
-from training.plots import confusion_picture, curves, image_grid
+from gcvit_training import evaluate
+from gcvit_training.plots import confusion_picture, curves, image_grid
 
 
 def softmax(logits):

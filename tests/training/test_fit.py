@@ -16,9 +16,9 @@ import yaml
 from recipe import small
 from safetensors.numpy import load_file
 
-from training import Preempted, TrainingError, read_config, train
-from training.model import build_network
-from training.run_folder import RunFolder
+from gcvit_training import Preempted, TrainingError, read_config, train
+from gcvit_training.model import build_network
+from gcvit_training.run_folder import RunFolder
 
 EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
 
@@ -133,7 +133,7 @@ def test_a_finished_run_is_not_trained_again(finished, data_dir):
 WRITING = """
 import sys
 import numpy as np
-from training.run_folder import RunFolder
+from gcvit_training.run_folder import RunFolder
 folder = RunFolder(sys.argv[1])
 for step in range(1, 1000):
     folder.save(step, {"a": np.full(2**24, step, "float32")}, {"n": step}, 2)

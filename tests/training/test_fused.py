@@ -10,9 +10,16 @@ from recipe import small
 
 import gcvit_keras
 from gcvit_keras.layers import GCViTBlock, WindowAttention
-from training.fused import SIZES, attend, fused, gelu, layer_norm, residual
-from training.model import build_network
-from training.trainer import Trainer
+from gcvit_training.fused import (
+    SIZES,
+    attend,
+    fused,
+    gelu,
+    layer_norm,
+    residual,
+)
+from gcvit_training.model import build_network
+from gcvit_training.trainer import Trainer
 
 X = np.random.default_rng(0).normal(size=(3, 5, 7, 24)) * 3
 GRADIENT = np.random.default_rng(1).normal(size=X.shape)

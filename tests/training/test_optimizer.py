@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from recipe import small
 
-from training.optimizer import LayerwiseAdamW, adamw, layer_scales
+from gcvit_training.optimizer import LayerwiseAdamW, adamw, layer_scales
 
 
 def rates(config, steps, steps_per_epoch=5):

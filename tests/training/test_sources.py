@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from training.sources import INDEX, Sample, check_split, open_source
+from gcvit_training.sources import INDEX, Sample, check_split, open_source
 
 
 def png(value, size=(4, 4)):

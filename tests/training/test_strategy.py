@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.run_folder import RunFolder
-from training.strategy import choose_strategy, is_chief
+from gcvit_training.run_folder import RunFolder
+from gcvit_training.strategy import choose_strategy, is_chief
 
 # argv: folder of this file, run folder, data folder, weights, overrides ...
 RUN = """
@@ -26,7 +26,7 @@ if "strategy=mirrored" in sys.argv:
     half = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [half, half])
 from recipe import small
-from training import train
+from gcvit_training import train
 config = small(
     "model.depths=[1, 2, 1, 1]", "model.drop_path_rate=0", "augment={}",
     "data.batch_size=128", "optimizer.gradient_norm=0.5", *sys.argv[5:]

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from recipe import small
 
-from training.model import build_network
-from training.optimizer import adamw
-from training.trainer import Trainer
+from gcvit_training.model import build_network
+from gcvit_training.optimizer import adamw
+from gcvit_training.trainer import Trainer
 
 
 def after_steps(*overrides, steps=2, batch=8, rate=None):

@@ -1,0 +1,101 @@
+"""Checks of arguments, with one form of message for the whole project.
+
+Every check returns the value, as Python's own type, or raises a `ValueError`
+"`argument` must be ... Received: argument=...", as Keras words it.
+"""
+
+import numbers
+
+import numpy as np
+
+
+def error(argument, accepted, value) -> ValueError:
+    """Makes the error of an argument that is not accepted.
+
+    Args:
+        argument: Name of the argument, a string.
+        accepted: Text after "must be", such as `"a positive integer"`.
+        value: The value that was received.
+
+    Returns:
+        A `ValueError` to raise.
+
+    Examples:
+    >>> from gcvit_keras import checks
+    >>> print(checks.error("top", "a positive integer", 0))
+    `top` must be a positive integer. Received: top=0
+    """
+    return ValueError(
+        f"`{argument}` must be {accepted}. Received: {argument}={value!r}"
+    )
+
+
+def integer(argument, value, least=1) -> int:
+    """Checks an integer of at least `least`; numpy's integers are accepted.
+
+    Args:
+        argument: Name of the argument, a string.
+        value: The value that was received.
+        least: The least value that is accepted, an integer.
+
+    Returns:
+        `value` as an `int`.
+
+    Raises:
+        ValueError: If `value` is no integer, a boolean, or below `least`.
+    """
+    if (
+        not isinstance(value, (int, np.integer))
+        or isinstance(value, bool)
+        or value < least
+    ):
+        what = {0: "a non-negative integer", 1: "a positive integer"}
+        accepted = what.get(least, f"an integer of at least {least}")
+        raise error(argument, accepted, value)
+    return int(value)
+
+
+def number(argument, value, accepted, is_accepted) -> float:
+    """Checks a real, finite number.
+
+    Args:
+        argument: Name of the argument, a string.
+        value: The value that was received.
+        accepted: Text after "must be", such as `"in (0, 1]"`.
+        is_accepted: Function of the number that returns a boolean.
+
+    Returns:
+        `value` as a `float`.
+
+    Raises:
+        ValueError: If `value` is no finite number, or not accepted.
+    """
+    if (
+        not isinstance(value, numbers.Real)
+        or isinstance(value, bool)
+        or not np.isfinite(value)
+        or not is_accepted(value)
+    ):
+        raise error(argument, accepted, value)
+    return float(value)
+
+
+def one_of(argument, value, choices):
+    """Checks that a value is one of a few.
+
+    Args:
+        argument: Name of the argument, a string.
+        value: The value that was received.
+        choices: Iterable of what is accepted.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: If `value` is none of `choices`.
+    """
+    choices = list(choices)
+    # An array compared with a string is no boolean.
+    if not any(type(value) is type(c) and value == c for c in choices):
+        raise error(argument, f"one of {choices}", value)
+    return value
