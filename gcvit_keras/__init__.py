@@ -1,6 +1,7 @@
 """GC ViT (Global Context Vision Transformers, ICML 2023) for Keras 3."""
 
 from gcvit_keras import explain, layers
+from gcvit_keras.images import load_image
 from gcvit_keras.models.gcvit import (
     GCViT,
     GCViTBase,
@@ -15,7 +16,6 @@ from gcvit_keras.models.gcvit import (
 )
 from gcvit_keras.models.preprocessing import (
     decode_predictions,
-    load_image,
     preprocess_input,
 )
 from gcvit_keras.variants import VARIANTS, Variant

@@ -25,7 +25,7 @@ from gcvit_export.network import has_levels, served_network
 from gcvit_export.runner import INPUT_JSON
 from gcvit_export.verification import VERIFICATION_JSON, check
 from gcvit_export.warmup import write_warmup
-from gcvit_keras.models.graph_images import (
+from gcvit_keras.images.graph import (
     MAX_PIXELS,
     decode,
     or_grey,

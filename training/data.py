@@ -8,7 +8,7 @@ ones.
 
 import tensorflow as tf
 
-from gcvit_keras.models.graph_images import decode, or_grey, resize_and_crop
+from gcvit_keras.images.graph import decode, or_grey, resize_and_crop
 from gcvit_training.augment import augment, mix, random_crop
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from gcvit_keras import load_image
-from gcvit_keras.models.graph_images import (
+from gcvit_keras.images.graph import (
     decode,
     header_pixels,
     or_grey,
