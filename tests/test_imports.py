@@ -19,6 +19,13 @@ MAY_IMPORT = {
         "gcvit_keras.weights",
         "gcvit_keras.variants",
     },
+    "gcvit_keras.detection": {
+        "gcvit_keras.checks",
+        "gcvit_keras.layers",
+        "gcvit_keras.models",
+        "gcvit_keras.weights",
+        "gcvit_keras.variants",
+    },
     "gcvit_keras.explain": {"gcvit_keras.layers", "gcvit_keras.models"},
     "gcvit_training": {"gcvit_keras"},
     "gcvit_export": {"gcvit_keras"},
