@@ -53,8 +53,8 @@ run(2)
 
 OURS = """
 from gcvit_training import read_config
-from gcvit_training.fused import fused
-from gcvit_training.model import build_network
+from gcvit_training.cpu import fast_on_cpu
+from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.optimizer import LayerwiseAdamW
 from gcvit_training.trainer import Trainer
 config = read_config(
@@ -67,7 +67,7 @@ model.compile(
     jit_compile=False,
     auto_scale_loss=False,
 )
-single_loops = fused(network)  # until the process ends
+single_loops = fast_on_cpu(network)  # until the process ends
 single_loops.__enter__()
 """
 

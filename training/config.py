@@ -11,7 +11,7 @@ import yaml
 
 from gcvit_keras.variants import VARIANTS
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parent / "tasks" / "classification" / "recipes"
 """Folder of the recipes that are shipped."""
 
 FourPositive = tuple[

@@ -9,7 +9,11 @@ ones.
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode, or_grey, resize_and_crop
-from gcvit_training.augment import augment, mix, random_crop
+from gcvit_training.tasks.classification.augment import (
+    augment,
+    mix,
+    random_crop,
+)
 
 
 def steps_per_epoch(source, config):

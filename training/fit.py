@@ -11,17 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gcvit_training.cpu import fast_on_cpu
 from gcvit_training.data import (
     evaluation_batches,
     steps_per_epoch,
     training_batches,
 )
-from gcvit_training.fused import fused
-from gcvit_training.model import build_network
 from gcvit_training.optimizer import adamw
 from gcvit_training.run_folder import RunFolder, finite
 from gcvit_training.sources import check_split, open_source
 from gcvit_training.strategy import choose_strategy, is_chief, is_multi_worker
+from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.trainer import Trainer
 
 AGREE_EVERY = 10
@@ -196,7 +196,7 @@ class Run:
         )
         progress = Progress(self)
         try:
-            with fused(self.network):
+            with fast_on_cpu(self.network):
                 while self.epoch < self.config.epochs:
                     self._fit_phase(
                         validation, size, progress, callbacks, verbose

@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 
 from gcvit_training.data import evaluation_batches
-from gcvit_training.evaluate import evaluate
 from gcvit_training.plots import confusion_picture, curves
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.sources import open_source
+from gcvit_training.tasks.classification.evaluator import evaluate
 
 
 def write_report(config, out, data_dir=None):

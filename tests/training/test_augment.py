@@ -8,14 +8,14 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_sample_image
 
-from gcvit_training.augment import (
+from gcvit_training.config import AugmentConfig
+from gcvit_training.tasks.classification.augment import (
     OPERATIONS,
     augment,
     mix,
     rand_augment,
     random_crop,
 )
-from gcvit_training.config import AugmentConfig
 
 
 def photograph():

@@ -17,8 +17,8 @@ from recipe import small
 from safetensors.numpy import load_file
 
 from gcvit_training import Preempted, TrainingError, read_config, train
-from gcvit_training.model import build_network
 from gcvit_training.run_folder import RunFolder
+from gcvit_training.tasks.classification.network import build_network
 
 EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
 

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from recipe import small
 
-from gcvit_training.model import build_network
 from gcvit_training.optimizer import adamw
+from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.trainer import Trainer
 
 

@@ -10,15 +10,15 @@ from recipe import small
 
 import gcvit_keras
 from gcvit_keras.layers import GCViTBlock, WindowAttention
-from gcvit_training.fused import (
+from gcvit_training.cpu import (
     SIZES,
     attend,
-    fused,
+    fast_on_cpu,
     gelu,
     layer_norm,
     residual,
 )
-from gcvit_training.model import build_network
+from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.trainer import Trainer
 
 X = np.random.default_rng(0).normal(size=(3, 5, 7, 24)) * 3
@@ -143,7 +143,7 @@ def test_a_step_in_parts_and_recomputed_has_the_same_gradients():
         )()
 
     plain = results()
-    with fused(model):
+    with fast_on_cpu(model):
         skipped = results()
     for a, b in zip(skipped, plain, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-6)
@@ -185,7 +185,7 @@ def weight_gradients(model, images):
 def test_a_network_has_the_same_gradients_in_single_loops(images):
     model = network()
     plain, _ = weight_gradients(model, images)
-    with fused(model):
+    with fast_on_cpu(model):
         loops, step = weight_gradients(model, images)
     for variable, a, b in zip(
         model.trainable_variables, plain, loops, strict=True
@@ -201,7 +201,7 @@ def test_a_network_has_the_same_gradients_in_single_loops(images):
 def test_what_is_left_after_it_is_keras_own(images):
     model = network()
     before = {layer.path: set(vars(layer)) for layer in model._flatten_layers()}
-    with pytest.raises(RuntimeError), fused(model):
+    with pytest.raises(RuntimeError), fast_on_cpu(model):
         raise RuntimeError
     after = {layer.path: set(vars(layer)) for layer in model._flatten_layers()}
     assert after == before
@@ -217,6 +217,6 @@ def test_mixed_precision_and_small_images_are_left_alone(policy, side):
     finally:
         keras.config.set_dtype_policy("float32")
     block = model.get_layer("level_0_block_0")
-    with fused(model):
+    with fast_on_cpu(model):
         assert "gelu" not in vars(block)
         assert "call" not in vars(block.norm1)
