@@ -3,13 +3,13 @@
 import importlib
 
 _MODULES = {
-    "answers": ("Classification",),
-    "client": ("ServingClient",),
+    "client.answers": ("Classification",),
+    "client.serving_client": ("ServingClient",),
     "litert": ("export_litert",),
     "onnx": ("export_onnx",),
     "saved_model": ("export_saved_model",),
     "serving": ("export_serving",),
-    "transport": (
+    "client.transport": (
         "DeadlineError",
         "InvalidImageError",
         "InvalidRequestError",

@@ -21,8 +21,8 @@ from gcvit_export.atomic import (
 )
 from gcvit_export.fusion import fused
 from gcvit_export.labels import check_labels, write_labels
-from gcvit_export.network import has_levels, served_network
 from gcvit_export.runner import INPUT_JSON
+from gcvit_export.served import has_levels, served_network
 from gcvit_export.verification import VERIFICATION_JSON, check
 from gcvit_export.warmup import write_warmup
 from gcvit_keras.images.graph import (

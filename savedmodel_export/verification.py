@@ -18,8 +18,8 @@ from PIL import Image
 
 from gcvit_export import runner
 from gcvit_export.atomic import made_folder, replacing
-from gcvit_export.network import served_network
 from gcvit_export.samples import photographs
+from gcvit_export.served import served_network
 
 TOLERANCE = {
     "savedmodel": 1e-5,

@@ -42,7 +42,7 @@ from gcvit_export import (
     UnavailableError,
     VersionNotFoundError,
 )
-from gcvit_export.transport import HTTP_CODES
+from gcvit_export.client.transport import HTTP_CODES
 
 NOWHERE = "127.0.0.1:1"
 """Where nobody answers: what fails otherwise than that was not sent."""

@@ -15,7 +15,7 @@ from conftest import SMALL
 import gcvit_keras
 from gcvit_export import export_litert, export_saved_model
 from gcvit_export.fusion import by_rows, fused, layer_norm
-from gcvit_export.network import served_network
+from gcvit_export.served import served_network
 
 BLOCKS = sum(SMALL["depths"])
 NORMS = 2 * BLOCKS + 2 * 4 + 1

@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from gcvit_export import VerificationError, export_onnx, verify
-from gcvit_export.network import is_quantized, served_network
 from gcvit_export.saved_model import export_saved_model
+from gcvit_export.served import is_quantized, served_network
 
 SIDE = 16
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gcvit_export.transport import ServingError
+from gcvit_export.client.transport import ServingError
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gcvit_export.answers import (
+from gcvit_export.client.answers import (
     Classification,
     Metadata,
     Signature,
     Tensor,
     VersionStatus,
 )
-from gcvit_export.transport import (
+from gcvit_export.client.transport import (
     MOST_RETRIES,
     Grpc,
     InvalidImageError,

@@ -1,0 +1,1 @@
+"""Asking a TensorFlow Serving server for what this library exports."""
