@@ -36,7 +36,7 @@ def run(checkpoint, variant, out, overwrite, verify):
         raise ValueError(f"--out is there already: {out} (see --overwrite)")
     console.print(f"Reading {checkpoint}", soft_wrap=True)
     import_tensorflow()
-    from gcvit_export.atomic import replacing
+    from gcvit_keras.files import replacing
 
     with contextlib.ExitStack() as stack:
         # The output first: loading takes long, and must not be for nothing.

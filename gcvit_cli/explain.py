@@ -46,7 +46,7 @@ def run(image, model, variant, weights, out, labels, crop):
     if out.suffix.lower() != ".html" or out.is_dir():
         raise ValueError(f"--out must be a file that ends in .html: {out}")
     choice = choose(model, variant, weights, labels, crop)
-    from gcvit_export.atomic import replacing
+    from gcvit_keras.files import replacing
 
     with contextlib.ExitStack() as stack:
         # The output first: what follows takes long, and must not be for

@@ -50,8 +50,8 @@ def _make_everything(out, report, verbose):
         export_saved_model,
         verify,
     )
+    from gcvit_export.paths import check_loadable
     from gcvit_export.runner import latency, newest_version
-    from gcvit_export.saved_model import check_loadable
     from gcvit_training import evaluate, read_config
     from gcvit_training.data import evaluation_batches
     from gcvit_training.sources import open_source
@@ -158,7 +158,7 @@ def _make_everything(out, report, verbose):
 
 def _train(path, config, data_dir, report, verbose):
     """Trains and saves; returns the model."""
-    from gcvit_export.atomic import replacing
+    from gcvit_keras.files import replacing
     from gcvit_training import train
 
     report(f"Training GC ViT for {config.epochs} epochs with model.fit:")

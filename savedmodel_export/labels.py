@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from gcvit_export.atomic import replacing
+from gcvit_keras.files import replacing
 
 
 def check_labels(labels, classes) -> list:

@@ -7,9 +7,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from gcvit_export.atomic import file_path
 from gcvit_export.fusion import by_rows
 from gcvit_export.labels import check_labels, same_labels, write_labels
+from gcvit_export.paths import file_path
 from gcvit_export.saved_model import write_fixed
 from gcvit_export.served import is_quantized, served_network
 from gcvit_export.verification import checked_images, verified_file

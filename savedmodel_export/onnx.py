@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gcvit_export.atomic import file_path
+from gcvit_export.paths import file_path
 from gcvit_export.served import served_network
 from gcvit_export.verification import verified_file
 from gcvit_keras.layers.composite import CompositeLayer

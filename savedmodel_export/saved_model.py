@@ -13,18 +13,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from gcvit_export.atomic import (
-    WRITING,
-    check_local,
-    made_folder,
-    remove_abandoned,
-)
 from gcvit_export.fusion import fused
 from gcvit_export.labels import check_labels, write_labels
+from gcvit_export.paths import check_loadable, check_local, made_folder
 from gcvit_export.runner import INPUT_JSON
 from gcvit_export.served import has_levels, served_network
 from gcvit_export.verification import VERIFICATION_JSON, check
 from gcvit_export.warmup import write_warmup
+from gcvit_keras.files import WRITING, remove_abandoned
 from gcvit_keras.images.graph import (
     MAX_PIXELS,
     decode,
@@ -156,25 +152,6 @@ def _rename_to_version(folder):
         except OSError as error:  # another export took the number meanwhile
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-
-
-def check_loadable(path):
-    """Refuses a path from which TensorFlow could not load a SavedModel.
-
-    It takes the path for a pattern, and finds no weights in a folder of
-    such a name.
-
-    Args:
-        path: Path to be written to.
-
-    Raises:
-        ValueError: If the path holds one of `*?[]`.
-    """
-    if set("*?[]") & set(str(path)):
-        raise ValueError(
-            "TensorFlow cannot load a SavedModel from a path with any of "
-            f"* ? [ ] in it. Received: {path}"
-        )
 
 
 def write_fixed(network, directory, dtype=tf.float32):

@@ -7,8 +7,9 @@ from pathlib import Path
 import tensorflow as tf
 from google.protobuf import text_format
 
-from gcvit_export.atomic import made_folder, replacing
+from gcvit_export.paths import made_folder
 from gcvit_export.saved_model import check_batch_sizes, export_saved_model
+from gcvit_keras.files import replacing
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
 GIB = 2**30

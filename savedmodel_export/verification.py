@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from gcvit_export import runner
-from gcvit_export.atomic import made_folder, replacing
+from gcvit_export.paths import made_folder
 from gcvit_export.samples import photographs
 from gcvit_export.served import served_network
+from gcvit_keras.files import remove_abandoned, replacing
 
 TOLERANCE = {
     "savedmodel": 1e-5,
@@ -159,7 +160,8 @@ def verified_file(path, network, images, verify):
         OSError: If the file cannot be made.
     """
     report = path.with_name(f"{path.name}.{VERIFICATION_JSON}")
-    with made_folder(path.parent), replacing(path) as beside:
+    with made_folder(path.parent) as folder, replacing(path) as beside:
+        remove_abandoned(folder)
         yield beside
         found = check(beside, network, images, path) if verify else None
         report.unlink(missing_ok=True)  # of the file that is replaced

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "gcvit_keras.variants": set(),
     "gcvit_keras.checks": set(),
+    "gcvit_keras.files": set(),
     "gcvit_keras.cubic": set(),
     "gcvit_keras.layers": {"gcvit_keras.cubic"},
     "gcvit_keras.weights": {"gcvit_keras.cubic", "gcvit_keras.variants"},
