@@ -28,9 +28,9 @@ class Contender:
     """A process that runs steps when told to.
 
     Args:
-        code: What it runs. Ends with `serve(run, *packages)`; what `run`
-            returns, as JSON, is a round's result.
-        python: The Python that runs it.
+        code: Code, or the path of a script, that ends with `serve(run,
+            *packages)`; what `run` returns, as JSON, is a round's result.
+        python: The Python that runs it; `None` for this one.
         path: Folder added to `PYTHONPATH`, or `None`.
         arguments: Its command line.
 
@@ -54,10 +54,12 @@ class Contender:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self.rounds = []
         self.peak = None
+        is_script = isinstance(code, Path)
+        program = [str(code)] if is_script else ["-c", _SERVE + code]
         # A file: nobody reads a pipe while the process runs.
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [python, "-c", _SERVE + code, *map(str, arguments)],
+            [python or sys.executable, *program, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

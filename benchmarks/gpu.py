@@ -1,85 +1,30 @@
-"""Images a second and memory on a GPU: XLA, float16 and the batch.
+"""Images per second and memory on a GPU, beside timm, in one run.
 
-    python benchmarks/gpu.py [--variant tiny] [--batches 1 8 32 128]
+    python benchmarks/gpu.py [--variant tiny] [--libraries jax timm-compiled]
 
-Inference and a training step (AdamW, drop path as the variant has it), in
-float32 and in mixed float16, without and with XLA, over batches. Each of the
-eight is a process of its own, and their rounds are interleaved; a GPU's memory
-is taken as it is needed. Peak memory is the GPU's as TensorFlow counts it, of
-the batch; without a GPU, the process's so far. A batch that does not fit ends
-the sweep of its configuration. Prints a Markdown table; writes JSON.
-
-Runs on a CPU, too, but no GPU has been measured with it yet.
+Inference and training steps (AdamW, drop path 0.2) of this library on its
+backends, and of timm's model, eager and by `torch.compile` (channels_last;
+half-precision weights in inference, autocast in training; fused AdamW), in
+float32, TF32, bfloat16 and float16. The libraries of one precision are
+processes that live at the same time: they compile side by side, then take
+turns, round by round. Prints a Markdown table; writes JSON after every
+precision, so that what was measured stays where time runs out.
 """
 
 import argparse
 import json
+import os
 import statistics
-import sys
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from contenders import Contender, machine, measure, print_versions
+from contenders import Contender, machine
 
-CODE = """
-import json, sys, time
-import numpy as np
-import keras, tensorflow as tf
-import gcvit_keras
-from gcvit_keras.models import gcvit
-given = json.loads(sys.argv[1])
-side, steps = given["side"], given["steps"]
-gpus = tf.config.list_physical_devices("GPU")
-for gpu in gpus:
-    tf.config.experimental.set_memory_growth(gpu, True)
-keras.utils.set_random_seed(0)
-keras.config.set_dtype_policy(given["policy"])
-model = gcvit.CONSTRUCTORS[given["variant"]](
-    weights=None, input_shape=(side, side, 3)
-)
-if given["train"]:
-    model.compile(
-        keras.optimizers.AdamW(1e-4),
-        "sparse_categorical_crossentropy",
-        jit_compile=given["xla"],
-    )
-    step = model.train_on_batch
-else:
-    function = tf.function(
-        lambda x: model(x, training=False),
-        jit_compile=given["xla"],
-        autograph=False,
-    )
-    def step(images, labels):
-        function(images).numpy()
-rng = np.random.default_rng(0)
-def run():
-    found = {}
-    for batch in given["batches"]:
-        images = rng.uniform(0, 255, (batch, side, side, 3)).astype("float32")
-        images = tf.constant(images)
-        labels = tf.constant(rng.integers(0, 1000, batch))
-        if gpus:
-            tf.config.experimental.reset_memory_stats("GPU:0")
-        try:
-            step(images, labels)  # traces and compiles
-            seconds = []
-            for _ in range(steps):
-                start = time.perf_counter()
-                step(images, labels)
-                seconds.append(time.perf_counter() - start)
-        except tf.errors.ResourceExhaustedError:
-            break
-        if gpus:
-            info = tf.config.experimental.get_memory_info("GPU:0")
-            memory = info["peak"] / 2**20
-        else:
-            memory = peak()
-        found[batch] = {"seconds": seconds, "mib": memory}
-    return found
-serve(run, "keras", "tensorflow", "gcvit-keras")
-"""
-
-POLICIES = {"float32": "float32", "float16": "mixed_float16"}
+WORKER = Path(__file__).with_name("gpu_worker.py")
+LIBRARIES = ("tensorflow", "jax", "torch", "timm", "timm-compiled")
+PRECISIONS = ("tf32", "bfloat16", "float16", "float32")
 
 
 def main():
@@ -87,55 +32,118 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", default="tiny")
     parser.add_argument("--side", type=int, default=224, help="of the images")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--steps", type=int, default=10, help="a round")
+    parser.add_argument("--libraries", nargs="+", default=LIBRARIES)
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
+    parser.add_argument("--inference", type=int, nargs="*", default=[1, 128])
+    parser.add_argument("--training", type=int, nargs="*", default=[64])
+    parser.add_argument("--steps", type=int, default=10, help="per round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-xla", action="store_true", help="TensorFlow's")
+    parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--out", help="a JSON file to write")
     arguments = parser.parse_args()
-    given = {
-        f"{what}, {name}{', XLA' if xla else ''}": {
-            **vars(arguments),
-            "train": what == "training step",
-            "policy": policy,
-            "xla": xla,
+    deadline = time.monotonic() + 60 * arguments.minutes
+    facts = {**machine(), "gpu": gpu(), "variant": arguments.variant}
+    results, longest = {}, 0.0
+    for precision in arguments.precisions:
+        start = time.monotonic()
+        if start + longest > deadline:
+            print(f"{precision}: not measured, no time was left")
+            continue
+        settings = {
+            "variant": arguments.variant,
+            "side": arguments.side,
+            "precision": precision,
+            "xla": not arguments.no_xla,
+            "inference": arguments.inference,
+            "training": arguments.training,
+            "steps": arguments.steps,
         }
-        for what in ("inference", "training step")
-        for name, policy in POLICIES.items()
-        for xla in (False, True)
-    }
-    results = measure(
-        given,
-        lambda title: Contender(
-            CODE, sys.executable, None, (json.dumps(given[title]),)
-        ),
-        arguments.rounds,
-    )
-    print(f"{machine()}, {arguments.variant}, {arguments.rounds} rounds\n")
-    print("| | batch | images/s | spread of rounds | peak, MiB |")
-    print("|---" * 5 + "|")
-    for title, result in results.items():
-        for row in rows(result):
-            print(f"| {title} | {' | '.join(row)} |")
-    print()
-    print_versions(results)
-    if arguments.out:
-        facts = {"machine": machine(), "contenders": results}
-        Path(arguments.out).write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def rows(result):
-    """A configuration's cells, a row for each batch that ran."""
-    rounds = result.get("rounds", [])
-    for batch in rounds[0] if rounds else ():
-        ran = [r[batch] for r in rounds if batch in r]
-        speeds = [int(batch) / statistics.median(r["seconds"]) for r in ran]
-        yield (
-            batch,
-            f"{statistics.median(speeds):.1f}",
-            f"{min(speeds):.1f} to {max(speeds):.1f}",
-            f"{max(r['mib'] for r in ran):.0f}",
+        results[precision] = measured(
+            settings, arguments.libraries, arguments.rounds
         )
+        if arguments.out:
+            text = json.dumps({**facts, "results": results}, indent=1)
+            Path(arguments.out).write_text(text + "\n")
+        longest = max(longest, time.monotonic() - start)
+    print(f"\n{facts}\n")
+    print("| precision | step | batch | library | images/s | spread | MiB |")
+    print("|---" * 7 + "|")
+    for precision, libraries in results.items():
+        for row in rows(libraries):
+            print(f"| {precision} | {' | '.join(row)} |")
+
+
+def measured(settings, libraries, rounds):
+    """Versions, rounds and failures of each library at one precision."""
+
+    def start(library):
+        command = (library, json.dumps(settings))
+        return Contender(WORKER, os.environ.get("PY"), None, command)
+
+    result, running = {}, {}
+    with ThreadPoolExecutor(len(libraries)) as pool:
+        futures = {name: pool.submit(start, name) for name in libraries}
+    for name, future in futures.items():
+        try:
+            running[name] = future.result()
+        except (OSError, RuntimeError) as error:
+            result[name] = {"failed": str(error)}
+            print(f"{name} did not run: {error}", flush=True)
+    for _ in range(rounds):
+        for name in list(running):
+            try:
+                running[name].run()
+            except (OSError, RuntimeError) as error:
+                result[name] = {"failed": str(error)}
+                running.pop(name).close()
+    for name, contender in running.items():
+        result[name] = {
+            "versions": contender.versions,
+            "rounds": contender.rounds,
+        }
+        contender.close()
+    return result
+
+
+def rows(libraries):
+    """A precision's lines of the table."""
+    done = {k: v["rounds"] for k, v in libraries.items() if "rounds" in v}
+    keys = dict.fromkeys(k for r in done.values() for k in r[0]["steps"])
+    for key in keys:
+        what, batch = key.split()
+        for library, rounds in done.items():
+            ran = [r["steps"][key] for r in rounds if key in r["steps"]]
+            if not ran:
+                yield what, batch, library, "failed", "", ""
+                continue
+            speeds = [int(batch) / statistics.median(r["seconds"]) for r in ran]
+            yield (
+                what,
+                batch,
+                library,
+                f"{statistics.median(speeds):.1f}",
+                f"{min(speeds):.1f} to {max(speeds):.1f}",
+                f"{max(r['mib'] for r in ran):.0f}",
+            )
+
+
+def gpu():
+    """Name and driver of the GPU, or `None`."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version"]
+    try:
+        answer = subprocess.run(
+            [*query, "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
 
 
 if __name__ == "__main__":
+    # Several processes share the device's memory.
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     main()
