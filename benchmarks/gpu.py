@@ -40,6 +40,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-xla", action="store_true", help="TensorFlow's")
     parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument(
+        "--warm-up", type=int, default=0, help="seconds at most; 0: no limit"
+    )
+    parser.add_argument("--log", default=os.devnull, help="of the warm-up")
     parser.add_argument("--out", help="a JSON file to write")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
@@ -58,6 +62,8 @@ def main():
             "inference": arguments.inference,
             "training": arguments.training,
             "steps": arguments.steps,
+            "warm_up": arguments.warm_up,
+            "log": arguments.log,
         }
         results[precision] = measured(
             settings, arguments.libraries, arguments.rounds

@@ -11,6 +11,7 @@ Weights are random and images stay on the device.
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -272,6 +273,8 @@ def torch_steps():
 
 def main():
     """Warms every step up, so that rounds measure and nothing else."""
+    # A compilation cannot be stopped; the process can.
+    signal.alarm(SETTINGS["warm_up"])
     makers = {"tensorflow": tensorflow_steps, "jax": jax_steps}
     make = makers.get(LIBRARY, torch_steps)
     inference, training, reset, memory = make()
@@ -287,15 +290,12 @@ def main():
                     step()
                 steps[key] = step
                 peaks[key] = memory()
-                print(
-                    f"{LIBRARY} {PRECISION} {key}: warm after "
-                    f"{time.perf_counter() - start:.0f} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                say = f"warm after {time.perf_counter() - start:.0f} s"
             except Exception as error:  # out of memory, or not supported
-                failed[key] = f"{type(error).__name__}: {error}"[:300]
-                print(key, failed[key], file=sys.stderr, flush=True)
+                say = failed[key] = f"{type(error).__name__}: {error}"[:300]
+            with open(SETTINGS["log"], "a") as file:
+                file.write(f"{LIBRARY} {PRECISION} {key}: {say}\n")
+    signal.alarm(0)
 
     def run():
         result = {}
