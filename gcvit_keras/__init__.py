@@ -1,7 +1,7 @@
 """GC ViT (Global Context Vision Transformers, ICML 2023) for Keras 3."""
 
 from gcvit_keras import explain, layers
-from gcvit_keras.images import load_image
+from gcvit_keras.images import ImageReader, load_image
 from gcvit_keras.models.gcvit import (
     GCViT,
     GCViTBase,
@@ -43,6 +43,7 @@ __all__ = [
     "GCViTTiny2",
     "GCViTXTiny",
     "GCViTXXTiny",
+    "ImageReader",
     "Preset",
     "Variant",
     "decode_predictions",

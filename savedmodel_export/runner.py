@@ -9,7 +9,6 @@ FOLDER holds `images.npy`, and `encoded/*.png` for a SavedModel that reads
 files; `result.npz` is written into it.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -17,16 +16,6 @@ from pathlib import Path
 import numpy as np
 
 SIGNATURE = "serving_default"
-INPUT_JSON = "gcvit_input.json"
-"""In `assets.extra` of a SavedModel: how `serve_bytes` reads images."""
-READING = (
-    "image_size",
-    "crop_ratio",
-    "crop_mode",
-    "interpolation",
-    "max_pixels",
-)
-"""What it says."""
 WARM_UP, TIMED = 3, 20
 BATCH = 32
 """Images a call."""
@@ -141,26 +130,6 @@ def _open_onnx(path):
 
     sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])
     return predict, tuple(sizes)
-
-
-def how_it_reads(path):
-    """How the `serve_bytes` of a SavedModel reads images.
-
-    Args:
-        path: Folder of the SavedModel.
-
-    Returns:
-        The arguments of `export_saved_model`, as a dict; `None` of what is
-        no SavedModel of this library.
-    """
-    file = Path(path) / "assets.extra" / INPUT_JSON
-    if not file.is_file():
-        return None
-    try:
-        reading = json.loads(file.read_bytes())
-        return {name: reading[name] for name in READING}
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file} cannot be read: {error!r}") from None
 
 
 def _read_files(path, files):

@@ -1,8 +1,6 @@
 """SavedModel, as TensorFlow Serving mounts it."""
 
 import errno
-import json
-import math
 import numbers
 import os
 import shutil
@@ -16,17 +14,13 @@ import tensorflow as tf
 from gcvit_export.fusion import fused
 from gcvit_export.labels import check_labels, write_labels
 from gcvit_export.paths import check_loadable, check_local, made_folder
-from gcvit_export.runner import INPUT_JSON
 from gcvit_export.served import has_levels, served_network
 from gcvit_export.verification import VERIFICATION_JSON, check
 from gcvit_export.warmup import write_warmup
+from gcvit_keras import ImageReader, checks
 from gcvit_keras.files import WRITING, remove_abandoned
-from gcvit_keras.images.graph import (
-    MAX_PIXELS,
-    decode,
-    or_grey,
-    resize_and_crop,
-)
+from gcvit_keras.images.graph import KERNELS, or_grey
+from gcvit_keras.images.reader import MAX_PIXELS
 
 TOP = 5
 """Classes that `serve_bytes` names."""
@@ -109,14 +103,14 @@ def export_saved_model(
     check_local(directory, "directory")
     directory = Path(directory)
     network = served_network(model, dynamic_size, features=has_levels(model))
-    reading = {
-        "image_size": _image_size(image_size, network),
-        "crop_ratio": crop_ratio,
-        "crop_mode": crop_mode,
-        "interpolation": interpolation,
-        "max_pixels": max_pixels,
-    }
-    reading = _checked_reading(reading)
+    checks.one_of("interpolation", interpolation, KERNELS)
+    reader = ImageReader(
+        _image_size(image_size, network),
+        crop_ratio,
+        crop_mode,
+        interpolation,
+        max_pixels,
+    )
     warmup_sizes = check_batch_sizes(warmup_batch_sizes, "warmup_batch_sizes")
     labels = check_labels(labels, model.output_shape[-1])
     with made_folder(directory):
@@ -128,9 +122,9 @@ def export_saved_model(
                 labels_file = Path(folder, "labels.txt")  # the asset's name
                 write_labels(labels, labels_file)
                 with fused(network):
-                    _write_served(network, beside, labels_file, reading)
+                    _write_served(network, beside, labels_file, reader)
             if warmup_sizes:
-                write_warmup(beside, directory.name, warmup_sizes, reading)
+                write_warmup(beside, directory.name, warmup_sizes, reader.size)
             if verify:
                 found = check(beside, network, images, directory)
                 found.write(beside / VERIFICATION_JSON)
@@ -173,7 +167,7 @@ def write_fixed(network, directory, dtype=tf.float32):
     _save(network, directory, {"serving_default": serving_default})
 
 
-def _write_served(network, directory, labels_file, reading):
+def _write_served(network, directory, labels_file, reader):
     """Writes the signatures that `export_saved_model` describes."""
     shape = (None, *network.input_shape[1:])
     takes_images = tf.function(
@@ -201,17 +195,17 @@ def _write_served(network, directory, labels_file, reading):
     signatures = {"serving_default": serving_default}
     if shape[-1] == 3:
         signatures["serve_bytes"] = _serve_bytes(
-            module, compute, labels_file, reading
+            module, compute, labels_file, reader
         )
     if "pooled" in network.output:
         signatures["features"] = features
     _save(network, directory, signatures, module)
-    extra = directory / "assets.extra"
-    extra.mkdir()
-    (extra / INPUT_JSON).write_text(json.dumps(reading, indent=1) + "\n")
+    (directory / "assets.extra").mkdir()
+    (directory / "assets").mkdir(exist_ok=True)
+    (directory / "assets" / ImageReader.FILE).write_text(reader.to_json())
 
 
-def _serve_bytes(module, compute, labels_file, reading):
+def _serve_bytes(module, compute, labels_file, reader):
     """The signature of image files; keeps the labels in the module."""
     module.labels_file = tf.saved_model.Asset(str(labels_file))
     module.labels = tf.lookup.StaticHashTable(
@@ -230,7 +224,7 @@ def _serve_bytes(module, compute, labels_file, reading):
         autograph=False,
     )
     def serve_bytes(image_bytes):
-        images, valid = _read_images(image_bytes, reading)
+        images, valid = _read_images(image_bytes, reader)
         scores = compute(images)["probabilities"]
         most = min(TOP, scores.shape[-1])
         top_scores, top_classes = tf.math.top_k(scores, most)
@@ -260,22 +254,11 @@ def _save(network, directory, signatures, module=None):
         raise OSError(errno.EIO, reason, str(directory)) from error
 
 
-def _read_images(image_bytes, reading):
+def _read_images(image_bytes, reader):
     """Images and whether they could be read, of a batch of files."""
-    size = tuple(reading["image_size"])
 
     def read(content):
-        return or_grey(
-            lambda: resize_and_crop(
-                decode(content, reading["max_pixels"]),
-                size,
-                reading["crop_ratio"],
-                reading["crop_mode"],
-                reading["interpolation"],
-                reading["max_pixels"],
-            ),
-            size,
-        )
+        return or_grey(lambda: reader.read_in_graph(content), reader.size)
 
     # A pipeline within a served graph is what `get_single_element` is for.
     files = tf.data.Dataset.from_tensor_slices(image_bytes)
@@ -333,37 +316,3 @@ def check_batch_sizes(sizes, argument):
             f"Received: {argument}={sizes!r}"
         )
     return [int(size) for size in listed]
-
-
-def _checked_reading(reading):
-    """The same as plain Python numbers, checked."""
-    ratio, pixels = reading["crop_ratio"], reading["max_pixels"]
-    if not isinstance(ratio, numbers.Real) or not 0 < ratio <= 1:
-        raise ValueError(
-            f"`crop_ratio` must be in (0, 1]. Received: crop_ratio={ratio!r}"
-        )
-    if not isinstance(pixels, numbers.Integral) or not 1 <= pixels < 2**31:
-        raise ValueError(
-            "`max_pixels` must be an integer from 1 to 2147483647. "
-            f"Received: max_pixels={pixels!r}"
-        )
-    ratio, pixels = float(ratio), int(pixels)
-    resized = [
-        math.floor(min(side / ratio, 2.0**31)) for side in reading["image_size"]
-    ]
-    if math.prod(resized) > pixels:
-        raise ValueError(
-            "`max_pixels` must be those at least to which an image is resized, "
-            f"{resized[0]} x {resized[1]}. "
-            f"Received: max_pixels={pixels}, crop_ratio={ratio}"
-        )
-    for argument, accepted in (
-        ("crop_mode", ("center", "squash")),
-        ("interpolation", ("bicubic", "bilinear")),
-    ):
-        if reading[argument] not in accepted:
-            raise ValueError(
-                f"`{argument}` must be one of {accepted}. "
-                f"Received: {argument}={reading[argument]!r}"
-            )
-    return {**reading, "crop_ratio": ratio, "max_pixels": pixels}

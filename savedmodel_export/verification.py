@@ -20,6 +20,7 @@ from gcvit_export import runner
 from gcvit_export.paths import made_folder
 from gcvit_export.samples import photographs
 from gcvit_export.served import served_network
+from gcvit_keras import ImageReader
 from gcvit_keras.files import remove_abandoned, replacing
 
 TOLERANCE = {
@@ -187,19 +188,19 @@ def check(artifact, network, images=None, name=None) -> Verification:
     """
     name = name or artifact
     ours = images is None
-    reading = runner.how_it_reads(artifact)
+    reader = ImageReader.of(artifact) if artifact.is_dir() else None
     shape = getattr(network, "input_shape", (None,) * 4)[1:]
     if ours:
         if None in shape and artifact.suffix in runner.KINDS:
             _, shape = runner.open_artifact(artifact)
-        usual = (*(reading["image_size"] if reading else (224, 224)), 3)
+        usual = (*(reader.size if reader else (224, 224)), 3)
         sizes = zip(shape, usual, strict=True)
         images = photographs(*(size or other for size, other in sizes))
     images = checked_images(images, shape)
     files = []
-    if reading is not None and images.shape[-1] == 3:
-        files = photographs(*reading["image_size"], count=2)
-    seen = _run(artifact, name, images, files, reading)
+    if reader is not None and images.shape[-1] == 3:
+        files = photographs(*reader.size, count=2)
+    seen = _run(artifact, name, images, files, reader)
     kind = _kind(artifact)
     if kind.startswith("litert") and seen["tensorflow"]:
         raise VerificationError(f"{name} ran with TensorFlow imported")
@@ -275,14 +276,14 @@ def checked_images(images, shape, argument="images"):
     return np.round(images.astype("float32"))
 
 
-def _run(artifact, name, images, files, reading):
+def _run(artifact, name, images, files, reader):
     """What `runner.py` saw in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         np.save(folder / "images.npy", images)
         (folder / "encoded").mkdir()
         for i, pixels in enumerate(files):
-            _framed(pixels, reading).save(folder / "encoded" / f"{i}.png")
+            _framed(pixels, reader).save(folder / "encoded" / f"{i}.png")
         try:
             process = subprocess.run(
                 # Without its folder in the path, where onnx.py lies.
@@ -303,10 +304,10 @@ def _run(artifact, name, images, files, reading):
         return dict(np.load(folder / "result.npz"))
 
 
-def _framed(pixels, reading):
+def _framed(pixels, reader):
     """An image of which `serve_bytes` crops these very pixels."""
-    height, width = reading["image_size"]
-    whole = [math.floor(s / reading["crop_ratio"]) for s in (width, height)]
+    height, width = reader.size
+    whole = [math.floor(s / reader.crop_ratio) for s in (width, height)]
     framed = Image.new("RGB", whole)
     place = (round((whole[0] - width) / 2), round((whole[1] - height) / 2))
     framed.paste(Image.fromarray(pixels.astype("uint8")), place)

@@ -12,7 +12,7 @@ FILE = "tf_serving_warmup_requests"
 GREY = 127.0
 
 
-def write_warmup(directory, model_name, batch_sizes, reading):
+def write_warmup(directory, model_name, batch_sizes, size):
     """Writes a request for every signature and batch size.
 
     The first request of a shape is slow: graphs are optimised and memory is
@@ -23,15 +23,14 @@ def write_warmup(directory, model_name, batch_sizes, reading):
         directory: Folder of a version, with its `assets.extra`.
         model_name: What the server calls the model.
         batch_sizes: Integers.
-        reading: How `serve_bytes` reads images, as `export_saved_model` has
-            it; gives the size where the model takes any.
+        size: `(height, width)` of the images where the model takes any.
     """
     # Imports gRPC, which exporting a SavedModel alone does not need.
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     loaded = tf.saved_model.load(str(directory))
     files = []
-    for photo in photographs(*reading["image_size"], count=max(batch_sizes)):
+    for photo in photographs(*size, count=max(batch_sizes)):
         content = io.BytesIO()
         Image.fromarray(photo.astype("uint8")).save(content, "JPEG")
         files.append(content.getvalue())
@@ -41,14 +40,12 @@ def write_warmup(directory, model_name, batch_sizes, reading):
             ((argument, spec),) = signature.structured_input_signature[
                 1
             ].items()
-            for size in batch_sizes:
+            for count in batch_sizes:
                 if spec.dtype == tf.string:
-                    given = tf.make_tensor_proto(files[:size])
+                    given = tf.make_tensor_proto(files[:count])
                 else:
-                    sides = zip(
-                        spec.shape[1:], (*reading["image_size"], 3), strict=True
-                    )
-                    shape = [size, *(a or b for a, b in sides)]
+                    sides = zip(spec.shape[1:], (*size, 3), strict=True)
+                    shape = [count, *(a or b for a, b in sides)]
                     given = tf.make_tensor_proto(GREY, tf.float32, shape)
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name = model_name

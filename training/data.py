@@ -8,7 +8,7 @@ ones.
 
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode, or_grey, resize_and_crop
+from gcvit_keras.images.graph import decode, or_grey
 from gcvit_training.tasks.classification.augment import (
     augment,
     mix,
@@ -262,7 +262,7 @@ def _random_crop(encoded, seed, config):
         return tf.io.decode_and_crop_jpeg(encoded, tf.stack(box), channels=3)
 
     def other():
-        image = decode(encoded, gif=True)
+        image = decode(encoded, trusted=True)
         top, left, height, width = _box(tf.shape(image), seed, config)
         return image[top : top + height, left : left + width]
 
@@ -285,12 +285,5 @@ def _box(shape, seed, config):
 
 
 def _whole(encoded, data):
-    """What `gcvit_keras.load_image` makes of an image, to a grey level."""
-    side = data.image_size
-    return resize_and_crop(
-        decode(encoded, gif=True),
-        (side, side),
-        data.crop_ratio,
-        data.crop_mode,
-        data.interpolation,
-    )
+    """The image as evaluation sees it."""
+    return data.image_reader.read_in_graph(encoded, trusted=True)

@@ -1,5 +1,5 @@
 """Reading images: files with Pillow, encoded images inside a graph."""
 
-from gcvit_keras.images.load import load_image
+from gcvit_keras.images.reader import ImageReader, load_image
 
-__all__ = ["load_image"]
+__all__ = ["ImageReader", "load_image"]

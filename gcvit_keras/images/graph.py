@@ -1,18 +1,24 @@
-"""`load_image` as TensorFlow operations, for `tf.data` and for served graphs.
+"""`ImageReader` as TensorFlow operations, for `tf.data` and served graphs.
 
 The one file of this package that needs TensorFlow; nothing here is imported
 with `gcvit_keras`.
 """
 
 import functools
-import math
 
+import numpy as np
 import tensorflow as tf
 
+from gcvit_keras import checks
+from gcvit_keras.images.reader import MAX_PIXELS
 from gcvit_keras.weights.presets import IMAGENET_MEAN
 
-MAX_PIXELS = 89_478_485
-"""Largest image that is decoded by default; Pillow's limit."""
+KERNELS = {
+    "bilinear": "triangle",
+    "bicubic": "keyscubic",
+    "lanczos": "lanczos3",
+}
+"""TensorFlow's names of Pillow's filters."""
 LONGEST_SIDE = 2**24
 """Of an image resized as a whole; float32 counts pixels no further."""
 GREYS = bytes(v for grey in range(256) for v in (grey, grey, grey, 0))
@@ -21,7 +27,36 @@ MASKS = bytes([0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0])
 """Of red, green and blue in a BMP of bit fields that TensorFlow reads."""
 
 
-def decode(encoded, max_pixels=MAX_PIXELS, gif=False):
+def read(encoded, reader, trusted=False):
+    """Reads an encoded image as `ImageReader.read_in_graph` says.
+
+    Args:
+        encoded: Scalar string tensor, an image file's content.
+        reader: `gcvit_keras.ImageReader`.
+        trusted: See `decode`.
+
+    Returns:
+        Float32 tensor `(height, width, channels)`.
+
+    Raises:
+        ValueError: For an interpolation or channels that Pillow only has.
+    """
+    checks.one_of("interpolation", reader.interpolation, KERNELS)
+    checks.one_of("channels", reader.channels, (1, 3))
+    image = decode(encoded, reader.max_pixels, trusted)
+    if reader.channels == 1:
+        image = _grey(image)
+    return resize_and_crop(image, reader)
+
+
+def _grey(image):
+    """Luma of an RGB image, uint8, as Pillow rounds it."""
+    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+    luma = 19595 * red + 38470 * green + 7471 * blue + 2**15
+    return tf.cast(luma // 2**16, tf.uint8)[..., None]
+
+
+def decode(encoded, max_pixels=MAX_PIXELS, trusted=False):
     """Decodes a JPEG, PNG, WebP or BMP.
 
     Not WebP animations, nor BMP of colour palettes or of bit fields in another
@@ -31,15 +66,15 @@ def decode(encoded, max_pixels=MAX_PIXELS, gif=False):
         encoded: Scalar string tensor, an image file's content.
         max_pixels: Height times width above which an image is refused. They
             are read from its header, before anything is allocated for it.
-        gif: Whether to decode GIF, too: all its frames, which may be larger
-            than its header says, so only of files that are trusted.
+        trusted: Whether to decode GIF, too: all its frames, which may be
+            larger than its header says.
 
     Returns:
         Uint8 tensor `(height, width, 3)`. An operation fails where the image
         is too large, broken, or of another format. EXIF rotation is not
         applied.
     """
-    pixels = header_pixels(encoded, gif)
+    pixels = header_pixels(encoded, trusted)
     checks = [
         tf.debugging.assert_positive(pixels, "not an image"),
         tf.debugging.assert_less_equal(
@@ -68,12 +103,12 @@ def decode(encoded, max_pixels=MAX_PIXELS, gif=False):
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def header_pixels(encoded, gif=False):
+def header_pixels(encoded, trusted=False):
     """Height times width that an image file's header tells.
 
     Args:
         encoded: Scalar string tensor.
-        gif: See `decode`.
+        trusted: See `decode`.
 
     Returns:
         Int64 scalar; 0 where `decode` does not know the format or the header
@@ -141,7 +176,7 @@ def header_pixels(encoded, gif=False):
         (_has(head, 0, b"BM"), bmp),
         (_is_webp(head), webp),
     ]
-    if gif:
+    if trusted:
         formats.append(
             (_has(head, 0, b"GIF8"), lambda: number(6, 2) * number(8, 2))
         )
@@ -182,36 +217,26 @@ def _is_webp_with_alpha(encoded):
     return _is_webp(head) & (extended | lossless)
 
 
-def resize_and_crop(
-    image,
-    size,
-    crop_ratio,
-    crop_mode,
-    interpolation,
-    max_pixels=MAX_PIXELS,
-):
-    """What `load_image` makes of a decoded image, to a grey level.
+def resize_and_crop(image, reader):
+    """Makes a model's input of a decoded image, as Pillow to a grey level.
 
     Only the crop is computed: an elongated image is not resized as a whole.
     An operation fails where that would still take more than `max_pixels`.
 
     Args:
         image: Tensor `(height, width, channels)`, pixels in [0, 255].
-        size: `(height, width)` of the result, integers.
-        crop_ratio: See `load_image`, as for the rest.
-        crop_mode: `"center"` or `"squash"`.
-        interpolation: `"bilinear"` or `"bicubic"`.
-        max_pixels: Pixels at most of anything that is computed.
+        reader: `gcvit_keras.ImageReader`.
 
     Returns:
-        Float32 tensor `(*size, channels)` of whole numbers in [0, 255].
+        Float32 tensor `(*reader.size, channels)` of whole numbers in [0, 255].
     """
+    size = reader.size
     sides = tf.cast(tf.shape(image)[:2], tf.float64)
     # As float64, in which no number of pixels is too large.
-    scaled = [tf.constant(math.floor(s / crop_ratio), tf.float64) for s in size]
-    if crop_mode == "center":
+    scaled = [tf.constant(side, tf.float64) for side in reader.resized_size]
+    if reader.crop_mode == "center":
         ratio = tf.reduce_max(tf.stack(scaled) / sides)
-        # See `load_image`.
+        # See `load.read`.
         whole = tf.round if size[0] != size[1] else _truncate
         scaled = [
             tf.maximum(whole(sides[axis] * ratio), float(size[axis]))
@@ -219,12 +244,13 @@ def resize_and_crop(
         ]
     fits = tf.debugging.assert_less_equal(
         tf.stack([sides[0] * size[1], *scaled]),
-        tf.constant([max_pixels, LONGEST_SIDE, LONGEST_SIDE], tf.float64),
+        tf.constant(
+            [reader.max_pixels, LONGEST_SIDE, LONGEST_SIDE], tf.float64
+        ),
         "image too elongated",
     )
     with tf.control_dependencies([fits]):
         image = tf.identity(image)
-    kernel = {"bilinear": "triangle", "bicubic": "keyscubic"}[interpolation]
     image = image[None]
     # Columns, then rows, each rounded, as Pillow does.
     for axis in (1, 0):
@@ -241,7 +267,7 @@ def resize_and_crop(
             size=target,
             scale=scale,
             translation=translation,
-            kernel_type=kernel,
+            kernel_type=KERNELS[reader.interpolation],
             antialias=True,
         )
         image = tf.clip_by_value(tf.round(image), 0, 255)
@@ -252,7 +278,7 @@ def _truncate(value):
     return tf.floor(value + 1e-6)
 
 
-def or_grey(read, size, when_broken=None):
+def or_grey(read, size, when_broken=None, channels=3):
     """An image, or a grey one where reading it fails.
 
     A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
@@ -260,21 +286,23 @@ def or_grey(read, size, when_broken=None):
     second element for when the first is missing.
 
     Args:
-        read: Function that returns a float32 tensor `(*size, 3)`.
+        read: Function that returns a float32 tensor `(*size, channels)`.
         size: `(height, width)`.
         when_broken: Function called in the graph where reading fails.
+        channels: 1 or 3.
 
     Returns:
-        Float32 tensor `(*size, 3)`, and a scalar boolean: whether it could
-        be read.
+        Float32 tensor `(*size, channels)`, and a scalar boolean: whether it
+        could be read.
     """
 
     def grey(_):
         if when_broken is not None:
             when_broken()
-        return tf.broadcast_to(255 * tf.constant(IMAGENET_MEAN), (*size, 3)), (
-            False
-        )
+        mean = 255 * np.float32(IMAGENET_MEAN)
+        if channels == 1:
+            mean = mean.mean()
+        return tf.broadcast_to(mean, (*size, channels)), False
 
     one = tf.data.Dataset.from_tensors(0)
     image, valid = (
@@ -284,4 +312,4 @@ def or_grey(read, size, when_broken=None):
         .take(1)
         .get_single_element()
     )
-    return tf.ensure_shape(image, (*size, 3)), valid
+    return tf.ensure_shape(image, (*size, channels)), valid

@@ -1,74 +1,40 @@
 """Reading image files with Pillow."""
 
 import io
-import math
-import numbers
 import os
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's name for images of so many channels."""
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+"""Pillow's filters, by our names; all but `nearest` with antialiasing."""
 
 
-def load_image(
-    path_or_bytes,
-    size,
-    crop_ratio=1.0,
-    crop_mode="center",
-    interpolation="bicubic",
-    *,
-    channels=3,
-) -> np.ndarray:
-    """Reads an image as timm's and the published evaluations do, with Pillow.
+def read(path_or_bytes, reader) -> np.ndarray:
+    """Reads, resizes and crops an image file.
 
     Args:
-        path_or_bytes: Path of an image file, or its content, of any format
-            that Pillow reads. EXIF rotation is applied, 16-bit grey scaled to
-            8; of an animation it is the first frame.
-        size: Side of the result in pixels, or `(height, width)`.
-        crop_ratio: Share of the resized image that is kept, in (0, 1].
-        crop_mode: What is resized to `size / crop_ratio` before the centre
-            is cropped: `"center"` for the shorter side, keeping the aspect
-            ratio, `"squash"` for each side.
-        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"` or `"lanczos"`,
-            with antialiasing.
-        channels: 1 for grey, 3 for RGB, 4 for RGB and alpha.
+        path_or_bytes: Path of the file, or its content.
+        reader: `gcvit_keras.ImageReader`.
 
     Returns:
         Uint8 array `(height, width, channels)`.
 
     Raises:
-        ValueError: If the file is missing or no whole image, or an argument
-            is out of range; the message names the file.
+        ValueError: If the file is missing, no whole image or too large; the
+            message names it.
     """
-    for argument, value, accepted in (
-        ("channels", channels, MODES),
-        ("crop_mode", crop_mode, ("center", "squash")),
-        ("interpolation", interpolation, INTERPOLATIONS),
-    ):
-        if value not in list(accepted):
-            raise ValueError(
-                f"`{argument}` must be one of {list(accepted)}. "
-                f"Received: {argument}={value!r}"
-            )
-    if not isinstance(crop_ratio, numbers.Real) or not 0 < crop_ratio <= 1:
-        raise ValueError(
-            "`crop_ratio` must be in (0, 1]. "
-            f"Received: crop_ratio={crop_ratio!r}"
-        )
-    height, width = _height_and_width(size)
-    name, image = _open(path_or_bytes, MODES[channels])
-    # The whole part, as torchvision and timm take.
-    scaled_height = math.floor(height / crop_ratio)
-    scaled_width = math.floor(width / crop_ratio)
-    if crop_mode == "center":
+    name, image = open_image(path_or_bytes, reader.channels, reader.max_pixels)
+    height, width = reader.size
+    scaled_height, scaled_width = reader.resized_size
+    if reader.crop_mode == "center":
         # The crop has to fit whatever the image's shape.
         ratio = max(scaled_height / image.height, scaled_width / image.width)
         # torchvision truncates where the crop is square (the shorter side is
@@ -76,43 +42,42 @@ def load_image(
         whole = round if height != width else _truncate
         scaled_height = max(height, whole(image.height * ratio))
         scaled_width = max(width, whole(image.width * ratio))
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and scaled_width * scaled_height > limit:
+    if scaled_width * scaled_height > reader.max_pixels:
         raise ValueError(
             f"{name}: {image.width} x {image.height} would have to be resized "
-            f"to {scaled_width} x {scaled_height}, over Pillow's limit of "
-            f"{limit} pixels: the image is too elongated or `size` too large"
+            f"to {scaled_width} x {scaled_height}, over the limit of "
+            f"{reader.max_pixels} pixels: the image is too elongated or "
+            "`size` too large"
         )
     image = image.resize(
-        (scaled_width, scaled_height), INTERPOLATIONS[interpolation]
+        (scaled_width, scaled_height), INTERPOLATIONS[reader.interpolation]
     )
     left = round((image.width - width) / 2)
     top = round((image.height - height) / 2)
     cropped = image.crop((left, top, left + width, top + height))
-    return np.array(cropped).reshape(height, width, channels)
+    return np.array(cropped).reshape(height, width, reader.channels)
 
 
 def _truncate(value):
     return int(value + 1e-6)
 
 
-def _height_and_width(size):
-    single = isinstance(size, numbers.Integral) and not isinstance(size, bool)
-    sides = (size, size) if single else size
-    try:
-        height, width = sides
-        if height >= 1 and width >= 1 and height % 1 == width % 1 == 0:
-            return int(height), int(width)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(
-        "`size` must be a positive integer or (height, width). "
-        f"Received: size={size!r}"
-    )
+def open_image(path_or_bytes, channels, max_pixels):
+    """Opens an image file as a whole, upright.
 
+    Args:
+        path_or_bytes: Path of the file, or its content.
+        channels: 1 for grey, 3 for RGB, 4 for RGB and alpha.
+        max_pixels: Height times width above which it is refused, before it is
+            decoded.
 
-def _open(path_or_bytes, mode):
-    """What to call the image, and the image in that mode."""
+    Returns:
+        What messages call the file, and a `PIL.Image.Image`.
+
+    Raises:
+        ValueError: If the file is missing, no whole image or too large; the
+            message names it.
+    """
     if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
         name = f"image of {len(path_or_bytes)} bytes"
         file = io.BytesIO(path_or_bytes)
@@ -130,6 +95,11 @@ def _open(path_or_bytes, mode):
             raise ValueError(f"{name}: not a file")
     try:
         with Image.open(file) as image:
+            if image.width * image.height > max_pixels:
+                raise ValueError(
+                    f"{image.width} x {image.height} is over the limit of "
+                    f"{max_pixels} pixels"
+                )
             image = ImageOps.exif_transpose(image)
             if image.mode == "F":
                 raise ValueError("float pixels, of which no range is known")
@@ -138,7 +108,7 @@ def _open(path_or_bytes, mode):
                 if deep.min() < 0 or deep.max() > 65535:
                     raise ValueError("integers of more than 16 bits")
                 image = Image.fromarray((deep >> 8).astype("uint8"))
-            return name, image.convert(mode)
+            return name, image.convert(MODES[channels])
     except UnidentifiedImageError:
         raise ValueError(
             f"{name}: not a readable image: of no format that Pillow knows"

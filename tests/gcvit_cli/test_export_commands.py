@@ -47,8 +47,7 @@ def test_a_saved_model_is_exported_and_verified(folder, tmp_path):
     found = json.loads(output)
     assert found["artifact"] == "pets/1" and found["kind"] == "savedmodel"
     assert (tmp_path / "pets/1/assets/labels.txt").read_text() == "cat\ndog\n"
-    reading = tmp_path / "pets/1/assets.extra/gcvit_input.json"
-    assert json.loads(reading.read_text())["crop_ratio"] == 0.8
+    assert gcvit_keras.ImageReader.of(tmp_path / "pets").crop_ratio == 0.8
     # `gcvit predict` knows its labels.
     image = folder / "photos" / "test" / "cat" / "0.png"
     _, output, _ = inside("predict", image, "--model", "pets", cwd=tmp_path)

@@ -150,11 +150,10 @@ def test_integers_of_more_than_sixteen_bits_are_refused(tmp_path):
     assert (load_image(path, 8) == 200).all()
 
 
-def test_pillows_limit_may_be_switched_off(photo, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+def test_what_is_returned_may_be_written_to(photo):
     image = load_image(photo[0], 8)
     before = image.copy()
-    image[0] = 255 - image[0]  # what is returned may be written to
+    image[0] = 255 - image[0]
     assert (image[0] == 255 - before[0]).all()
 
 

@@ -9,7 +9,6 @@ import pytest
 from conftest import SHALLOW, SMALL
 
 import gcvit_export.litert as litert
-import gcvit_export.saved_model as saved_model
 import gcvit_export.verification as verification
 import gcvit_keras
 from gcvit_export import (
@@ -20,6 +19,7 @@ from gcvit_export import (
     verify,
 )
 from gcvit_export.samples import photographs
+from gcvit_keras.images import graph
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def test_the_signal_to_noise_ratio_is_of_the_logits(model, tmp_path):
 
 
 def test_serve_bytes_is_verified_too(model, tmp_path, monkeypatch):
-    def shifted(image, size, *rest, original=saved_model.resize_and_crop):
-        return original(image, size, *rest)[::-1]
+    def flipped(image, reader, original=graph.resize_and_crop):
+        return original(image, reader)[::-1]
 
-    monkeypatch.setattr(saved_model, "resize_and_crop", shifted)
+    monkeypatch.setattr(graph, "resize_and_crop", flipped)
     with pytest.raises(VerificationError, match="serve_bytes differs"):
         export_saved_model(model, tmp_path / "models")
     assert not list(tmp_path.iterdir())
@@ -119,10 +119,10 @@ def test_a_changed_saved_model_is_said_to_be(version, model, tmp_path):
     labels.write_text("a\nb\n")
     with pytest.raises(VerificationError, match="2 labels for 10 classes"):
         verify(copy, model)
-    reading = copy / "assets.extra" / "gcvit_input.json"
+    reader = copy / "assets" / "image_reader.json"
     for text in ("{", "[]", "{}"):
-        reading.write_text(text)
-        with pytest.raises(ValueError, match="gcvit_input.json cannot be read"):
+        reader.write_text(text)
+        with pytest.raises(ValueError, match="image_reader.json cannot be"):
             verify(copy, model)
 
 

@@ -1,0 +1,268 @@
+"""How image files become a model's input, and where that is written down."""
+
+import dataclasses
+import json
+import math
+import numbers
+from pathlib import Path
+
+import numpy as np
+
+from gcvit_keras import checks
+from gcvit_keras.images import load
+
+MAX_PIXELS = 89_478_485
+"""Height times width of the largest image that is read by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageReader:
+    """Reads image files as timm's and the published evaluations do.
+
+    A run of `gcvit train`, and every export, has one in a file beside the
+    model, so that whoever uses the model reads images as its evaluation did.
+
+    Args:
+        size: Side of the result in pixels, or `(height, width)`.
+        crop_ratio: Share of the resized image that is kept, in (0, 1].
+        crop_mode: What is resized to `size / crop_ratio` before the centre
+            is cropped: `"center"` for the shorter side, keeping the aspect
+            ratio, `"squash"` for each side.
+        interpolation: `"bilinear"`, `"bicubic"` or `"lanczos"`, all with
+            antialiasing, or `"nearest"`, with Pillow only.
+        max_pixels: Height times width above which an image is refused, before
+            it is decoded, as is one so elongated that its resizing takes more.
+        channels: 1 for grey, 3 for RGB, 4 for RGB and alpha, with Pillow only.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Examples:
+    >>> import io
+    >>> from PIL import Image
+    >>> from gcvit_keras import ImageReader
+    >>> reader = ImageReader(224, crop_ratio=0.875)
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (640, 480), "red").save(file, "PNG")
+    >>> reader.read(file.getvalue()).shape
+    (224, 224, 3)
+    """
+
+    FILE = "image_reader.json"
+
+    size: int | tuple[int, int]
+    crop_ratio: float = 1.0
+    crop_mode: str = "center"
+    interpolation: str = "bicubic"
+    max_pixels: int = MAX_PIXELS
+    channels: int = 3
+
+    def __post_init__(self):
+        """Checks the settings, and makes `size` a pair."""
+        ratio = checks.number(
+            "crop_ratio", self.crop_ratio, "in (0, 1]", lambda r: 0 < r <= 1
+        )
+        checks.one_of("crop_mode", self.crop_mode, ("center", "squash"))
+        checks.one_of("interpolation", self.interpolation, load.INTERPOLATIONS)
+        checks.one_of("channels", self.channels, load.MODES)
+        checked = {
+            "size": _height_and_width(self.size),
+            "crop_ratio": ratio,
+            "max_pixels": checks.integer("max_pixels", self.max_pixels),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        least = self.resized_size
+        if math.prod(least) > self.max_pixels:
+            raise checks.error(
+                "max_pixels",
+                "those at least to which every image is resized, "
+                f"{least[0]} x {least[1]}",
+                self.max_pixels,
+            )
+
+    @property
+    def resized_size(self) -> tuple:
+        """`(height, width)` of which `size` is cropped: `size / crop_ratio`."""
+        # The whole part, as torchvision and timm take; of no infinity.
+        return tuple(
+            math.floor(min(side / self.crop_ratio, 2**53)) for side in self.size
+        )
+
+    def read(self, path_or_bytes) -> np.ndarray:
+        """Reads an image file with Pillow.
+
+        Args:
+            path_or_bytes: Path of an image file, or its content, of any
+                format that Pillow reads. EXIF rotation is applied, 16-bit grey
+                scaled to 8; of an animation it is the first frame.
+
+        Returns:
+            Uint8 array `(height, width, channels)`.
+
+        Raises:
+            ValueError: If the file is missing, no whole image or too large;
+                the message names it.
+        """
+        return load.read(path_or_bytes, self)
+
+    def read_in_graph(self, encoded, trusted=False):
+        """Reads an encoded image in TensorFlow operations.
+
+        To a grey level the pixels are those of `read`. An operation fails
+        where the image is broken, too large or of another format:
+        `gcvit_keras.images.graph.or_grey` catches that.
+
+        Args:
+            encoded: Scalar string tensor, the content of a JPEG, PNG, WebP or
+                BMP file.
+            trusted: Whether GIF is read, too, which may be larger than its
+                header says.
+
+        Returns:
+            Float32 tensor `(height, width, channels)` of whole numbers in
+            [0, 255].
+
+        Raises:
+            ValueError: For an interpolation or channels that Pillow only has.
+        """
+        from gcvit_keras.images import graph
+
+        return graph.read(encoded, self, trusted)
+
+    def replace(self, **settings) -> "ImageReader":
+        """Makes a reader with other settings; `None` leaves one as it is.
+
+        Args:
+            **settings: Arguments of `ImageReader`.
+
+        Returns:
+            `ImageReader`.
+
+        Raises:
+            ValueError: If a setting is out of range.
+        """
+        given = {k: v for k, v in settings.items() if v is not None}
+        return dataclasses.replace(self, **given)
+
+    def to_dict(self) -> dict:
+        """Returns the settings as JSON can hold them."""
+        return {**dataclasses.asdict(self), "size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, settings) -> "ImageReader":
+        """Makes the reader of a dict that `to_dict` returned.
+
+        Args:
+            settings: Dict of the arguments; those with a default may be
+                missing.
+
+        Returns:
+            `ImageReader`.
+
+        Raises:
+            ValueError: If a setting is missing, unknown or out of range.
+        """
+        try:
+            return cls(**settings)
+        except TypeError as error:  # another argument, none, or no dict
+            raise ValueError(f"no settings of an image reader: {error}") from (
+                None
+            )
+
+    def to_json(self) -> str:
+        """Returns the text of an `image_reader.json`."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+    @classmethod
+    def of(cls, path) -> "ImageReader | None":
+        """Finds how a model's images are read.
+
+        Args:
+            path: Folder of a run, a model file (`image_reader.json` lies
+                beside it; `NAME.image_reader.json` is its very own), a
+                SavedModel, or a folder of its numbered versions, of which the
+                last counts.
+
+        Returns:
+            `ImageReader`, or `None` where nothing is written down.
+
+        Raises:
+            ValueError: If what is written down cannot be used.
+        """
+        for file in _places(Path(path)):
+            if file.is_file():
+                try:
+                    return cls.from_dict(json.loads(file.read_bytes()))
+                except (OSError, ValueError) as error:
+                    raise ValueError(
+                        f"{file} cannot be used: {error}"
+                    ) from error
+        return None
+
+
+def _places(path):
+    """Yields the files in which a model's reader may be, likeliest first."""
+    if not path.is_dir():
+        yield path.with_name(f"{path.name}.{ImageReader.FILE}")
+        yield path.with_name(ImageReader.FILE)
+        return
+    versions = [p for p in path.iterdir() if p.name.isdecimal()]
+    version = max(versions, key=lambda p: int(p.name), default=path)
+    yield path / ImageReader.FILE
+    yield version / "assets" / ImageReader.FILE
+
+
+def _height_and_width(size):
+    single = isinstance(size, numbers.Integral)
+    try:
+        height, width = (size, size) if single else size
+        return checks.integer("size", height), checks.integer("size", width)
+    except (TypeError, ValueError):
+        raise checks.error(
+            "size", "a positive integer or (height, width)", size
+        ) from None
+
+
+def load_image(
+    path_or_bytes,
+    size,
+    crop_ratio=1.0,
+    crop_mode="center",
+    interpolation="bicubic",
+    *,
+    channels=3,
+    max_pixels=MAX_PIXELS,
+) -> np.ndarray:
+    """Reads an image file: `ImageReader(size, ...).read(path_or_bytes)`.
+
+    Args:
+        path_or_bytes: Path of an image file, or its content, of any format
+            that Pillow reads.
+        size: Side of the result in pixels, or `(height, width)`.
+        crop_ratio: Share of the resized image that is kept, in (0, 1].
+        crop_mode: `"center"` or `"squash"`.
+        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"` or `"lanczos"`.
+        channels: 1 for grey, 3 for RGB, 4 for RGB and alpha.
+        max_pixels: Height times width above which an image is refused.
+
+    Returns:
+        Uint8 array `(height, width, channels)`.
+
+    Raises:
+        ValueError: If the file is missing, no whole image or too large, or an
+            argument is out of range; the message names the file.
+
+    Examples:
+    >>> import io
+    >>> from PIL import Image
+    >>> from gcvit_keras import load_image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (640, 480), "red").save(file, "PNG")
+    >>> load_image(file.getvalue(), (96, 128), crop_ratio=0.9).shape
+    (96, 128, 3)
+    """
+    reader = ImageReader(
+        size, crop_ratio, crop_mode, interpolation, max_pixels, channels
+    )
+    return reader.read(path_or_bytes)
