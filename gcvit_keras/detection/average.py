@@ -1,0 +1,42 @@
+"""Averages over the chosen rows of a batch, told apart by image."""
+
+from keras import ops
+
+
+def per_image(values, chosen, number):
+    """Spreads a batch's average over its images.
+
+    Args:
+        values: Float tensor `(batch, n)`.
+        chosen: Boolean tensor `(batch, n)`: which values count.
+        number: Float tensor `(batch,)`: what the sum of all images' values is
+            to be divided by the sum of.
+
+    Returns:
+        Float32 tensor `(batch,)`: each image's sum * batch / sum(number), so
+        that the mean over the batch is the sum of all values / sum(number). 0
+        where nothing is chosen.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.average import per_image
+    >>> values = np.array([[1.0, 2.0], [4.0, 8.0]], "float32")
+    >>> chosen = np.array([[True, True], [True, False]])
+    >>> per_image(values, chosen, np.array([2.0, 1.0], "float32")).numpy()
+    array([2.        , 2.6666667], dtype=float32)
+    """
+    sums = ops.sum(ops.where(chosen, ops.cast(values, "float32"), 0), axis=1)
+    batch = ops.cast(ops.shape(sums)[0], "float32")
+    return sums * (batch / ops.maximum(ops.sum(number), 1))
+
+
+def count_rows(chosen):
+    """Counts the chosen rows of each image.
+
+    Args:
+        chosen: Boolean tensor `(batch, n)`.
+
+    Returns:
+        Float32 tensor `(batch,)`.
+    """
+    return ops.sum(ops.cast(chosen, "float32"), axis=1)

@@ -1,0 +1,73 @@
+"""Batch normalisation as PyTorch computes it, of rows that count only."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalisation (arXiv 1502.03167) with PyTorch's settings.
+
+    The running variance follows the unbiased one, and the statistics are of
+    the rows that a mask leaves, of all replicas together ("SyncBN").
+
+    Args:
+        momentum: Share of the running statistics that a step keeps; 0.9,
+            which PyTorch calls 0.1.
+        epsilon: Added to the variance; 1e-5, as in PyTorch.
+        **kwargs: Of `keras.layers.BatchNormalization`.
+
+    Call arguments:
+        inputs: Tensor `(rows, height, width, channels)`.
+        training: Whether to use, and follow, the statistics of the batch.
+        mask: Boolean tensor `(rows,)`: which rows count; all by default.
+
+    Returns:
+        Tensor of the same shape.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        mean, variance = self.moving_mean, self.moving_variance
+        if training and self.trainable:
+            mean, variance, count = self._batch_statistics(x, mask)
+            unbiased = variance * (count / ops.maximum(count - 1, 1))
+            self._follow(self.moving_mean, mean, count > 0)
+            self._follow(self.moving_variance, unbiased, count > 0)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        x = x * scale + (self.beta - mean * scale)
+        return ops.cast(x, self.compute_dtype)
+
+    def _batch_statistics(self, x, mask):
+        """Mean and variance per channel, and of how many values they are."""
+        rows, height, width, _ = ops.shape(x)
+        if mask is None:
+            mask = ops.ones((rows,), x.dtype)
+        weights = ops.reshape(ops.cast(mask, x.dtype), (-1, 1, 1, 1))
+        axes = (0, 1, 2)
+        pixels = ops.cast(height * width, x.dtype)
+        count = _over_replicas(ops.sum(weights) * pixels)
+        least = ops.maximum(count, 1)
+        mean = _over_replicas(ops.sum(x * weights, axes)) / least
+        deviations = ops.square(x - mean) * weights
+        variance = _over_replicas(ops.sum(deviations, axes)) / least
+        return mean, variance, count
+
+    def _follow(self, running, value, is_known):
+        value = ops.where(is_known, value, running)
+        running.assign(running * self.momentum + value * (1 - self.momentum))
+
+
+def _over_replicas(x):
+    """The sum over the replicas of a TensorFlow strategy, else `x`."""
+    if keras.backend.backend() != "tensorflow":
+        return x
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_replica_context()
+    if replicas is None or replicas.num_replicas_in_sync == 1:
+        return x
+    return replicas.all_reduce(tf.distribute.ReduceOp.SUM, x)
