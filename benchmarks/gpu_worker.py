@@ -213,9 +213,8 @@ def torch_steps():
             torch.cuda.synchronize()
 
     def inference(batch):
-        network = model
+        network = build().eval() if is_timm else model
         if is_timm:
-            network = build().eval()
             if half:
                 network = network.to(half)
             if LIBRARY == "timm-compiled":

@@ -32,6 +32,7 @@ NOT_RUN = {
     "pip install": "the machine's own environment; .ci/run does",
     "cd serving && docker": "needs Docker",
     "gcloud": "needs Google Cloud",
+    "python benchmarks/gpu.py": "needs a GPU, JAX, PyTorch and timm",
     "python docs/draw_explain.py": "takes a minute and a half",
     "pytest": "the tests themselves",
     "mkdocs serve": "serves until it is stopped",
