@@ -1,7 +1,6 @@
 """Opening what this library saves and exports."""
 
 import functools
-import zipfile
 from pathlib import Path
 
 from gcvit_cli.console import note_line, quietly
@@ -45,6 +44,8 @@ def load_keras(path):
     Raises:
         ValueError: If it cannot be loaded.
     """
+    import zipfile
+
     import keras
 
     import gcvit_keras  # noqa: F401  registers the layers

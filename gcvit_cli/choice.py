@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gcvit_cli.console import import_tensorflow
+from gcvit_cli.console import UsageError, import_tensorflow
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Choice:
     how: dict = field(default_factory=dict)
 
 
-def choose(model, variant, weights, labels, crop):
+def choose(model, variant, weights, labels, crop_ratio):
     """What the options `--model`, `--variant` and `--weights` ask for.
 
     Imports TensorFlow.
@@ -35,22 +35,20 @@ def choose(model, variant, weights, labels, crop):
         variant: Where `model` is `None`, the name of a variant.
         weights: Name of a preset, or path of the variant's checkpoint.
         labels: Path of the class names, `imagenet`, or `None`.
-        crop: Crop ratio, or `None` for the default.
+        crop_ratio: Share that is seen, or `None` for the default.
 
     Returns:
         `Choice`.
 
     Raises:
-        ValueError: If they do not go together.
+        UsageError: If they do not go together.
     """
     if model is None and variant is None and weights is None:
-        raise ValueError("give either --model, or --variant or --weights")
+        raise UsageError("give either --model, or --variant or --weights")
     if model is not None and variant is not None:
-        raise ValueError("give either --model or --variant, not both")
+        raise UsageError("give either --model or --variant, not both")
     if model is not None and weights is not None:
-        raise ValueError("--weights goes with --variant, not with --model")
-    if crop is not None and not 0 < crop <= 1:
-        raise ValueError(f"--crop must be in (0, 1]. Received: {crop}")
+        raise UsageError("--weights goes with --variant, not with --model")
     import_tensorflow()
     from gcvit_keras import find_preset
     from gcvit_keras.variants import VARIANTS
@@ -59,7 +57,7 @@ def choose(model, variant, weights, labels, crop):
     if model is None:
         weights = weights or "imagenet"
         if variant is None and find_preset("tiny", weights) is None:
-            raise ValueError(f"--weights {weights} needs --variant")
+            raise UsageError(f"--weights {weights} needs --variant")
         variant = variant or "tiny"
         preset = find_preset(variant, weights)
         how["crop_ratio"] = VARIANTS[variant].crop_ratio
@@ -70,6 +68,6 @@ def choose(model, variant, weights, labels, crop):
                 "crop_mode": preset.crop_mode,
                 "interpolation": preset.interpolation,
             }
-    if crop is not None:
-        how["crop_ratio"] = crop
+    if crop_ratio is not None:
+        how["crop_ratio"] = crop_ratio
     return Choice(model, variant, weights, labels, how)

@@ -1,37 +1,157 @@
 """`gcvit client`."""
 
-import json as json_module
+import functools
+import inspect
 import os
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import typer
 
-from gcvit_cli.console import console, error_line, import_tensorflow
+from gcvit_cli.console import (
+    UsageError,
+    console,
+    error_line,
+    import_tensorflow,
+    print_json,
+)
+from gcvit_cli.options import Json
 
 TOKEN = "GCVIT_TOKEN"
 """Environment variable of the token, in place of --token-file."""
 
+app = typer.Typer(
+    help="Ask a TensorFlow Serving server.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 
-def run_predict(images, top, json, **server):
-    """Has a server classify image files and prints the best classes of each.
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is and how it is asked: options of every command here."""
+
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The server's gRPC port (8500), or with --rest its REST port "
+            "(8501).",
+        ),
+    ]
+    rest: Annotated[
+        bool, typer.Option("--rest", help="Speak REST in place of gRPC.")
+    ] = False
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The model's name on the server."),
+    ] = "gcvit"
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Default: the newest one.")
+    ] = None
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for a request and its retries.")
+    ] = 30
+    tls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|system",
+            help="Root certificates (PEM) to check the server against. "
+            "Default: no encryption.",
+        ),
+    ] = None
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a bearer token, for a proxy; needs --tls. "
+            f"Default: the environment variable {TOKEN}."
+        ),
+    ] = None
+
+    def connect(self, **options):
+        """A client of the server.
+
+        Args:
+            **options: Further ones of `ServingClient`.
+
+        Returns:
+            A `gcvit_export.ServingClient`.
+
+        Raises:
+            ValueError: If an option is out of range.
+            OSError: If a file cannot be read.
+        """
+        token, source = os.environ.get(TOKEN) or None, TOKEN
+        if self.token_file is not None:
+            source = "--token-file"
+            token = (
+                self.token_file.read_bytes().decode(errors="replace").strip()
+            )
+            if not token:
+                raise ValueError(f"--token-file is empty: {self.token_file}")
+        if token is not None and self.tls is None:
+            raise UsageError(
+                f"{source} needs --tls: the token would be readable"
+            )
+        if not self.rest:
+            import_tensorflow()  # TensorFlow Serving's messages need it
+        from gcvit_export import ServingClient
+
+        return ServingClient(
+            self.address,
+            self.model,
+            protocol="rest" if self.rest else "grpc",
+            version=self.version,
+            timeout=self.timeout,
+            tls=True if self.tls == "system" else self.tls,
+            token=token,
+            **options,
+        )
+
+
+def command(example):
+    """Adds a command, whose argument `server` becomes the options of `Server`.
 
     Args:
-        images: Paths of image files.
-        top: Classes an image.
-        json: Whether to print JSON.
-        **server: See `connect`.
-
-    Returns:
-        How many images have no classes.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        ServingError: If the server does not answer.
+        example: Last line of its help.
     """
-    with connect(**server) as client:
+
+    def add(function):
+        own = inspect.signature(function).parameters.values()
+        servers = inspect.signature(Server).parameters.values()
+        options = [p for p in (*own, *servers) if p.name != "server"]
+
+        @functools.wraps(function)
+        def run(**values):
+            server = Server(
+                **{f.name: values.pop(f.name) for f in fields(Server)}
+            )
+            function(server=server, **values)
+
+        run.__signature__ = inspect.Signature(
+            [p.replace(kind=p.KEYWORD_ONLY) for p in options]
+        )
+        app.command(epilog=f"Example: `{example}`")(run)
+        return function
+
+    return add
+
+
+@command("gcvit client predict cat.jpg --address localhost:8500")
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    server: Server,
+    top: Annotated[
+        int, typer.Option(min=1, max=5, help="Classes per image.")
+    ] = 5,
+    json: Json = False,
+):
+    """Classify image files, which the server decodes."""
+    with server.connect() as client:
         answers = client.classify(images)
     rows = []
     for path, answer in zip(images, answers, strict=True):
@@ -50,24 +170,18 @@ def run_predict(images, top, json, **server):
                 line = f"  {c['score']:7.2%}  {c['label']}"
                 console.print(line, soft_wrap=True)
     if json:
-        print(json_module.dumps(rows, indent=2))
-    return len(images) - len(rows)
+        print_json(rows)
+    if len(rows) < len(images):
+        raise typer.Exit(1)
 
 
-def run_status(json, **server):
-    """Prints the versions of a model, and what the one served takes.
+@command("gcvit client status --address localhost:8500")
+def status(server: Server, json: Json = False):
+    """Show a model's versions, and what the served one takes and gives.
 
-    Args:
-        json: Whether to print JSON.
-        **server: See `connect`.
-
-    Returns:
-        Whether a version can be asked.
-
-    Raises:
-        ServingError: If the server does not answer.
+    Exits with 1 where no version can be asked.
     """
-    with connect(**server) as client:
+    with server.connect() as client:
         versions = client.status()
         ready = any(v.state == "AVAILABLE" for v in versions)
         metadata = client.metadata() if ready else None
@@ -82,7 +196,7 @@ def run_status(json, **server):
                 for key, tensors in vars(signature).items()
             }
     if json:
-        print(json_module.dumps(found, indent=2))
+        print_json(found)
         return ready
     for version in versions:
         line = f"version {version.version}  {version.state}  {version.error}"
@@ -97,28 +211,31 @@ def run_status(json, **server):
     return ready
 
 
-def run_bench(images, requests, concurrency, json, **server):
-    """Sends the same images again and again and prints how long it took.
+@command(
+    "gcvit client bench cat.jpg --address localhost:8500 --requests 1000 "
+    "--concurrency 16"
+)
+def bench(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="What each request holds."),
+    ],
+    server: Server,
+    requests: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=256, help="At once.")
+    ] = 8,
+    json: Json = False,
+):
+    """Measure latency and throughput of a server."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    Args:
-        images: Paths of image files, all of which each request holds.
-        requests: How many requests, after one for each of the concurrent
-            ones that is not counted.
-        concurrency: How many at once.
-        json: Whether to print JSON.
-        **server: See `connect`.
+    import numpy as np
 
-    Returns:
-        How many requests failed, or had an image that failed.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        OSError: If an image cannot be read.
-    """
     contents = [path.read_bytes() for path in images]
     times, errors, lock = [], Counter(), threading.Lock()
 
-    with connect(batch_size=len(contents), **server) as client:
+    with server.connect(batch_size=len(contents)) as client:
         from gcvit_export import ServingError
 
         def ask(_):
@@ -144,7 +261,7 @@ def run_bench(images, requests, concurrency, json, **server):
     found = {
         "requests": requests,
         "concurrency": concurrency,
-        "images_a_request": len(contents),
+        "images_per_request": len(contents),
         "errors": dict(errors),
         "images_per_second": len(times) * len(contents) / seconds,
     }
@@ -155,7 +272,7 @@ def run_bench(images, requests, concurrency, json, **server):
     for message, count in errors.items():
         error_line(f"{count} x {message}")
     if json:
-        print(json_module.dumps(found, indent=2))
+        print_json(found)
     else:
         for name, value in found.items():
             if name == "errors":
@@ -163,49 +280,5 @@ def run_bench(images, requests, concurrency, json, **server):
             elif isinstance(value, float):
                 value = f"{value:.1f}"
             console.print(f"{name.replace('_', ' '):20}{value}")
-    return sum(errors.values())
-
-
-def connect(address, rest, model, version, timeout, tls, token_file, **options):
-    """A client, as the options of the command say.
-
-    Args:
-        address: `host:port`.
-        rest: Whether the port is that of REST.
-        model: Name of the model on the server.
-        version: Its version, or `None`.
-        timeout: Seconds a batch may take.
-        tls: Path of root certificates, `"system"`, or `None`.
-        token_file: Path of a file with a bearer token, or `None` for that of
-            the environment variable `GCVIT_TOKEN`, if it is set.
-        **options: Further ones of `ServingClient`.
-
-    Returns:
-        A `gcvit_export.ServingClient`.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        OSError: If a file cannot be read.
-    """
-    if not rest:
-        import_tensorflow()  # TensorFlow Serving's messages need it
-    from gcvit_export import ServingClient
-
-    token, source = os.environ.get(TOKEN) or None, TOKEN
-    if token_file is not None:
-        source = "--token-file"
-        token = token_file.read_bytes().decode(errors="replace").strip()
-        if not token:
-            raise ValueError(f"--token-file is empty: {token_file}")
-    if token is not None and tls is None:
-        raise ValueError(f"{source} needs --tls: the token would be readable")
-    return ServingClient(
-        address,
-        model,
-        protocol="rest" if rest else "grpc",
-        version=version,
-        timeout=timeout,
-        tls=True if tls == "system" else tls,
-        token=token,
-        **options,
-    )
+    if errors:
+        raise typer.Exit(1)

@@ -1,150 +1,19 @@
-"""`gcvit export` and `gcvit verify`."""
+"""What `gcvit export` and `gcvit verify` compare on, and their table."""
 
 import contextlib
-import json as json_module
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.table import Table
 
-from gcvit_cli.artifacts import (
-    find_labels,
-    load_keras,
-    model_file,
-    reading_settings,
-    run_settings,
-)
-from gcvit_cli.console import console, import_tensorflow, quietly
+from gcvit_cli.artifacts import reading_settings
+from gcvit_cli.console import UsageError, console
 
 CALIBRATION = 200
 """Images that int8's ranges are found from."""
 VERIFIED = 500
-"""Images of a dataset that an artefact is compared on, at most."""
-
-
-def export(
-    model,
-    out,
-    format,
-    quantize,
-    input_dtype,
-    name,
-    labels,
-    reading,
-    dynamic_size,
-    source,
-    json,
-):
-    """Exports a model, and prints how far it is from what it came from.
-
-    Args:
-        model: Path of a `.keras` file, or folder of a run.
-        out: Path to write.
-        format: `savedmodel`, `litert`, `serving` or `onnx`.
-        quantize: `float16`, `dynamic`, `int8`, or `None`.
-        input_dtype: Of LiteRT's pixels, or `None`.
-        name: What a server calls the model, or `None`.
-        labels: Path of the class names, `imagenet`, or `None`.
-        reading: `crop_ratio`, `crop_mode`, `interpolation`, `max_pixels` and
-            `image_size` of `serve_bytes`; `None` for the default.
-        dynamic_size: Whether a SavedModel takes any size.
-        source: `Source` of the images to calibrate and verify on.
-        json: Whether to print JSON.
-
-    Raises:
-        ValueError: If an option does not go with the format, the model or
-            the data cannot be used, or the export fails.
-    """
-    _check_options(
-        format,
-        quantize,
-        input_dtype,
-        name,
-        labels,
-        reading,
-        dynamic_size,
-        source,
-    )
-    import_tensorflow()
-    import gcvit_export
-
-    model = model_file(model)
-    settings = run_settings(model)
-    with quietly():
-        network = load_keras(model)
-    if format != "onnx":
-        labels = find_labels(labels, model, network.output_shape[-1])
-    how = {"images": source.verification(network, settings)}
-    if format in ("savedmodel", "serving"):
-        given = {k: v for k, v in reading.items() if v is not None}
-        how |= {**reading_settings(settings), **given, "labels": labels}
-        how["dynamic_size"] = dynamic_size
-    if format == "serving":
-        how["name"] = name
-    if format == "litert":
-        how |= {"quantize": quantize, "labels": labels}
-        how["input_dtype"] = input_dtype or "float32"
-        if quantize == "int8":
-            how["calibration"] = source.calibration(network, settings)
-    write = {
-        "savedmodel": gcvit_export.export_saved_model,
-        "serving": gcvit_export.export_serving,
-        "litert": gcvit_export.export_litert,
-        "onnx": gcvit_export.export_onnx,
-    }
-    try:
-        with quietly():
-            path = write[format](network, out, **how)
-    except OSError as error:
-        place = str(error.filename or out)  # may be of temporary files
-        where = "" if place.startswith(str(out)) else f" ({place})"
-        raise ValueError(
-            f"--out cannot be written: {out}: {error.strerror or error}{where}"
-        ) from error
-    report = path / "verification.json"
-    if path.is_file():
-        report = path.with_name(f"{path.name}.verification.json")
-    found = json_module.loads(report.read_text())
-    if json:
-        result = {"artifact": str(path), **found}
-        print(json_module.dumps(result, indent=2))
-        return
-    console.print(f"Wrote {path}", soft_wrap=True)
-    _print(found)
-    if format == "serving":
-        folder = shlex.quote(str(out))
-        console.print(f"Serve it: cd {folder} && docker compose up")
-
-
-def verify(artifact, against, source, json):
-    """Compares an artefact with the model it came from, and prints how far.
-
-    Args:
-        artifact: Path of a SavedModel, a LiteRT or an ONNX file.
-        against: Path of the `.keras` file, or folder of a run.
-        source: `Source` of the images.
-        json: Whether to print JSON.
-
-    Raises:
-        ValueError: If they differ by more than is allowed, or cannot be
-            opened.
-    """
-    source.check(calibrates=False)
-    import_tensorflow()
-    import gcvit_export
-
-    against = model_file(against)
-    with quietly():
-        model = load_keras(against)
-        images = source.verification(model, run_settings(against))
-        found = gcvit_export.verify(artifact, model, images).as_dict()
-    if json:
-        print(json_module.dumps({"artifact": str(artifact), **found}, indent=2))
-    else:
-        _print(found)
+"""Images of a dataset that an artifact is compared on, at most."""
 
 
 @dataclass(frozen=True)
@@ -170,16 +39,16 @@ class Source:
             calibrates: Whether there is something to calibrate.
         """
         if self.data == "":
-            raise ValueError("--data is empty")
+            raise UsageError("--data is empty")
         for option, value in (
             ("--split", self.split),
             ("--data-dir", self.data_dir),
             ("--calibration-split", self.calibration_split),
         ):
             if value is not None and self.data is None:
-                raise ValueError(f"{option} goes with --data only")
+                raise UsageError(f"{option} goes with --data only")
         if self.calibration_split is not None and not calibrates:
-            raise ValueError(
+            raise UsageError(
                 "--calibration-split goes with --quantize int8 only"
             )
 
@@ -199,6 +68,7 @@ class Source:
         )
 
     def _read(self, split, count, option, model, settings):
+        import numpy as np
         import tensorflow_datasets as tfds
 
         tfds.disable_progress_bar()
@@ -234,33 +104,8 @@ class Source:
         return np.concatenate(kept)
 
 
-def _check_options(
-    format, quantize, input_dtype, name, labels, reading, dynamic_size, source
-):
-    """Options that the format has no use for are errors."""
-    served = format in ("savedmodel", "serving")
-    wrong = {
-        "--quantize": quantize is not None and format != "litert",
-        "--input-dtype": input_dtype is not None and format != "litert",
-        "--name": name is not None and format != "serving",
-        "--labels": labels is not None and format == "onnx",
-        "--dynamic-size": dynamic_size and not served,
-        **{
-            f"--{key.replace('_', '-')}": value is not None and not served
-            for key, value in reading.items()
-        },
-    }
-    for option, is_wrong in wrong.items():
-        if is_wrong:
-            raise ValueError(f"{option} does not go with --format {format}")
-    source.check(calibrates=quantize == "int8")
-    if quantize == "int8" and source.data is None:
-        raise ValueError(
-            "--quantize int8 needs --data, images that the model will see"
-        )
-
-
-def _print(found):
+def print_verification(found):
+    """Prints a `Verification`, given as a dict, as a table."""
     table = Table(show_header=False)
     rows = {
         "kind": found["kind"],

@@ -1,6 +1,7 @@
 """What commands print."""
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -10,6 +11,20 @@ from rich.console import Console
 # No markup: a path may hold square brackets.
 console = Console(highlight=False, markup=False)
 errors = Console(stderr=True, highlight=False, markup=False)
+
+
+class UsageError(ValueError):
+    """Arguments that do not go together, or that the command cannot take."""
+
+
+def as_json(value):
+    """Plain data as the text of commands' JSON."""
+    return json.dumps(value, indent=2)
+
+
+def print_json(value):
+    """Prints plain data as JSON, for a program to read."""
+    print(as_json(value))
 
 
 def error_line(message):

@@ -2,34 +2,46 @@
 
 import contextlib
 from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import typer
 
-from gcvit_cli.console import console, import_tensorflow
+from gcvit_cli.console import UsageError, console, import_tensorflow
+from gcvit_cli.options import VariantName
+
+EXAMPLE = "gcvit convert gcvit_tiny.pth --variant tiny --out gcvit_tiny.keras"
 
 TOLERANCE = 1e-4
 """Largest difference from timm's logits, as a share of the largest logit
 where that is above 1; float32 noise is about a tenth of it."""
 
 
-def run(checkpoint, variant, out, overwrite, verify):
-    """Writes a checkpoint as a Keras file.
-
-    Args:
-        checkpoint: Name of a preset, or path of a `.safetensors`, `.pth` or
-            `.pth.tar` file.
-        variant: Name of the variant it is of.
-        out: Path of the `.keras` file.
-        overwrite: Whether to replace it.
-        verify: Whether to compare with timm's model before it is written.
-
-    Raises:
-        ValueError: If the checkpoint is not of the variant, `out` cannot be
-            written, or timm's model computes something else.
-        DownloadError: If a preset cannot be downloaded.
-    """
+def command(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A .safetensors, .pth or .pth.tar file, or a name that "
+            "`gcvit list --presets` shows.",
+        ),
+    ],
+    variant: Annotated[VariantName, typer.Option(help="The variant it is of.")],
+    out: Annotated[Path, typer.Option(help="The .keras file to write.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT where it is there.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compare with timm's model in PyTorch, where both are "
+            "installed.",
+        ),
+    ] = False,
+):
+    """Convert a PyTorch checkpoint, in timm's or the official naming."""
     if out.suffix != ".keras":
-        raise ValueError(f"--out must end in .keras. Received: {out}")
+        raise UsageError(f"--out must end in .keras. Received: {out}")
     if out.is_dir():
         raise ValueError(f"--out is a folder: {out}")
     if out.exists() and not overwrite:
@@ -116,6 +128,7 @@ def _fits(variant, found):
 def _verify(model, checkpoint, variant):
     """Compares the model with timm's, or says why not."""
     import keras
+    import numpy as np
 
     from gcvit_cli import reference
     from gcvit_keras.variants import VARIANTS

@@ -1,40 +1,70 @@
 """`gcvit evaluate`."""
 
 import contextlib
-import json as json_module
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from gcvit_cli.artifacts import open_model
-from gcvit_cli.console import console, import_tensorflow
+from gcvit_cli.console import (
+    UsageError,
+    as_json,
+    console,
+    import_tensorflow,
+    print_json,
+)
+from gcvit_cli.options import CropRatio, DataDir, Json
+
+EXAMPLE = "gcvit evaluate model.tflite --data photos --split test"
 
 WORST = 5
 """Classes that are printed."""
 
 
-def run(artifact, data, split, data_dir, size, crop, batch_size, out, json):
-    """Evaluates a run, a model or an export on a dataset.
-
-    Args:
-        artifact: Folder of a run of `gcvit train`, a `.keras` or `.tflite`
-            file, or a SavedModel.
-        data: As `data.dataset` of a run; `None` for the run's own.
-        split: Split to evaluate on, or `None` for the run's own or `test`.
-        data_dir: Folder of TFDS's datasets, or `None`.
-        size: Side of the images for a model that takes any, or `None`.
-        crop: Crop ratio, or `None` for the run's own or 1.
-        batch_size: Images at once.
-        out: Folder for `evaluation.json` and `confusion.png`, or `None`: the
-            run, and nothing is written for others.
-        json: Whether to print JSON.
-
-    Raises:
-        ValueError: If the model or the data cannot be used.
-    """
-    if crop is not None and not 0 < crop <= 1:
-        raise ValueError(f"--crop must be in (0, 1]. Received: {crop}")
+def command(
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="Folder of a run, a .keras or .tflite file, or a SavedModel.",
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="digits, a name that TFDS knows, or a folder. Default: a "
+            "run's own.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Default: a run's own, else test."),
+    ] = None,
+    data_dir: DataDir = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Side of the images, for a model that takes any."
+        ),
+    ] = None,
+    crop_ratio: CropRatio = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images at once.")
+    ] = 32,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for evaluation.json and confusion.png. Default: the "
+            "run."
+        ),
+    ] = None,
+    json: Json = False,
+):
+    """Measure accuracy, loss and calibration of a model or an export."""
     import_tensorflow()
     import tensorflow_datasets as tfds
 
@@ -56,11 +86,15 @@ def run(artifact, data, split, data_dir, size, crop, batch_size, out, json):
         if data is None and data_dir is None:
             data_dir = artifact / "data"
     if data is None and not settings:
-        raise ValueError("--data is missing")
+        raise UsageError("--data is missing")
     predict, shape = open_model(path)
     if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1]:
         raise ValueError(f"{path} does not take square RGB images")
-    given = {"dataset": data, "evaluation_split": split, "crop_ratio": crop}
+    given = {
+        "dataset": data,
+        "evaluation_split": split,
+        "crop_ratio": crop_ratio,
+    }
     given |= {"image_size": size or shape[0], "batch_size": batch_size}
     settings |= {name: v for name, v in given.items() if v is not None}
     if settings.get("image_size") is None:
@@ -92,15 +126,14 @@ def run(artifact, data, split, data_dir, size, crop, batch_size, out, json):
         try:
             out.mkdir(parents=True, exist_ok=True)
             folder = RunFolder(out)
-            text = json_module.dumps(result, indent=2)
-            folder.write_text("evaluation.json", text)
+            folder.write_text("evaluation.json", as_json(result))
             confusion_picture(evaluation, source.names, out / "confusion.png")
         except OSError as error:
             raise ValueError(
                 f"--out cannot be written: {out}: {error.strerror}"
             ) from error
     if json:
-        print(json_module.dumps(result, indent=2))
+        print_json(result)
     else:
         _print(result, evaluation, out)
 

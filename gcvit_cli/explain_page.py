@@ -1,7 +1,6 @@
-"""`gcvit explain`: a page that shows what a model looks at."""
+"""The page that `gcvit explain` writes."""
 
 import base64
-import contextlib
 import html
 import importlib.resources
 import io
@@ -9,105 +8,8 @@ from string import Template
 
 import numpy as np
 
-from gcvit_cli.artifacts import (
-    find_labels,
-    load_keras,
-    model_file,
-    reading_settings,
-    run_settings,
-)
-from gcvit_cli.choice import choose
-from gcvit_cli.console import console, quietly
-
 TOP = 5
 """Classes that are named and can be explained."""
-DYNAMIC_SIDE = 224
-"""Side of the image given to a model that takes any size."""
-
-
-def run(image, model, variant, weights, out, labels, crop):
-    """Writes the page.
-
-    Args:
-        image: Path of an image file.
-        model: Path of a `.keras` file, or folder of a run, or `None`.
-        variant: Where `model` is `None`, the name of a variant.
-        weights: Name of a preset, or path of the variant's checkpoint.
-        out: Path of the page, ending in `.html`; replaced if it is there.
-        labels: Path of the class names, `imagenet`, or `None`.
-        crop: Crop ratio, or `None` for a run's own or the published one,
-            else 1.
-
-    Raises:
-        ValueError: If the image, the model or the labels cannot be used, or
-            the page cannot be written.
-        DownloadError: If a preset cannot be downloaded.
-    """
-    if out.suffix.lower() != ".html" or out.is_dir():
-        raise ValueError(f"--out must be a file that ends in .html: {out}")
-    choice = choose(model, variant, weights, labels, crop)
-    from gcvit_keras.files import replacing
-
-    with contextlib.ExitStack() as stack:
-        # The output first: what follows takes long, and must not be for
-        # nothing. What a link points to is replaced, not the link.
-        try:
-            beside = stack.enter_context(replacing(out.resolve()))
-        except OSError as error:
-            raise ValueError(
-                f"--out cannot be written: {out}: {error.strerror}"
-            ) from error
-        page = _page(image, choice)
-        beside.write_text(page, encoding="utf-8")
-    console.print(f"Wrote {out}", soft_wrap=True)
-
-
-def _page(image, choice):
-    """The page of an image file, for what `choose` has chosen."""
-    import gcvit_keras
-
-    path, how = choice.model, choice.how
-    if path is None:
-        from gcvit_cli.convert import build
-
-        name = f"GC ViT {choice.variant}, weights {choice.weights}"
-        option = f"--weights {choice.weights}"
-        network = build(choice.weights, choice.variant)
-    else:
-        path = model_file(path)
-        name, option = str(path), f"--model {path}"
-        how = {**reading_settings(run_settings(path)), **how}
-        with quietly():
-            network = load_keras(path)
-    shape = network.input_shape
-    if not isinstance(shape, tuple) or shape[3:] not in ((1,), (3,)):
-        raise ValueError(f"{option} does not take images of 1 or 3 channels")
-    _check_classifier(network, option)
-    size = [side or DYNAMIC_SIDE for side in shape[1:3]]
-    try:
-        pixels = gcvit_keras.load_image(image, size, **how, channels=shape[3])
-    except ValueError as error:
-        raise ValueError(f"IMAGE cannot be used: {error}") from error
-    classes = max(network.output_shape[1], 2)  # a single score is of two
-    names = find_labels(choice.labels, path, classes)
-    try:
-        with quietly():
-            return page_of(network, pixels, names, image.name, name)
-    except ValueError as error:
-        raise ValueError(f"{option} cannot be explained: {error}") from error
-
-
-def _check_classifier(network, option):
-    import keras
-
-    from gcvit_keras.models.scores import scoring_layer
-
-    scores = network.output_shape
-    if not isinstance(scores, tuple) or len(scores) != 2:
-        raise ValueError(f"{option} does not give scores of classes: {scores}")
-    pools = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
-    if isinstance(scoring_layer(network), pools):
-        raise ValueError(f"{option} ends in features, in no classifier")
 
 
 def page_of(model, pixels, names, image_name, model_name):

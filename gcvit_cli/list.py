@@ -1,20 +1,27 @@
 """`gcvit list`."""
 
 import dataclasses
-import json as json_module
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
-from gcvit_cli.console import console, import_tensorflow
+from gcvit_cli.console import console, import_tensorflow, print_json
+from gcvit_cli.options import Json
+
+EXAMPLE = "gcvit list --presets"
 
 
-def run(presets, json):
-    """Prints the published variants, or their weights.
-
-    Args:
-        presets: Whether to print the weights.
-        json: Whether to print JSON in place of a table.
-    """
+def command(
+    presets: Annotated[
+        bool,
+        typer.Option(
+            "--presets", help="List the published weights and their licence."
+        ),
+    ] = False,
+    json: Json = False,
+):
+    """List the published variants, or their weights."""
     import_tensorflow()
     if presets:
         _print_presets(json)
@@ -26,7 +33,7 @@ def run(presets, json):
             {**dataclasses.asdict(v), "licence": WEIGHTS_LICENCE}
             for v in VARIANTS.values()
         ]
-        print(json_module.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table(title="GC ViT at 224 x 224")
     table.add_column("variant")
@@ -50,7 +57,7 @@ def _print_presets(json):
 
     if json:
         rows = [{**dataclasses.asdict(p), "url": p.url} for p in PRESETS]
-        print(json_module.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table(title="Published weights, of 1000 ImageNet classes")
     table.add_column("variant", no_wrap=True)

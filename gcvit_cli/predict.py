@@ -1,38 +1,41 @@
 """`gcvit predict`."""
 
-import json as json_module
+from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import typer
 
 from gcvit_cli.artifacts import find_labels, open_model
 from gcvit_cli.choice import choose
-from gcvit_cli.console import console, error_line
+from gcvit_cli.console import console, error_line, print_json
+from gcvit_cli.options import CropRatio, Json, Labels, Variant, Weights
+
+EXAMPLE = "gcvit predict cat.jpg --variant tiny --weights imagenet"
 
 DYNAMIC_SIZE = 224
 """Side of the images given to a model that takes any size."""
 
 
-def run(images, model, variant, weights, labels, top, crop, json):
-    """Classifies image files and prints the best classes of each.
+def command(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files."),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A .keras or .tflite file, or a SavedModel folder."),
+    ] = None,
+    variant: Variant = None,
+    weights: Weights = None,
+    labels: Labels = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 5,
+    crop_ratio: CropRatio = None,
+    json: Json = False,
+):
+    """Classify image files."""
+    choice = choose(model, variant, weights, labels, crop_ratio)
+    import numpy as np
 
-    Args:
-        images: Paths of image files.
-        model: Path of a `.keras` or `.tflite` file or a SavedModel, or `None`.
-        variant: Where `model` is `None`, the name of a variant.
-        weights: Name of a preset, or path of the variant's checkpoint.
-        labels: Path of the class names, `imagenet`, or `None`.
-        top: Classes an image.
-        crop: Crop ratio, or `None` for the default.
-        json: Whether to print JSON.
-
-    Returns:
-        How many images could not be read.
-
-    Raises:
-        ValueError: If the model or the labels cannot be used.
-        DownloadError: If a preset cannot be downloaded.
-    """
-    choice = choose(model, variant, weights, labels, crop)
     from gcvit_keras import load_image
 
     compute, size, channels, classes = _classifier(choice)
@@ -60,8 +63,9 @@ def run(images, model, variant, weights, labels, top, crop, json):
                 line = f"  {c['score']:7.2%}  {c['label']}"
                 console.print(line, soft_wrap=True)
     if json:
-        print(json_module.dumps(rows, indent=2))
-    return failed
+        print_json(rows)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _classifier(choice):
@@ -71,6 +75,8 @@ def _classifier(choice):
         Callable from images to scores, `(height, width)` and channels of its
         images, and the number of its classes.
     """
+    import numpy as np
+
     if choice.variant is not None:
         from gcvit_cli.convert import build
 
@@ -86,5 +92,5 @@ def _classifier(choice):
             return compute, size, shape[2], scores.shape[1]
     raise ValueError(
         f"{choice.model or choice.weights} is no image classifier: it must "
-        "take images of 1, 3 or 4 channels and give one row of scores an image"
+        "take images of 1, 3 or 4 channels and give one row of scores per image"
     )

@@ -2,27 +2,38 @@
 
 import contextlib
 import functools
-import json as json_module
 import shlex
 import sys
 import time
+from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import typer
 from rich.table import Table
 
-from gcvit_cli.console import console, errors, import_tensorflow
+from gcvit_cli.console import (
+    console,
+    errors,
+    import_tensorflow,
+    print_json,
+)
+from gcvit_cli.options import Json
 
+EXAMPLE = "gcvit quickstart --out digits"
 SHOWN = 8
 """Held-out images whose predictions are printed and written as PNG."""
 
 
-def run(out, json):
-    """Trains on digits, exports, verifies and predicts.
+def command(
+    out: Annotated[
+        Path, typer.Option(help="Folder for everything that is made.")
+    ] = Path("gcvit-quickstart"),
+    json: Json = False,
+):
+    """Train, export and predict on real handwritten digits.
 
-    Args:
-        out: Folder for everything; what is there already is used again.
-        json: Whether to print the result as JSON, and what goes on to
-            standard error.
+    Takes two to four minutes on two CPU cores. What is in the folder from an
+    earlier run is used again, not made again.
     """
     report = functools.partial(
         (errors if json else console).print, soft_wrap=True
@@ -31,7 +42,7 @@ def run(out, json):
     with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
         result = _make_everything(out, report, verbose=0 if json else 1)
     if json:
-        print(json_module.dumps(result, indent=2))
+        print_json(result)
     else:
         _print_table(result, out)
 
@@ -41,6 +52,7 @@ def _make_everything(out, report, verbose):
     start = time.monotonic()
     report(f"GC ViT quickstart, into {out}. Starting TensorFlow ...")
     import_tensorflow()
+    import numpy as np
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
@@ -121,7 +133,7 @@ def _make_everything(out, report, verbose):
     truth = labels.argmax(-1)
     rows = [
         {
-            "artefact": "Keras",
+            "artifact": "Keras",
             "path": str(keras_file),
             "accuracy": accuracy,
             "difference": 0.0,
@@ -139,7 +151,7 @@ def _make_everything(out, report, verbose):
             ) from error
         rows.append(
             {
-                "artefact": title,
+                "artifact": title,
                 "path": str(path),
                 "accuracy": float(np.mean(seen.scores.argmax(-1) == truth)),
                 "difference": seen.difference,
@@ -152,7 +164,7 @@ def _make_everything(out, report, verbose):
         "seconds": time.monotonic() - start,
         "held_out": len(truth),
         "labels": [int(k) for k in truth[:SHOWN]],
-        "artefacts": rows,
+        "artifacts": rows,
     }
 
 
@@ -218,7 +230,7 @@ def _write_examples(folder, source, report):
 
 
 def _top(scores):
-    return [int(k) for k in np.asarray(scores).argmax(-1)]
+    return [int(k) for k in scores.argmax(-1)]
 
 
 def _print_table(result, out):
@@ -228,9 +240,9 @@ def _print_table(result, out):
         table.add_column(column, justify="right")
     digits = " ".join(map(str, result["labels"]))
     table.add_row("the truth", "", "", "", "", digits, end_section=True)
-    for row in result["artefacts"]:
+    for row in result["artifacts"]:
         table.add_row(
-            row["artefact"],
+            row["artifact"],
             f"{row['accuracy']:.2%}",
             f"{row['difference']:.0e}",
             f"{row['bytes'] / 1e6:.1f} MB",
@@ -238,8 +250,8 @@ def _print_table(result, out):
             " ".join(map(str, row["predicted"])),
         )
     console.print(table)
-    for row in result["artefacts"]:
-        console.print(f"{row['artefact']:>10}  {row['path']}", soft_wrap=True)
+    for row in result["artifacts"]:
+        console.print(f"{row['artifact']:>10}  {row['path']}", soft_wrap=True)
     console.print(f"Done in {result['seconds']:.0f} s. Try:")
     console.print(
         f"  gcvit predict {shlex.quote(str(out))}/images/*.png "

@@ -2,44 +2,80 @@
 
 import contextlib
 import functools
-import json as json_module
 import shlex
 import sys
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
-from gcvit_cli.console import console, errors, import_tensorflow
+from gcvit_cli.console import (
+    UsageError,
+    console,
+    errors,
+    import_tensorflow,
+    print_json,
+)
+from gcvit_cli.options import Json
 
+EXAMPLE = (
+    "gcvit train digits --out run --set epochs=5 "
+    "--set optimizer.learning_rate=1e-3"
+)
 SHOWN = 10
 """Lines of a list that are printed; the rest is counted."""
 
 
-def run(recipe, out, overrides, data_dir, check, preview, json):
-    """Trains as a recipe says, into a folder, or goes on with that.
+def command(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="digits, imagenet or finetune, or a YAML file like theirs.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run: new, empty, or of this very run, which "
+            "then goes on."
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="In place of the recipe's value; may be repeated.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of TFDS's datasets. Default: data in OUT."),
+    ] = None,
+    check_data: Annotated[
+        bool,
+        typer.Option(
+            "--check-data",
+            help="Only read every image once, and say what is there.",
+        ),
+    ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="Only draw augmented images, into this PNG."),
+    ] = None,
+    json: Json = False,
+):
+    """Train a GC ViT with model.fit, or go on after a crash.
 
-    The folder gets what `gcvit_training.train` writes, and `evaluation.json`,
-    `confusion.png`, `curves.png` and `report.md`.
-
-    Args:
-        recipe: Name of a shipped recipe, or path of a YAML file.
-        out: Folder of the run; `None` with `check` or `preview`.
-        overrides: Strings `"section.field=value"`.
-        data_dir: Folder of TFDS's datasets, or `None` for one in `out`.
-        check: Whether to read the dataset only, and say what is in it.
-        preview: Path of a PNG of augmented images to draw only, or `None`.
-        json: Whether to print the result as JSON, and what goes on to
-            standard error.
-
-    Raises:
-        ValueError: If the configuration is impossible, `out` holds something
-            else, or the run had to stop.
-        Preempted: After SIGTERM, when a checkpoint is written.
+    Stopped by SIGTERM it writes a checkpoint and exits with 143.
     """
     report = functools.partial(
         (errors if json else console).print, soft_wrap=True
     )
-    if out is None and not (check or preview):
-        raise ValueError("--out is missing")
+    if out is None and not (check_data or preview):
+        raise UsageError("--out is missing")
     with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
         report("Starting TensorFlow ...")
         import_tensorflow()
@@ -48,16 +84,16 @@ def run(recipe, out, overrides, data_dir, check, preview, json):
         tfds.disable_progress_bar()
         from gcvit_training import read_config
 
-        config = read_config(recipe, overrides)
-        if check or preview:
-            result = _look(config, out, data_dir, check, preview, report)
+        config = read_config(recipe, overrides or [])
+        if check_data or preview:
+            result = _look(config, out, data_dir, check_data, preview, report)
         else:
             result = _train(config, out, data_dir, report, verbose=not json)
     if result is None:
         return
     if json:
-        print(json_module.dumps(result, indent=2))
-    elif check:
+        print_json(result)
+    elif check_data:
         _print_check(result)
     elif not preview:
         _print_result(result)

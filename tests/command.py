@@ -54,10 +54,14 @@ def inside(*arguments, cwd, **environment):
     return code, output.getvalue(), errors.getvalue()
 
 
-def refused(*arguments, cwd, **environment):
-    """The one error line of a call that must fail, in this process."""
-    code, _, errors = inside(*arguments, cwd=cwd, **environment)
-    assert code == 1, errors
+def refused(*arguments, cwd, code=1, **environment):
+    """The one error line of a call that must fail, in this process.
+
+    With 2 where the arguments do not go together, with 1 where what they
+    name cannot be used.
+    """
+    found, _, errors = inside(*arguments, cwd=cwd, **environment)
+    assert found == code, errors
     (line,) = errors.strip().splitlines()
     assert line.startswith("error: ")
     return line

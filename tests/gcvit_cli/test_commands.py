@@ -8,9 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from command import gcvit, inside
 
-from gcvit_cli.main import VariantName
+import gcvit_keras
+from gcvit_cli.options import VariantName
 from gcvit_keras import PRESETS, VARIANTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,28 +46,100 @@ def test_list_shows_every_preset_and_the_licence(tmp_path):
     assert "Licence of all: CC BY-NC-SA 4.0" in output
 
 
-def test_help_does_not_load_tensorflow_and_shows_examples(tmp_path):
+COMMANDS = (
+    *("quickstart", "train", "evaluate", "list", "predict", "convert"),
+    *("export", "verify", "explain"),
+    *("client predict", "client status", "client bench"),
+)
+HEAVY = {"tensorflow", "keras", "torch", "numpy", "sklearn", "matplotlib"}
+
+
+def test_help_shows_every_command(tmp_path):
+    code, output, errors = inside("--help", cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    shown = {line.split()[1] for line in output.splitlines() if "  " in line}
+    assert {command.split()[0] for command in COMMANDS} <= shown
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy_and_ends_with_an_example(command, tmp_path):
     code = (
         "import sys; from gcvit_cli.main import main\n"
         "sys.argv = ['gcvit', *sys.argv[1:], '--help']\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'sklearn'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
+        "assert not heavy, heavy"
     )
-    for command in (
-        *([], ["quickstart"], ["train"], ["predict"], ["convert"], ["list"]),
-        *(["export"], ["verify"], ["client", "predict"], ["explain"]),
+    process = subprocess.run(
+        [sys.executable, "-c", code, *command.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    if command:
+        words = " ".join(process.stdout.split())
+        assert f"Example: gcvit {command}" in words
+
+
+def test_version_is_that_of_the_package(tmp_path):
+    expected = (0, f"gcvit-keras {gcvit_keras.__version__}\n", "")
+    assert gcvit("--version", cwd=tmp_path) == expected
+
+
+def test_the_package_is_a_command_too(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "gcvit_cli", "list", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert len(json.loads(process.stdout)) == len(VARIANTS), process.stderr
+
+
+def test_a_shell_completes_commands_and_options(tmp_path):
+    """What `--install-completion` writes into a bash of its own."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    script = """
+    gcvit --install-completion > /dev/null
+    source ~/.bashrc
+    for words in "pre" "predict --crop"; do
+        COMP_WORDS=(gcvit $words) COMP_CWORD=$(wc -w <<< "$words")
+        _gcvit_completion gcvit
+        echo "${COMPREPLY[@]}"
+    done"""
+    process = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "PATH": path},
+    )
+    assert process.stdout.split() == ["predict", "--crop-ratio"], process.stderr
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export --out x"])
+@pytest.mark.parametrize("ratio", ["0", "1.5", "nan"])
+def test_a_crop_ratio_out_of_range_is_refused(command, ratio, tmp_path):
+    if command.startswith("export"):
+        command = f"{command} --format serving"
+    code, output, errors = inside(
+        *command.split(), "x", "--crop-ratio", ratio, cwd=tmp_path
+    )
+    assert (code, output) == (2, "")
+    assert "--crop-ratio" in errors and "is not in (0, 1]" in errors
+
+
+def test_usage_errors_exit_with_2_and_bad_input_with_1(tmp_path):
+    for code, *command in (
+        (2, "predict"),
+        (2, "predict", "x.png", "--tpo", "1"),
+        (2, "no-command"),
+        (2, "predict", "x.png", "--model", "m", "--variant", "tiny"),
+        (1, "predict", "x.png", "--model", "missing.keras"),
     ):
-        process = subprocess.run(
-            [sys.executable, "-c", code, *command],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert process.returncode == 0, process.stderr
-        if command:
-            assert "Example: gcvit" in " ".join(process.stdout.split())
+        assert inside(*command, cwd=tmp_path)[0] == code, command
 
 
 def test_the_wheel_holds_what_the_commands_need(tmp_path):

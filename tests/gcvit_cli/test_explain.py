@@ -17,7 +17,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 import gcvit_keras
-from gcvit_cli.explain import _coloured, _sameness, page_of
+from gcvit_cli.explain_page import _coloured, _sameness, page_of
 from gcvit_keras.explain import attention_maps, grad_cam
 
 PHOTO = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
@@ -335,17 +335,14 @@ def saved(tmp_path, name, **overrides):
 def test_what_cannot_be_is_one_line(folder, tmp_path):
     model = folder / "model.keras"
 
-    def line(*arguments, image=PHOTO, out="x.html"):
-        return refused(
-            *("explain", image, "--out", out, *arguments), cwd=tmp_path
-        )
+    def line(*arguments, image=PHOTO, out="x.html", code=1):
+        command = ("explain", image, "--out", out, *arguments)
+        return refused(*command, cwd=tmp_path, code=code)
 
     assert "--out must be a file that ends in .html: x.txt" in line(
-        "--model", model, out="x.txt"
+        "--model", model, out="x.txt", code=2
     )
-    found = line("--model", model, "--crop", 2)
-    assert "--crop must be in (0, 1]. Received: 2" in found
-    assert "give either --model, or --variant or --weights" in line()
+    assert "give either --model, or --variant or --weights" in line(code=2)
     (tmp_path / "text.jpg").write_text("no image")
     found = line("--model", model, image="text.jpg")
     assert "IMAGE cannot be used: text.jpg: not a readable" in found

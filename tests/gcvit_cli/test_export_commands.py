@@ -54,7 +54,7 @@ def test_a_saved_model_is_exported_and_verified(folder, tmp_path):
     assert " cat" in output and " dog" in output
 
 
-def test_an_artefact_is_verified_and_that_of_another_model_refused(
+def test_an_artifact_is_verified_and_that_of_another_model_refused(
     folder, tmp_path
 ):
     other = gcvit_keras.GCViT(**PETS, name="other")
@@ -97,7 +97,7 @@ def test_an_artefact_is_verified_and_that_of_another_model_refused(
 )
 def test_options_that_do_not_go_together_are_refused(tmp_path, options, words):
     arguments = ("export", "missing.keras", "--out", "x", *options)
-    assert words in refused(*arguments, cwd=tmp_path)
+    assert words in refused(*arguments, cwd=tmp_path, code=2)
 
 
 def test_what_cannot_be_read_or_written_is_one_line(folder, tmp_path):

@@ -37,18 +37,11 @@ def not_classifiers(tmp_path_factory):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ((), "give either --model, or --variant"),
-        (("--model", ".", "--variant", "tiny"), "not both"),
-        (("--weights", "x.pth"), "--weights x.pth needs --variant"),
         (("--weights", "imagenet"), "tiny_224_nvidia-ac783954.pth is not in"),
         (("--variant", "tiny2"), "gcvit_1k_tiny2.pth.tar is not in"),
         (
             ("--variant", "tiny", "--weights", "imgnet"),
             "one of ['imagenet', 'nvidia'] for",
-        ),
-        (
-            ("--model", "broken.keras", "--weights", "broken.safetensors"),
-            "--weights goes with --variant",
         ),
         (("--model", "[red].keras"), "[red].keras: no such model"),
         (("--model", "features.keras"), "is no image classifier"),
@@ -59,7 +52,6 @@ def not_classifiers(tmp_path_factory):
         (("--model", "broken.keras"), "broken.keras cannot be opened"),
         (("--model", "broken.tflite"), "broken.tflite cannot be opened"),
         (("--model", "."), "is neither a .keras, .tflite or .onnx"),
-        (("--model", "broken.keras", "--crop", "0"), "--crop must be in"),
         (
             ("--variant", "tiny", "--weights", "broken.safetensors"),
             "broken.safetensors cannot be read",
@@ -74,6 +66,22 @@ def test_predict_refuses_in_one_line(not_classifiers, arguments, words):
         GCVIT_OFFLINE=1,
         GCVIT_HOME=folder,
     )
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((), "give either --model, or --variant"),
+        (("--model", ".", "--variant", "tiny"), "not both"),
+        (("--weights", "x.pth"), "--weights x.pth needs --variant"),
+        (("--model", "x.keras", "--weights", "x.pth"), "goes with --variant"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    tmp_path, arguments, words
+):
+    line = refused("predict", "a.png", *arguments, cwd=tmp_path, code=2)
+    assert words in line
 
 
 def test_predict_names_imagenets_classes_with_published_weights(

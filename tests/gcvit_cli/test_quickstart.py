@@ -53,8 +53,8 @@ def test_quickstart_twice_keeps_what_is_there_and_says_so(quickstart):
     assert "digits.tflite is there from an earlier run" in errors
     assert times() == before and len(before) >= 15
     result = json.loads(output)
-    rows = result["artefacts"]
-    assert [r["artefact"] for r in rows] == ["Keras", "SavedModel", "LiteRT"]
+    rows = result["artifacts"]
+    assert [r["artifact"] for r in rows] == ["Keras", "SavedModel", "LiteRT"]
     for row in rows:
         assert row["accuracy"] >= 0.985
         assert Path(row["path"]).exists()
@@ -185,7 +185,7 @@ def test_quickstart_into_a_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "model", ["digits.keras", "digits.tflite", "savedmodel/1"]
 )
-def test_predict_reads_every_artefact(quickstart, model):
+def test_predict_reads_every_artifact(quickstart, model):
     _, _, out = quickstart
     pictures = sorted((out / "images").glob("*.png"))
     code, output, errors = inside(

@@ -54,7 +54,7 @@ def test_train_writes_the_run_and_its_report(run):
             image.verify()
 
 
-def test_evaluate_gives_the_same_for_every_artefact(run, tmp_path):
+def test_evaluate_gives_the_same_for_every_artifact(run, tmp_path):
     folder, result = run
     model = keras.models.load_model(folder / "model.keras")
     shutil.copy(folder / "model.keras", tmp_path / "m.keras")
@@ -62,10 +62,10 @@ def test_evaluate_gives_the_same_for_every_artefact(run, tmp_path):
     export_litert(model, tmp_path / "m.tflite", verify=False)
     data = folder / "data"
     expected = result["evaluation"]
-    for artefact in ("m.keras", "saved", "m.tflite"):
+    for artifact in ("m.keras", "saved", "m.tflite"):
         code, output, errors = inside(
-            *("evaluate", artefact, "--data", "digits", "--data-dir", data),
-            *("--json", "--out", f"out-{artefact}"),
+            *("evaluate", artifact, "--data", "digits", "--data-dir", data),
+            *("--json", "--out", f"out-{artifact}"),
             cwd=tmp_path,
         )
         assert code == 0, errors
@@ -73,7 +73,7 @@ def test_evaluate_gives_the_same_for_every_artefact(run, tmp_path):
         assert found["top1"] == expected["top1"]
         assert found["loss"] == pytest.approx(expected["loss"], abs=1e-4)
         assert found["per_class"] == expected["per_class"]
-        kept = tmp_path / f"out-{artefact}" / "evaluation.json"
+        kept = tmp_path / f"out-{artifact}" / "evaluation.json"
         assert json.loads(kept.read_text()) == found
         with Image.open(kept.with_name("confusion.png")) as image:
             image.verify()
@@ -139,17 +139,16 @@ def test_train_refuses_in_one_line_before_it_starts(tmp_path, arguments, words):
 
 
 def test_train_needs_a_folder(tmp_path):
-    assert refused("train", "digits", cwd=tmp_path) == "error: --out is missing"
+    line = refused("train", "digits", cwd=tmp_path, code=2)
+    assert line == "error: --out is missing"
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("run/model.keras",), "--data is missing"),
         (("none.keras", "--data", "digits"), "none.keras: no such model"),
         (("run", "--split", "tset"), "`--split` must be one of"),
         (("run", "--size", "40"), "--size must be the 32 of run/model.keras"),
-        (("run", "--crop", "2"), "--crop must be in (0, 1]. Received: 2.0"),
         (("run", "--data", "./x"), "`data.dataset` is no folder: ./x"),
         (
             ("run/data", "--data", "digits"),
@@ -160,3 +159,9 @@ def test_train_needs_a_folder(tmp_path):
 def test_evaluate_refuses_in_one_line(run, arguments, words):
     folder, _ = run
     assert words in refused("evaluate", *arguments, cwd=folder.parent)
+
+
+def test_evaluate_needs_data_for_what_is_no_run(run):
+    folder, _ = run
+    line = refused("evaluate", "run/model.keras", cwd=folder.parent, code=2)
+    assert line == "error: --data is missing"

@@ -1,0 +1,47 @@
+"""`gcvit verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gcvit_cli.artifacts import load_keras, model_file, run_settings
+from gcvit_cli.comparison import Source, print_verification
+from gcvit_cli.console import import_tensorflow, print_json, quietly
+from gcvit_cli.options import Data, DataDir, Json, Split
+
+EXAMPLE = "gcvit verify photos.tflite --against run --data photos"
+
+
+def command(
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="A .tflite or .onnx file, or a SavedModel folder.",
+        ),
+    ],
+    against: Annotated[
+        Path,
+        typer.Option(help="The .keras file that it came from, or the run."),
+    ],
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+):
+    """Check that an export computes what its model does."""
+    source = Source(data, data_dir, split)
+    source.check(calibrates=False)
+    import_tensorflow()
+    import gcvit_export
+
+    against = model_file(against)
+    with quietly():
+        model = load_keras(against)
+        images = source.verification(model, run_settings(against))
+        found = gcvit_export.verify(artifact, model, images).as_dict()
+    if json:
+        print_json({"artifact": str(artifact), **found})
+    else:
+        print_verification(found)
