@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,8 +58,8 @@ HEAVY = {"tensorflow", "keras", "torch", "numpy", "sklearn", "matplotlib"}
 def test_help_shows_every_command(tmp_path):
     code, output, errors = inside("--help", cwd=tmp_path)
     assert (code, errors) == (0, "")
-    shown = {line.split()[1] for line in output.splitlines() if "  " in line}
-    assert {command.split()[0] for command in COMMANDS} <= shown
+    shown = set(re.findall(r"^│ (\w+) ", output, re.MULTILINE))
+    assert shown == {command.split()[0] for command in COMMANDS}
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
