@@ -8,7 +8,7 @@ ones.
 
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode, or_grey
+from gcvit_keras.images.graph import decode_part, or_grey
 from gcvit_training.tasks.classification.augment import (
     augment,
     mix,
@@ -256,32 +256,20 @@ def _fill(images, labels, valid):
 def _random_crop(encoded, seed, config):
     """A random part of an image, resized; a JPEG's rest is not decoded."""
 
-    def jpeg():
-        shape = tf.io.extract_jpeg_shape(encoded)
-        box = _box(shape, seed, config)
-        return tf.io.decode_and_crop_jpeg(encoded, tf.stack(box), channels=3)
+    def choose(sides):
+        augment = config.augment
+        part = random_crop(
+            sides[0], sides[1], seed, augment.crop_scale, augment.crop_aspect
+        )
+        return tf.stack(part)
 
-    def other():
-        image = decode(encoded, trusted=True)
-        top, left, height, width = _box(tf.shape(image), seed, config)
-        return image[top : top + height, left : left + width]
-
-    image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    reader = config.data.image_reader
+    image = decode_part(encoded, choose, reader.max_pixels, trusted=True)
     side = config.data.image_size
     image = tf.image.resize(
         image, (side, side), config.data.interpolation, antialias=True
     )
     return tf.clip_by_value(image, 0, 255)
-
-
-def _box(shape, seed, config):
-    return random_crop(
-        shape[0],
-        shape[1],
-        seed,
-        config.augment.crop_scale,
-        config.augment.crop_aspect,
-    )
 
 
 def _whole(encoded, data):

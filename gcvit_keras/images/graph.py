@@ -1,15 +1,18 @@
 """`ImageReader` as TensorFlow operations, for `tf.data` and served graphs.
 
-The one file of this package that needs TensorFlow; nothing here is imported
-with `gcvit_keras`.
+Of this package only this file and `headers.py` need TensorFlow; neither is
+imported with `gcvit_keras`.
 """
-
-import functools
 
 import numpy as np
 import tensorflow as tf
 
 from gcvit_keras import checks
+from gcvit_keras.images.headers import (
+    count_pixels,
+    find_orientation,
+    is_webp_with_alpha,
+)
 from gcvit_keras.images.reader import MAX_PIXELS
 from gcvit_keras.weights.presets import IMAGENET_MEAN
 
@@ -21,10 +24,6 @@ KERNELS = {
 """TensorFlow's names of Pillow's filters."""
 LONGEST_SIDE = 2**24
 """Of an image resized as a whole; float32 counts pixels no further."""
-GREYS = bytes(v for grey in range(256) for v in (grey, grey, grey, 0))
-"""The palette of a BMP of grey levels."""
-MASKS = bytes([0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0])
-"""Of red, green and blue in a BMP of bit fields that TensorFlow reads."""
 
 
 def read(encoded, reader, trusted=False):
@@ -43,24 +42,18 @@ def read(encoded, reader, trusted=False):
     """
     checks.one_of("interpolation", reader.interpolation, KERNELS)
     checks.one_of("channels", reader.channels, (1, 3))
-    image = decode(encoded, reader.max_pixels, trusted)
+    image = _decode_stored(_within(encoded, reader.max_pixels, trusted))
     if reader.channels == 1:
         image = _grey(image)
-    return resize_and_crop(image, reader)
-
-
-def _grey(image):
-    """Luma of an RGB image, uint8, as Pillow rounds it."""
-    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
-    luma = 19595 * red + 38470 * green + 7471 * blue + 2**15
-    return tf.cast(luma // 2**16, tf.uint8)[..., None]
+    # Turned last, when it is small.
+    return resize_and_crop(image, reader, find_orientation(encoded))
 
 
 def decode(encoded, max_pixels=MAX_PIXELS, trusted=False):
-    """Decodes a JPEG, PNG, WebP or BMP.
+    """Decodes a JPEG, PNG, WebP or BMP, upright.
 
-    Not WebP animations, nor BMP of colour palettes or of bit fields in another
-    order, of which TensorFlow gives wrong colours.
+    Not WebP animations, nor BMP but of 24 or 32 bits and not compressed:
+    TensorFlow gives wrong colours of some of these.
 
     Args:
         encoded: Scalar string tensor, an image file's content.
@@ -71,18 +64,74 @@ def decode(encoded, max_pixels=MAX_PIXELS, trusted=False):
 
     Returns:
         Uint8 tensor `(height, width, 3)`. An operation fails where the image
-        is too large, broken, or of another format. EXIF rotation is not
-        applied.
+        is too large, broken, or of another format.
     """
-    pixels = header_pixels(encoded, trusted)
-    checks = [
-        tf.debugging.assert_positive(pixels, "not an image"),
+    image = _decode_stored(_within(encoded, max_pixels, trusted))
+    return _turn(image, find_orientation(encoded))
+
+
+def decode_part(encoded, choose_part, max_pixels=MAX_PIXELS, trusted=False):
+    """Decodes a part of an upright image; of a JPEG no more than that.
+
+    For training: JPEGs are decoded faster, and less exactly, than by `decode`.
+
+    Args:
+        encoded: Scalar string tensor, an image file's content.
+        choose_part: Function from the sides of the upright image, int32 tensor
+            `(height, width)`, to the part, int32 tensor
+            `(top, left, height, width)`.
+        max_pixels: See `decode`.
+        trusted: See `decode`.
+
+    Returns:
+        Uint8 tensor `(height, width, 3)`.
+    """
+    encoded = _within(encoded, max_pixels, trusted)
+    orientation = find_orientation(encoded)
+    is_turned, *is_mirrored = _moves(orientation)
+
+    def stored_part(shape):
+        sides = shape[:2]
+        sides = tf.where(is_turned, sides[::-1], sides)
+        part = tf.convert_to_tensor(choose_part(sides))
+        first, size = part[:2], part[2:]
+        first = tf.where(tf.stack(is_mirrored), sides - size - first, first)
+        return tf.where(
+            is_turned,
+            tf.concat([first[::-1], size[::-1]], 0),
+            tf.concat([first, size], 0),
+        )
+
+    def jpeg():
+        part = stored_part(tf.io.extract_jpeg_shape(encoded))
+        return tf.io.decode_and_crop_jpeg(encoded, part, channels=3)
+
+    def other():
+        image = _decode_stored(encoded)
+        top, left, height, width = tf.unstack(stored_part(tf.shape(image)))
+        return image[top : top + height, left : left + width]
+
+    image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    return _turn(image, orientation)
+
+
+def _within(encoded, max_pixels, trusted):
+    """The same, where the header is known and tells of no more pixels."""
+    pixels = count_pixels(encoded, trusted)
+    allowed = [
+        tf.debugging.assert_positive(
+            pixels, "no JPEG, PNG, WebP or BMP that is read here"
+        ),
         tf.debugging.assert_less_equal(
             pixels, tf.constant(max_pixels, tf.int64), "image too large"
         ),
     ]
-    with tf.control_dependencies(checks):
-        encoded = tf.identity(encoded)
+    with tf.control_dependencies(allowed):
+        return tf.identity(encoded)
+
+
+def _decode_stored(encoded):
+    """Pixels as they are stored, before EXIF turns them."""
     image = tf.cond(
         tf.io.is_jpeg(encoded),
         # Pillow's way; TensorFlow's own default is faster and less exact.
@@ -91,7 +140,7 @@ def decode(encoded, max_pixels=MAX_PIXELS, trusted=False):
         ),
         # TensorFlow reads a WebP with the channels that it has only.
         lambda: tf.cond(
-            _is_webp_with_alpha(encoded),
+            is_webp_with_alpha(encoded),
             lambda: tf.io.decode_image(
                 encoded, channels=4, expand_animations=False
             )[..., :3],
@@ -103,136 +152,65 @@ def decode(encoded, max_pixels=MAX_PIXELS, trusted=False):
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def header_pixels(encoded, trusted=False):
-    """Height times width that an image file's header tells.
+def _grey(image):
+    """Luma of an RGB image, uint8, as Pillow rounds it."""
+    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+    luma = 19595 * red + 38470 * green + 7471 * blue + 2**15
+    return tf.cast(luma // 2**16, tf.uint8)[..., None]
 
-    Args:
-        encoded: Scalar string tensor.
-        trusted: See `decode`.
 
-    Returns:
-        Int64 scalar; 0 where `decode` does not know the format or the header
-        is incomplete.
+def _moves(orientation):
+    """What makes an image upright, as booleans.
+
+    Whether rows and columns change places, and whether then the rows, and the
+    columns, are mirrored.
     """
-    head = _head(encoded)
-    number = functools.partial(_number, head)
+    rows, columns = (
+        tf.reduce_any(orientation == tf.constant(those, tf.int64))
+        for those in ((3, 4, 7, 8), (2, 3, 6, 7))
+    )
+    return orientation >= 5, rows, columns
 
-    def jpeg():
-        shape = tf.io.extract_jpeg_shape(encoded, output_type=tf.int64)
-        return shape[0] * shape[1]
 
-    def bmp():
-        # 32 bits with a sign; a negative height means top row first.
-        width, height = (
-            tf.cast(
-                tf.bitcast(tf.cast(number(at, 4), tf.uint32), tf.int32),
-                tf.int64,
-            )
-            for at in (18, 22)
-        )
-        bits, compression = number(28, 2), number(30, 4)
-
-        def follows(content):
-            start = tf.strings.substr(encoded, 0, 54 + len(content))
-            after = tf.strings.substr(start + b"\0" * 54, 54, len(content))
-            return after == content
-
-        known = (number(14, 4) >= 40) & (
-            ((compression == 0) & ((bits == 24) | (bits == 32)))
-            | ((compression == 3) & (bits == 32) & follows(MASKS))
-            | ((compression == 0) & (bits == 8) & follows(GREYS))
-        )
-        return tf.cast(known, tf.int64) * tf.abs(width) * tf.abs(height)
-
-    def webp_lossless():
-        bits = number(21, 4)
-        return (bits % 2**14 + 1) * (bits // 2**14 % 2**14 + 1)
-
-    def webp_extended():
-        is_still = 1 - number(20, 1) // 2 % 2
-        return is_still * (number(24, 3) + 1) * (number(27, 3) + 1)
-
-    def webp():
-        return tf.case(
-            [
-                (
-                    _has(head, 12, b"VP8 "),
-                    lambda: (number(26, 2) % 2**14) * (number(28, 2) % 2**14),
-                ),
-                (_has(head, 12, b"VP8L"), webp_lossless),
-                (_has(head, 12, b"VP8X"), webp_extended),
-            ],
-            default=lambda: tf.constant(0, tf.int64),
-        )
-
-    # By all that decoders go by, and no less: they must not take for another
-    # format, or find elsewhere, what is measured here.
-    formats = [
-        (_has(head, 0, b"\xff\xd8\xff"), jpeg),
-        (
-            _has(head, 0, b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"),
-            lambda: number(16, 4, True) * number(20, 4, True),
+def _turn(image, orientation):
+    """Makes an image upright, `(height, width, channels)`."""
+    is_turned, rows, columns = _moves(orientation)
+    channels = image.shape[-1]
+    image = tf.cond(
+        is_turned, lambda: tf.transpose(image, (1, 0, 2)), lambda: image
+    )
+    image = tf.cond(
+        rows | columns,
+        lambda: tf.raw_ops.Reverse(
+            tensor=image, dims=tf.stack([rows, columns, False])
         ),
-        (_has(head, 0, b"BM"), bmp),
-        (_is_webp(head), webp),
-    ]
-    if trusted:
-        formats.append(
-            (_has(head, 0, b"GIF8"), lambda: number(6, 2) * number(8, 2))
-        )
-    return tf.case(
-        formats,
-        default=lambda: tf.constant(0, tf.int64),
+        lambda: image,
     )
+    return tf.ensure_shape(image, (None, None, channels))
 
 
-def _head(encoded):
-    """The first bytes, as if zeros followed a short file."""
-    return tf.strings.substr(encoded, 0, 34) + tf.constant(b"\0" * 34)
-
-
-def _number(head, start, size, big_endian=False):
-    """An unsigned integer of so many bytes, as int64."""
-    part = tf.strings.substr(head, start, size)
-    byte = tf.cast(tf.io.decode_raw(part, tf.uint8), tf.int64)
-    if big_endian:
-        byte = byte[::-1]
-    return tf.reduce_sum(byte * 256 ** tf.range(size, dtype=tf.int64))
-
-
-def _has(head, start, mark):
-    return tf.strings.substr(head, start, len(mark)) == mark
-
-
-def _is_webp(head):
-    return _has(head, 0, b"RIFF") & _has(head, 8, b"WEBP")
-
-
-def _is_webp_with_alpha(encoded):
-    head = _head(encoded)
-    extended = _has(head, 12, b"VP8X") & (_number(head, 20, 1) // 16 % 2 == 1)
-    lossless = _has(head, 12, b"VP8L") & (
-        _number(head, 21, 4) // 2**28 % 2 == 1
-    )
-    return _is_webp(head) & (extended | lossless)
-
-
-def resize_and_crop(image, reader):
+def resize_and_crop(image, reader, orientation=1):
     """Makes a model's input of a decoded image, as Pillow to a grey level.
 
     Only the crop is computed: an elongated image is not resized as a whole.
     An operation fails where that would still take more than `max_pixels`.
 
     Args:
-        image: Tensor `(height, width, channels)`, pixels in [0, 255].
+        image: Tensor `(height, width, channels)`, pixels in [0, 255], as it is
+            stored.
         reader: `gcvit_keras.ImageReader`.
+        orientation: Integer from 1 to 8, the image's EXIF orientation.
 
     Returns:
-        Float32 tensor `(*reader.size, channels)` of whole numbers in [0, 255].
+        Float32 tensor `(*reader.size, channels)` of whole numbers in
+        [0, 255], upright.
     """
     size = reader.size
+    orientation = tf.cast(orientation, tf.int64)
+    is_turned, *is_mirrored = _moves(orientation)
+    # Of the upright image; float64, in which no number of pixels is too large.
     sides = tf.cast(tf.shape(image)[:2], tf.float64)
-    # As float64, in which no number of pixels is too large.
+    sides = tf.where(is_turned, sides[::-1], sides)
     scaled = [tf.constant(side, tf.float64) for side in reader.resized_size]
     if reader.crop_mode == "center":
         ratio = tf.reduce_max(tf.stack(scaled) / sides)
@@ -242,11 +220,10 @@ def resize_and_crop(image, reader):
             tf.maximum(whole(sides[axis] * ratio), float(size[axis]))
             for axis in (0, 1)
         ]
+    limits = (reader.max_pixels, LONGEST_SIDE, LONGEST_SIDE)
     fits = tf.debugging.assert_less_equal(
         tf.stack([sides[0] * size[1], *scaled]),
-        tf.constant(
-            [reader.max_pixels, LONGEST_SIDE, LONGEST_SIDE], tf.float64
-        ),
+        tf.constant(limits, tf.float64),
         "image too elongated",
     )
     with tf.control_dependencies([fits]):
@@ -255,12 +232,17 @@ def resize_and_crop(image, reader):
     # Columns, then rows, each rounded, as Pillow does.
     for axis in (1, 0):
         first = tf.round((scaled[axis] - size[axis]) / 2)
+        last = scaled[axis] - size[axis] - first
+        first = tf.where(is_mirrored[axis], last, first)
         factor = tf.cast(scaled[axis] / sides[axis], tf.float32)
-        others = (tf.constant(1.0), tf.constant(0.0), tf.shape(image)[2 - axis])
+        # This axis of the upright image is the other one as it is stored.
+        is_rows = is_turned if axis == 1 else ~is_turned
+        other = tf.where(is_rows, tf.shape(image)[2], tf.shape(image)[1])
         ours = (factor, -tf.cast(first, tf.float32), size[axis])
+        others = (1.0, 0.0, other)
         scale, translation, target = (
-            tf.stack([o, t] if axis == 0 else [t, o])
-            for o, t in zip(ours, others, strict=True)
+            tf.where(is_rows, tf.stack([a, b]), tf.stack([b, a]))
+            for a, b in zip(ours, others, strict=True)
         )
         image = tf.raw_ops.ScaleAndTranslate(
             images=image,
@@ -271,7 +253,8 @@ def resize_and_crop(image, reader):
             antialias=True,
         )
         image = tf.clip_by_value(tf.round(image), 0, 255)
-    return tf.ensure_shape(image[0], (*size, image.shape[-1]))
+    image = _turn(image[0], orientation)
+    return tf.ensure_shape(image, (*size, image.shape[-1]))
 
 
 def _truncate(value):

@@ -4,10 +4,26 @@ import io
 import os
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for images of so many channels."""
+TURNS = dict(
+    zip(
+        range(2, 9),
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        strict=True,
+    )
+)
+"""What makes an image of an EXIF orientation upright."""
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -100,7 +116,7 @@ def open_image(path_or_bytes, channels, max_pixels):
                     f"{image.width} x {image.height} is over the limit of "
                     f"{max_pixels} pixels"
                 )
-            image = ImageOps.exif_transpose(image)
+            image = _upright(image)
             if image.mode == "F":
                 raise ValueError("float pixels, of which no range is known")
             if image.mode.startswith("I"):  # 16-bit grey; convert() clips it
@@ -117,3 +133,14 @@ def open_image(path_or_bytes, channels, max_pixels):
         # Pillow's decoders raise OSError, SyntaxError, ValueError and more.
         reason = str(error).split("\n")[0]
         raise ValueError(f"{name}: not a readable image: {reason}") from error
+
+
+def _upright(image):
+    """The image turned as its EXIF data says; broken data says nothing."""
+    image.load()  # or a PNG's data behind its pixels are not seen
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # Pillow raises SyntaxError, struct.error and more
+        orientation = 1
+    turn = TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
