@@ -156,7 +156,8 @@ def _look(config, out, data_dir, check, preview, report):
         report(f"Wrote {preview}: {len(images)} images as training sees them.")
     if check:
         splits = [data.train_split, data.evaluation_split]
-        return check_data(source, dict.fromkeys(splits), report)
+        reader = data.image_reader
+        return check_data(source, dict.fromkeys(splits), reader, report)
     return {"preview": str(preview)}
 
 
@@ -176,10 +177,9 @@ def _print_check(result):
             console.print(f"sizes from {w} x {h} to {width} x {height} pixels")
         if found["rotated"]:
             console.print(
-                f"{found['rotated']} have an EXIF rotation, which training "
-                "does not apply"
+                f"{found['rotated']} are turned by their EXIF orientation"
             )
-        console.print(f"{len(broken)} cannot be decoded")
+        console.print(f"{len(broken)} cannot be read")
         for image in broken[:SHOWN]:
             console.print(
                 f"  {image['image']}: {image['reason']}", soft_wrap=True

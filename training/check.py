@@ -1,73 +1,69 @@
 """Looks at a dataset before a run: what it holds, what a run makes of it."""
 
 import collections
-import io
+import re
 
+import numpy as np
 import tensorflow as tf
-from PIL import Image
 
+from gcvit_keras.images.graph import decode, guarded, resize_and_crop
+from gcvit_keras.images.headers import find_orientation
 from gcvit_training.data import training_batches
+from gcvit_training.sources import describe_ignored
+
+UNREADABLE = np.int32([0, 0]), np.int64(1), np.int64(-1)
+"""Size, orientation and label of an image that cannot be read."""
 
 
-def check_data(source, splits, report=print):
-    """Reads every image of a dataset once.
+def check_data(source, splits, reader, report=print):
+    """Reads every image of a dataset once, as a run reads it.
 
     Args:
         source: As `gcvit_training.sources.open_source` returns.
         splits: Names of the splits to read.
+        reader: The run's `gcvit_keras.ImageReader`.
         report: Called with a line of text now and then.
 
     Returns:
         Dict of split to `{"images", "classes", "least_size", "largest_size",
-        "rotated", "broken"}`: how many images there are, and of every class;
-        height and width of the images with fewest and with most pixels; how
-        many have an EXIF rotation, which training does not apply; and
-        `{"image", "reason"}` of those that cannot be decoded.
+        "rotated", "broken", "ignored"}`: how many images there are, and of
+        every class; height and width of the images with fewest and with most
+        pixels; how many an EXIF orientation turns; `{"image", "reason"}` of
+        those that cannot be read; and `{"file", "reason"}` of those that are
+        no examples.
     """
-    return {split: _check_split(source, split, report) for split in splits}
+    for line in describe_ignored(source):
+        report(line)
+    return {
+        split: _check_split(source, split, reader, report) for split in splits
+    }
 
 
-def _check_split(source, split, report):
-    def decode(example):
-        encoded, label = source.load(example)
-        one = tf.data.Dataset.from_tensors(encoded)
-        shape = (
-            one.map(
-                lambda e: tf.shape(
-                    tf.io.decode_image(e, 3, expand_animations=False)
-                )
-            )
-            .ignore_errors()
-            .concatenate(one.map(lambda _: tf.constant([0, 0, 0])))
-            .take(1)
-            .get_single_element()
+def _check_split(source, split, reader, report):
+    def look(example):
+        return example, *guarded(
+            lambda: _seen(source, example, reader), lambda: UNREADABLE
         )
-        return example["name"], encoded, label, shape
 
-    counts, sizes = collections.Counter(), []
-    rotated, broken = 0, []
+    counts, sizes, rotated, broken = collections.Counter(), [], 0, []
     examples = source.examples(split).map(
-        decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     total = source.size(split)
-    for i, (name, encoded, label, shape) in enumerate(
-        examples.as_numpy_iterator()
-    ):
+    for i, (example, size, orientation, label) in enumerate(examples):
         if i and i % 10_000 == 0:
             report(f"{split}: {i} of {total} images read")
-        counts[source.names[label]] += 1
-        reason, orientation = _look(encoded)
-        if not shape[0]:
-            broken.append(
-                {
-                    "image": name.decode(errors="replace"),
-                    "reason": reason or "not decoded by TensorFlow",
-                }
-            )
-            continue
-        rotated += orientation != 1
-        sizes.append((int(shape[0]), int(shape[1])))
+        if label < 0:
+            name = example["name"].numpy().decode(errors="replace")
+            label, reason = _why_broken(source, example, reader)
+            broken.append({"image": name, "reason": reason})
+        else:
+            rotated += int(orientation) != 1
+            sizes.append(tuple(size.numpy().tolist()))
+        if label is not None:
+            counts[source.names[label]] += 1
     sizes.sort(key=lambda size: size[0] * size[1])
+    ignored = getattr(source, "ignored", {}).get(split, [])
     return {
         "images": total,
         "classes": {name: counts[name] for name in source.names},
@@ -75,22 +71,36 @@ def _check_split(source, split, report):
         "largest_size": sizes[-1] if sizes else None,
         "rotated": rotated,
         "broken": broken,
+        "ignored": [{"file": path, "reason": why} for path, why in ignored],
     }
 
 
-def _look(encoded):
-    """Why Pillow does not read an image, and its EXIF orientation."""
+def _seen(source, example, reader):
+    """Size, orientation and label of an image that a run can read."""
+    encoded, label = source.load(example)
+    image = decode(encoded, reader.max_pixels, trusted=True)
+    with tf.control_dependencies([resize_and_crop(image, reader)]):
+        size = tf.shape(image)[:2]
+    return size, find_orientation(encoded), label
+
+
+def _why_broken(source, example, reader):
+    """The label, `None` where it is not known, and why reading fails."""
+    label = example.get("label")
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            orientation = image.getexif().get(0x0112, 1)
-            return None, orientation
-    except Exception as error:  # Pillow's decoders raise many kinds
-        reason = str(error).split("\n")[0]
-        return reason.replace(f"{io.BytesIO}", "")[:80], 1
+        encoded, label = source.load(example)
+        reader.read_in_graph(encoded, trusted=True)
+        reason = "not read"
+    except tf.errors.OpError as error:
+        reason = error.message.split("\n")[0]
+        # TensorFlow's names of what failed, and the path once more.
+        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", reason)
+        reason = reason.split("; ")[-1].strip()[:80]
+    return label if label is None else int(label), reason
 
 
 def preview(source, config, count=32):
-    """The first training images as a run sees them.
+    """Makes the first training images as a run sees them.
 
     Args:
         source: As `gcvit_training.sources.open_source` returns.
@@ -101,6 +111,10 @@ def preview(source, config, count=32):
         float32 images `(n, size, size, 3)`, pixels in [0, 255], and for each
         the names of its classes, with their shares where they are mixed.
     """
+    data = config.data
+    batch = min(data.batch_size, source.size(data.train_split))
+    data = data.model_copy(update={"batch_size": batch})
+    config = config.model_copy(update={"data": data})
     images, labels = next(iter(training_batches(source, config)))
     titles = []
     for label in labels[:count].numpy():

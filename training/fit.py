@@ -115,6 +115,8 @@ def train(
         if folder.writes:
             labels = "".join(f"{name}\n" for name in source.names)
             folder.write_text("labels.txt", labels)
+            reader = config.data.image_reader
+            folder.write_text(reader.FILE, reader.to_json())
             with folder.replacing("model.keras") as beside:
                 # Keras wants the suffix, which stays.
                 run.network.save(beside)

@@ -262,11 +262,7 @@ def _truncate(value):
 
 
 def or_grey(read, size, when_broken=None, channels=3):
-    """An image, or a grey one where reading it fails.
-
-    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
-    that, and it leaves a gap; so an image is a pipeline of one, that has a
-    second element for when the first is missing.
+    """Gives an image, or a grey one where reading it fails.
 
     Args:
         read: Function that returns a float32 tensor `(*size, channels)`.
@@ -279,7 +275,7 @@ def or_grey(read, size, when_broken=None, channels=3):
         could be read.
     """
 
-    def grey(_):
+    def grey():
         if when_broken is not None:
             when_broken()
         mean = 255 * np.float32(IMAGENET_MEAN)
@@ -287,12 +283,29 @@ def or_grey(read, size, when_broken=None, channels=3):
             mean = mean.mean()
         return tf.broadcast_to(mean, (*size, channels)), False
 
+    image, valid = guarded(lambda: (read(), True), grey)
+    return tf.ensure_shape(image, (*size, channels)), valid
+
+
+def guarded(compute, otherwise):
+    """Computes tensors in a graph, or others where an operation fails.
+
+    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
+    that, and it leaves a gap; so this is a pipeline of one element, that has a
+    second one for when the first is missing.
+
+    Args:
+        compute: Function that returns a structure of tensors.
+        otherwise: Function that returns one of the same types.
+
+    Returns:
+        What `compute` returns, or `otherwise`.
+    """
     one = tf.data.Dataset.from_tensors(0)
-    image, valid = (
-        one.map(lambda _: (read(), True))
+    return (
+        one.map(lambda _: compute())
         .ignore_errors()
-        .concatenate(one.map(grey))
+        .concatenate(one.map(lambda _: otherwise()))
         .take(1)
         .get_single_element()
     )
-    return tf.ensure_shape(image, (*size, channels)), valid

@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from gcvit_training.sources import INDEX, Sample, check_split, open_source
+from gcvit_training.sources import Sample, check_split, open_source
+from gcvit_training.sources.records import INDEX
 
 
 def png(value, size=(4, 4)):
@@ -131,13 +132,14 @@ def test_class_folders_with_splits(folders, tmp_path):
 @pytest.mark.parametrize("one", [0, 1])
 def test_tfrecords_whose_labels_count_from_either(tmp_path, one):
     examples = [(png(i), i % 3) for i in range(7)]
-    write_records(tmp_path / "train-0-of-2.tfrecord", examples[:4], one)
+    write_records(tmp_path / "train_00000_of_2.tfrecord", examples[:4], one)
     write_records(tmp_path / "train-1-of-2.tfrecord", examples[4:], one)
     write_records(tmp_path / "val.tfrecord", examples[:2], one)
-    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n\n")
     for _ in range(2):  # the second time from the index
         source = open_source(str(tmp_path))
         assert source.splits == ("train", "val")
+        assert source.names == ("a", "b", "c")
         assert source.size("train") == 7
         assert sorted(read(source, "train")) == sorted(examples)
         assert read(source, "val") == examples[:2]

@@ -1,0 +1,103 @@
+"""Where images and labels come from: TFDS, TFRecords or class folders."""
+
+import collections
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from gcvit_training.digits import Digits
+from gcvit_training.sources.folders import Folders, open_class_folders
+from gcvit_training.sources.records import open_tfds, open_tfrecords
+from gcvit_training.sources.sample import Sample
+
+__all__ = [
+    "Folders",
+    "Sample",
+    "check_split",
+    "describe_ignored",
+    "open_source",
+]
+
+
+def open_source(dataset, data_dir=None, holdout=0.1):
+    """Finds a dataset, and prepares it where TFDS has to.
+
+    Args:
+        dataset: `digits`; a name that TFDS knows; or a folder: one that TFDS
+            wrote, one of `SPLIT*.tfrecord*` files with `labels.txt`, or one
+            of class folders, `CLASS/.../IMAGE`, or `SPLIT/CLASS/.../IMAGE`
+            with splits called `train`, `val`, `test` or the like.
+        data_dir: Folder of what TFDS prepares; made where missing. Default:
+            TFDS's own.
+        holdout: Share of every class of `CLASS/IMAGE` folders that becomes
+            the split `test`; the rest is `train`.
+
+    Returns:
+        A source: `names` of the classes, `size(split)`, and `examples` and
+        `load` for the pipeline.
+
+    Raises:
+        ValueError: If there is no such dataset, or it cannot be used.
+    """
+    folder = Path(dataset).expanduser()
+    if folder.is_dir() and dataset != "digits":
+        if (folder / "dataset_info.json").is_file():
+            return open_tfds(tfds.builder_from_directory(str(folder)))
+        if any(folder.glob("*.tfrecord*")):
+            return open_tfrecords(folder)
+        return open_class_folders(folder, holdout)
+    if dataset[:1] in (".", "/", "~"):
+        raise ValueError(f"`data.dataset` is no folder: {dataset}")
+    data_dir = data_dir and str(data_dir)
+    if dataset == "digits":
+        builder = Digits(data_dir=data_dir)
+    else:
+        try:
+            builder = tfds.builder(dataset, data_dir=data_dir)
+        except tfds.core.DatasetNotFoundError:
+            raise ValueError(
+                "`data.dataset` must be digits, a name that TFDS knows or a "
+                f"folder. Received: dataset={dataset!r}"
+            ) from None
+    builder.download_and_prepare()
+    return open_tfds(builder)
+
+
+def describe_ignored(source) -> list:
+    """Counts the files of a source that are no examples.
+
+    Args:
+        source: As `open_source` returns.
+
+    Returns:
+        A line of text for each reason.
+    """
+    ignored = getattr(source, "ignored", {})
+    files = [file for files in ignored.values() for file in files]
+    lines = []
+    for why, count in collections.Counter(why for _, why in files).items():
+        first = next(path for path, reason in files if reason == why)
+        lines.append(f"{count} ignored ({why}), such as {first}")
+    return lines
+
+
+def check_split(source, split, field):
+    """Refuses a split that a source does not have.
+
+    Args:
+        source: As `open_source` returns.
+        split: Name of the split.
+        field: What the message calls it.
+
+    Raises:
+        ValueError: If it is unknown or empty.
+    """
+    try:
+        size = source.size(split)
+    except (KeyError, ValueError, AssertionError):
+        raise ValueError(
+            f"`{field}` must be one of {sorted(source.splits)}"
+            f", or part of one of TFDS's. Received: {split!r}"
+        ) from None
+    if not size:
+        raise ValueError(f"`{field}` has no images: {split!r}")
