@@ -72,6 +72,7 @@ BEHIND_A_CHECK = {
     "graph.py",
     "headers.py",
     "nms.py",
+    "roi_align.py",
 }
 """Files that may import TensorFlow."""
 

@@ -4,6 +4,11 @@ The centre of the cell (y, x) is its corner (x * stride, y * stride). The
 order of rows is y, x, ratio: row = (y * width + x) * 3 + ratio.
 """
 
+import numpy as np
+from keras import ops
+
+from gcvit_keras.detection.boxes import corners
+
 RATIOS = (0.5, 1.0, 2.0)
 """Height over width of the anchors of a cell, in their order."""
 
@@ -24,7 +29,16 @@ def level_anchors(height, width, stride, scale=8.0, ratios=RATIOS):
     Returns:
         Float32 tensor `(height * width * len(ratios), 4)`.
     """
-    raise NotImplementedError
+    ratios = np.sqrt(np.asarray(ratios, "float64"))
+    halves = np.stack([1 / ratios, ratios], axis=-1) * stride * scale / 2
+    corners = np.concatenate([-halves, halves], axis=-1).astype("float32")
+
+    def positions(count):
+        return ops.cast(ops.arange(count), "float32") * stride
+
+    x, y = ops.meshgrid(positions(width), positions(height))
+    centres = ops.reshape(ops.stack([x, y, x, y], axis=-1), (-1, 1, 4))
+    return ops.reshape(centres + corners, (-1, 4))
 
 
 def pyramid_anchors(map_sizes, strides=STRIDES):
@@ -38,7 +52,10 @@ def pyramid_anchors(map_sizes, strides=STRIDES):
     Returns:
         Float32 tensor `(anchors, 4)`.
     """
-    raise NotImplementedError
+    levels = zip(map_sizes, strides, strict=True)
+    return ops.concatenate(
+        [level_anchors(*size, stride) for size, stride in levels]
+    )
 
 
 def anchors_in_use(map_sizes, padded_sizes, strides=STRIDES, ratios=RATIOS):
@@ -57,7 +74,15 @@ def anchors_in_use(map_sizes, padded_sizes, strides=STRIDES, ratios=RATIOS):
     Returns:
         Boolean tensor `(batch, anchors)`.
     """
-    raise NotImplementedError
+    in_use = []
+    for (height, width), stride in zip(map_sizes, strides, strict=True):
+        covered = -(-ops.cast(padded_sizes, "int32") // stride)
+        rows = ops.arange(height)[None] < covered[:, :1]
+        columns = ops.arange(width)[None] < covered[:, 1:]
+        cells = rows[:, :, None, None] & columns[:, None, :, None]
+        cells = ops.repeat(cells, len(ratios), axis=3)
+        in_use.append(ops.reshape(cells, (-1, height * width * len(ratios))))
+    return ops.concatenate(in_use, axis=1)
 
 
 def boxes_inside(boxes, image_sizes):
@@ -72,4 +97,7 @@ def boxes_inside(boxes, image_sizes):
     Returns:
         Boolean tensor `(batch, n)`.
     """
-    raise NotImplementedError
+    sizes = ops.cast(image_sizes, boxes.dtype)
+    x1, y1, x2, y2 = corners(boxes)
+    height, width = sizes[:, :1], sizes[:, 1:]
+    return (x1 >= 0) & (y1 >= 0) & (x2 < width) & (y2 < height)

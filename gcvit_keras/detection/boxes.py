@@ -14,8 +14,13 @@ The convention of `gcvit_keras.detection`:
 
 import math
 
+from keras import ops
+
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
 """Largest |log| of a change of size that `decode_boxes` makes: 62.5 times."""
+
+SMALLEST_AREA = 1e-6
+"""Least area that an overlap is divided by, in square pixels."""
 
 
 def valid_objects(classes):
@@ -27,7 +32,7 @@ def valid_objects(classes):
     Returns:
         Boolean tensor `(batch, n)`.
     """
-    raise NotImplementedError
+    return classes >= 0
 
 
 def box_areas(boxes):
@@ -39,7 +44,8 @@ def box_areas(boxes):
     Returns:
         Tensor `(...)`, in square pixels.
     """
-    raise NotImplementedError
+    x1, y1, x2, y2 = corners(boxes)
+    return ops.maximum(x2 - x1, 0) * ops.maximum(y2 - y1, 0)
 
 
 def box_iou(boxes, others):
@@ -54,7 +60,14 @@ def box_iou(boxes, others):
     Returns:
         Tensor `(..., n, m)` in [0, 1].
     """
-    raise NotImplementedError
+    boxes, others = boxes[..., :, None, :], others[..., None, :, :]
+    corner = ops.maximum(boxes[..., :2], others[..., :2])
+    size = ops.minimum(boxes[..., 2:], others[..., 2:]) - corner
+    size = ops.maximum(size, 0)
+    shared = size[..., 0] * size[..., 1]
+    union = box_areas(boxes) + box_areas(others) - shared
+    iou = shared / ops.maximum(union, SMALLEST_AREA)
+    return ops.where(iou >= 0, iou, 0)  # not so: a corner is NaN
 
 
 def clip_boxes(boxes, image_sizes):
@@ -67,7 +80,11 @@ def clip_boxes(boxes, image_sizes):
     Returns:
         Tensor like `boxes`, x in [0, width] and y in [0, height].
     """
-    raise NotImplementedError
+    sizes = ops.cast(image_sizes, boxes.dtype)
+    sizes = ops.reshape(sizes, (-1, *(1,) * (len(boxes.shape) - 2), 2))
+    height, width = sizes[..., :1], sizes[..., 1:]
+    limits = ops.concatenate([width, height, width, height], axis=-1)
+    return ops.minimum(ops.maximum(boxes, 0), limits)
 
 
 def encode_boxes(boxes, base, stds=(1.0, 1.0, 1.0, 1.0)):
@@ -85,7 +102,21 @@ def encode_boxes(boxes, base, stds=(1.0, 1.0, 1.0, 1.0)):
     Returns:
         Tensor `(..., 4)` of dx, dy, dw, dh.
     """
-    raise NotImplementedError
+    x, y, width, height = centres_and_sizes(boxes)
+    base_x, base_y, base_width, base_height = centres_and_sizes(base)
+    real = (width > 0) & (height > 0) & (base_width > 0) & (base_height > 0)
+
+    def positive(size):
+        return ops.where(real, size, 1)
+
+    deltas = [
+        (x - base_x) / positive(base_width),
+        (y - base_y) / positive(base_height),
+        ops.log(positive(width) / positive(base_width)),
+        ops.log(positive(height) / positive(base_height)),
+    ]
+    deltas = ops.stack([ops.where(real, d, 0) for d in deltas], axis=-1)
+    return deltas / ops.convert_to_tensor(stds, deltas.dtype)
 
 
 def decode_boxes(deltas, base, stds=(1.0, 1.0, 1.0, 1.0), image_sizes=None):
@@ -105,4 +136,43 @@ def decode_boxes(deltas, base, stds=(1.0, 1.0, 1.0, 1.0), image_sizes=None):
     Returns:
         Tensor `(..., 4)`.
     """
-    raise NotImplementedError
+    deltas = deltas * ops.convert_to_tensor(stds, deltas.dtype)
+    dx, dy, dw, dh = corners(deltas)
+    base_x, base_y, base_width, base_height = centres_and_sizes(base)
+    x, y = base_x + dx * base_width, base_y + dy * base_height
+    width = base_width * ops.exp(_clamp(dw))
+    height = base_height * ops.exp(_clamp(dh))
+    boxes = ops.stack(
+        [x - width / 2, y - height / 2, x + width / 2, y + height / 2],
+        axis=-1,
+    )
+    return boxes if image_sizes is None else clip_boxes(boxes, image_sizes)
+
+
+def corners(boxes):
+    """Takes the four numbers of boxes apart.
+
+    Args:
+        boxes: Tensor `(..., 4)`.
+
+    Returns:
+        Tuple of four tensors `(...)`: x1, y1, x2, y2.
+    """
+    return tuple(boxes[..., i] for i in range(4))
+
+
+def centres_and_sizes(boxes):
+    """Computes centres and sizes.
+
+    Args:
+        boxes: Tensor `(..., 4)`.
+
+    Returns:
+        Tuple of four tensors `(...)`: x and y of the centre, width, height.
+    """
+    x1, y1, x2, y2 = corners(boxes)
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+
+
+def _clamp(logs):
+    return ops.clip(logs, -MAX_LOG_RATIO, MAX_LOG_RATIO)

@@ -1,5 +1,13 @@
 """Non-maximum suppression within groups (classes or levels)."""
 
+import keras
+from keras import ops
+
+from gcvit_keras.detection.boxes import box_iou
+
+PAIRS_LIMIT = 8192
+"""Boxes up to which TensorFlow's operation is used: XLA's makes all pairs."""
+
 
 def non_max_suppression(
     boxes, scores, groups, *, iou_threshold, max_count, valid=None
@@ -24,4 +32,84 @@ def non_max_suppression(
         of falling score, filled up with 0, and the int32 tensor `(batch,)` of
         how many are kept.
     """
-    raise NotImplementedError
+    boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
+    scores = ops.stop_gradient(ops.cast(scores, "float32"))
+    usable = ops.all(ops.isfinite(boxes), axis=-1) & ops.isfinite(scores)
+    if valid is not None:
+        usable = usable & valid
+    boxes = ops.where(usable[..., None], boxes, 0)
+    largest = ops.max(boxes, axis=(1, 2), keepdims=True)
+    boxes += ops.cast(groups, "float32")[..., None] * (largest + 1)
+    scores = ops.where(usable, scores, -float("inf"))
+
+    boxes_per_image = boxes.shape[1]
+    if (
+        keras.backend.backend() == "tensorflow"
+        and boxes_per_image is not None
+        and boxes_per_image <= PAIRS_LIMIT
+    ):
+        keep = _keep_by_tensorflow
+    else:
+        keep = _keep_by_steps
+    return keep(boxes, scores, iou_threshold, max_count)
+
+
+def _keep_by_tensorflow(boxes, scores, iou_threshold, max_count):
+    """Keeps boxes, image by image; compiles under XLA, on all devices."""
+    import tensorflow as tf
+
+    # XLA fails where it may keep more boxes than there are.
+    count = min(max_count, boxes.shape[1])
+
+    def keep(image):
+        return tuple(
+            tf.raw_ops.NonMaxSuppressionV4(
+                boxes=image[0],
+                scores=image[1],
+                max_output_size=count,
+                iou_threshold=iou_threshold,
+                score_threshold=-float("inf"),
+                pad_to_max_output_size=True,
+            )
+        )
+
+    signature = (
+        tf.TensorSpec((count,), "int32"),
+        tf.TensorSpec((), "int32"),
+    )
+    kept, counts = tf.map_fn(
+        keep, (boxes, scores), fn_output_signature=signature
+    )
+    in_use = ops.arange(count)[None] < counts[:, None]
+    kept = ops.where(in_use, kept, 0)
+    return ops.pad(kept, ((0, 0), (0, max_count - count))), counts
+
+
+def _keep_by_steps(boxes, scores, iou_threshold, max_count):
+    """Keeps the best box that is left, of all images at once, step by step.
+
+    Time and memory grow with `max_count` times the boxes, not their square.
+    """
+    places = ops.arange(max_count)[None]
+    kept = ops.zeros_like(scores[:, :1], "int32") + ops.zeros_like(places)
+
+    def any_left(step, scores, kept, counts):
+        return ops.any(ops.isfinite(scores))
+
+    def keep_best(step, scores, kept, counts):
+        best = ops.cast(ops.argmax(scores, axis=1), "int32")[:, None]
+        is_left = ops.isfinite(ops.take_along_axis(scores, best, axis=1))
+        box = ops.take_along_axis(boxes, best[..., None], axis=1)
+        overlaps = box_iou(box, boxes)[:, 0] > iou_threshold
+        chosen = ops.arange(ops.shape(scores)[1])[None] == best
+        scores = ops.where(overlaps | chosen, -float("inf"), scores)
+        kept = ops.where((places == step) & is_left, best, kept)
+        return step + 1, scores, kept, counts + ops.cast(is_left[:, 0], "int32")
+
+    _, _, kept, counts = ops.while_loop(
+        any_left,
+        keep_best,
+        (0, scores, kept, ops.zeros_like(kept[:, 0])),
+        maximum_iterations=max_count,
+    )
+    return kept, counts
