@@ -1,4 +1,19 @@
-"""RoIAlign (Mask R-CNN, arXiv 1703.06870, section 3), sampled adaptively."""
+"""RoIAlign (Mask R-CNN, arXiv 1703.06870, section 3), sampled adaptively.
+
+A bin of the result is a weighted sum of cells of the map. The weight of a cell
+is the product of one for its row and one for its column, since a bilinear
+sample, and the rule for samples outside of the map, are such products too. So
+the result is a sparse matrix, of RoIs' bins and cells, times the map, and its
+gradient the transposed matrix times the gradient of the bins: no sample, no
+window of the map, is ever copied.
+"""
+
+from keras import ops
+
+from gcvit_keras.detection.boxes import centres_and_sizes
+
+CANONICAL_SIZE = 56
+"""Pixels of side from which a box is read from the second level."""
 
 
 def roi_align(features, boxes, output_size, stride):
@@ -7,8 +22,8 @@ def roi_align(features, boxes, output_size, stride):
     A box is divided by the stride and moved by half a pixel ("aligned"), cut
     into `output_size`**2 bins, and each bin averages ceil(size of the bin)
     bilinear samples per direction. A sample below -1 or above the size of the
-    map counts as 0. A box without area gives zeros. Computes in float32 and
-    carries the gradient of `features`.
+    map counts as 0. A box without area gives zeros, and so does one that is
+    not finite. Computes in float32 and carries the gradient of `features`.
 
     Args:
         features: Tensor `(batch, height, width, channels)`.
@@ -19,7 +34,7 @@ def roi_align(features, boxes, output_size, stride):
     Returns:
         Float32 tensor `(batch, n, output_size, output_size, channels)`.
     """
-    raise NotImplementedError
+    return pyramid_roi_align([features], boxes, output_size, [stride])
 
 
 def box_levels(boxes, levels=4):
@@ -35,7 +50,11 @@ def box_levels(boxes, levels=4):
     Returns:
         Int32 tensor `(...)`, 0 (the finest) to `levels` - 1.
     """
-    raise NotImplementedError
+    _, _, width, height = centres_and_sizes(ops.cast(boxes, "float32"))
+    size = ops.sqrt(width * height)
+    size = ops.where(size >= 0, size, 0)  # not so: a corner is NaN
+    level = ops.floor(ops.log2(size / CANONICAL_SIZE + 1e-6))
+    return ops.cast(ops.clip(level, 0, levels - 1), "int32")
 
 
 def pyramid_roi_align(features, boxes, output_size, strides=(4, 8, 16, 32)):
@@ -51,4 +70,211 @@ def pyramid_roi_align(features, boxes, output_size, strides=(4, 8, 16, 32)):
     Returns:
         Float32 tensor `(batch, n, output_size, output_size, channels)`.
     """
-    raise NotImplementedError
+    boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
+    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
+    boxes = ops.where(finite, boxes, 0)
+    batch, n = ops.shape(boxes)[:2]
+    channels = features[0].shape[-1]
+    images = ops.repeat(ops.arange(batch), n)
+    levels = ops.reshape(box_levels(boxes, len(features)), (-1,))
+    boxes = ops.reshape(boxes, (-1, 4))
+
+    import tensorflow as tf
+
+    rows, bins = [], []
+    for level, (map_, stride) in enumerate(zip(features, strides, strict=True)):
+        here = tf.where(levels == level)[:, 0]
+        rows.append(tf.cast(here, "int32"))
+        bins.append(
+            _align_level(
+                ops.cast(map_, "float32"),
+                tf.gather(images, here),
+                tf.gather(boxes, here),
+                output_size,
+                stride,
+            )
+        )
+    bins = tf.dynamic_stitch(rows, bins)
+    return ops.reshape(bins, (batch, n, output_size, output_size, channels))
+
+
+def _align_level(features, images, boxes, output_size, stride):
+    """Multiplies the map by the sparse matrix of these boxes' bins.
+
+    Args:
+        features: Tensor `(batch, height, width, channels)`.
+        images: Int32 tensor `(n,)`: which image a box is on.
+        boxes: Tensor `(n, 4)`.
+        output_size: Bins per direction, an integer.
+        stride: Pixels of the input per cell of the map.
+
+    Returns:
+        Tensor `(n, output_size**2, channels)`.
+    """
+    _, height, width, channels = ops.shape(features)
+    corner = boxes[:, :2] / stride - 0.5
+    size = boxes[:, 2:] / stride - 0.5 - corner
+    y, row_weights = _bin_cells(corner[:, 1], size[:, 1], output_size, height)
+    x, column_weights = _bin_cells(corner[:, 0], size[:, 0], output_size, width)
+    y = y + images[:, None] * height
+    indices, weights = _sparse_products(
+        y, row_weights, x, column_weights, width
+    )
+    bins = _sparse_matmul(
+        indices,
+        weights,
+        (
+            ops.shape(boxes)[0] * output_size**2,
+            ops.shape(features)[0] * height * width,
+        ),
+        ops.reshape(features, (-1, channels)),
+    )
+    return ops.reshape(bins, (-1, output_size**2, channels))
+
+
+def _bin_cells(start, size, bins, length):
+    """Finds the cells of one direction that each bin averages.
+
+    Args:
+        start: Tensor `(n,)`: where the boxes begin, in cells.
+        size: Tensor `(n,)`: their size, in cells.
+        bins: Bins per box, an integer.
+        length: Cells of the map in this direction.
+
+    Returns:
+        Tuple of the int32 tensor `(n, bins)` of the first cells, and weights
+        `(n, bins, cells)` of them and those that follow, cells being as many
+        as the largest bin has.
+    """
+    import tensorflow as tf
+
+    bin_size = (size / bins)[:, None]
+    begin = start[:, None] + ops.arange(bins, dtype="float32") * bin_size
+    samples = ops.maximum(ops.ceil(bin_size), 0)
+    step = bin_size / ops.maximum(samples, 1)
+    last_cell = ops.cast(length - 1, "float32")
+
+    def cell(position):
+        return ops.floor(ops.clip(position, 0, last_cell))
+
+    first = cell(begin + 0.5 * step)
+    last = cell(begin + (samples - 0.5) * step) + 1
+    # Not ops.max, which refuses a level without boxes.
+    count = tf.maximum(tf.reduce_max(last - first), 0)
+    count = ops.cast(count, "int32") + 1
+    cells = first[..., None] + ops.arange(count, dtype="float32")
+    weights = _cell_weights(
+        cells, begin[..., None], step[..., None], samples[..., None], length
+    )
+    return ops.cast(first, "int32"), weights
+
+
+def _cell_weights(cells, begin, step, samples, length):
+    """Adds up the bilinear weights that a bin's samples give to cells.
+
+    The samples are at begin + (i + 0.5) * step, i < samples. Few of them are
+    less than a cell away from a cell: more than one in a bin are at least
+    half a cell apart.
+
+    Args:
+        cells: Tensor `(n, bins, cells)`.
+        begin: Tensor `(n, bins, 1)`: where the bins begin.
+        step: Tensor `(n, 1, 1)`: between samples.
+        samples: Tensor `(n, 1, 1)`: per bin, 0 for boxes without size.
+        length: Cells of the map in this direction.
+
+    Returns:
+        Tensor `(n, bins, cells)`.
+    """
+    length = ops.cast(length, "float32")
+    before = ops.floor((cells - 1 - begin) / ops.maximum(step, 1e-6) - 0.5)
+    before = ops.clip(before, 0, ops.maximum(samples - 1, 0))
+    weights = 0.0
+    for i in range(6):
+        sample = before + i
+        position = begin + (sample + 0.5) * step
+        counts = (sample < samples) & (position >= -1) & (position <= length)
+        position = ops.clip(position, 0, length - 1)
+        weight = ops.maximum(1 - ops.abs(cells - position), 0)
+        weights += ops.where(counts, weight, 0)
+    weights = ops.where(cells < length, weights, 0)
+    return weights / ops.maximum(samples, 1)
+
+
+def _sparse_products(y, row_weights, x, column_weights, width):
+    """Lists the entries that are not 0 of the matrix of bins and cells.
+
+    Args:
+        y: Int32 tensor `(n, bins)`: first row of each bin's cells.
+        row_weights: Tensor `(n, bins, rows)`.
+        x: Int32 tensor `(n, bins)`: first column of each bin's cells.
+        column_weights: Tensor `(n, bins, columns)`.
+        width: Cells of a row of the map.
+
+    Returns:
+        Tuple of the indices `(entries, 2)` of bin and cell, and the values
+        `(entries,)`.
+    """
+    import tensorflow as tf
+
+    # Only the entries are listed, not a rectangle that holds the largest bin:
+    # a long, thin box has few, but two such boxes could make it huge.
+    bins = ops.shape(y)[1]
+    rows, columns = _count(row_weights), _count(column_weights)
+    # (n, bins of rows, bins of columns)
+    per_bin = rows[:, :, None] * columns[:, None, :]
+    shape = ops.shape(per_bin)
+    n = shape[0]
+
+    def flat(tensor):
+        return ops.reshape(tensor + tf.zeros(shape, tensor.dtype), (-1,))
+
+    places = tf.reshape(tf.range(n * bins), (n, bins))
+    per_bin = flat(per_bin)
+    properties = tf.stack(
+        [
+            tf.range(n * bins * bins),
+            tf.cumsum(per_bin, exclusive=True),
+            flat(columns[:, None, :]),
+            flat(y[:, :, None] * width + x[:, None, :]),
+            flat(places[:, :, None] * ops.shape(row_weights)[2]),
+            flat(places[:, None, :] * ops.shape(column_weights)[2]),
+        ],
+        axis=1,
+    )
+    entries = tf.repeat(properties, per_bin, axis=0)
+    bin_, begin, columns, cell, row, column = tf.unstack(entries, axis=1)
+    place = tf.range(tf.shape(entries)[0]) - begin
+    down = place // columns
+    right = place - down * columns
+    values = tf.gather(tf.reshape(row_weights, (-1,)), row + down)
+    values *= tf.gather(tf.reshape(column_weights, (-1,)), column + right)
+    return tf.stack([bin_, cell + down * width + right], axis=1), values
+
+
+def _count(weights):
+    """Counts the cells up to the last that has a weight."""
+    import tensorflow as tf
+
+    places = ops.arange(1, ops.shape(weights)[-1] + 1)
+    return tf.reduce_max(ops.where(weights > 0, places, 0), axis=-1)
+
+
+def _sparse_matmul(indices, values, shape, dense):
+    """Multiplies a sparse matrix, a constant, by a dense one."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def multiply(dense):
+        def product(matrix, adjoint_a):
+            return tf.raw_ops.SparseTensorDenseMatMul(
+                a_indices=indices,
+                a_values=values,
+                a_shape=tf.cast(tf.stack(shape), "int64"),
+                b=matrix,
+                adjoint_a=adjoint_a,
+            )
+
+        return product(dense, False), lambda gradient: product(gradient, True)
+
+    return multiply(dense)
