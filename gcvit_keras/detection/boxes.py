@@ -61,10 +61,11 @@ def box_iou(boxes, others):
         Tensor `(..., n, m)` in [0, 1].
     """
     boxes, others = boxes[..., :, None, :], others[..., None, :, :]
-    corner = ops.maximum(boxes[..., :2], others[..., :2])
-    size = ops.minimum(boxes[..., 2:], others[..., 2:]) - corner
-    size = ops.maximum(size, 0)
-    shared = size[..., 0] * size[..., 1]
+    x1, y1, x2, y2 = corners(boxes)
+    other_x1, other_y1, other_x2, other_y2 = corners(others)
+    width = ops.minimum(x2, other_x2) - ops.maximum(x1, other_x1)
+    height = ops.minimum(y2, other_y2) - ops.maximum(y1, other_y1)
+    shared = ops.maximum(width, 0) * ops.maximum(height, 0)
     union = box_areas(boxes) + box_areas(others) - shared
     iou = shared / ops.maximum(union, SMALLEST_AREA)
     return ops.where(iou >= 0, iou, 0)  # not so: a corner is NaN

@@ -4,6 +4,10 @@ All return one value per element, row or box; who calls them weighs, adds up
 and divides.
 """
 
+from keras import ops
+
+from gcvit_keras.detection.boxes import SMALLEST_AREA, corners
+
 
 def smooth_l1(predictions, targets, beta):
     """Computes 0.5 d^2 / beta where |d| < beta, else |d| - 0.5 beta.
@@ -16,7 +20,11 @@ def smooth_l1(predictions, targets, beta):
     Returns:
         Float32 tensor of that shape.
     """
-    raise NotImplementedError
+    error = ops.abs(_float(predictions) - _float(targets))
+    if beta == 0:
+        return error
+    square = 0.5 * error * error / beta
+    return ops.where(error < beta, square, error - 0.5 * beta)
 
 
 def giou_loss(predictions, targets):
@@ -31,7 +39,26 @@ def giou_loss(predictions, targets):
     Returns:
         Float32 tensor `(...)` in [0, 2].
     """
-    raise NotImplementedError
+    x1, y1, x2, y2 = corners(_float(predictions))
+    true_x1, true_y1, true_x2, true_y2 = corners(_float(targets))
+
+    def area(width, height):
+        return ops.maximum(width, 0) * ops.maximum(height, 0)
+
+    shared = area(
+        ops.minimum(x2, true_x2) - ops.maximum(x1, true_x1),
+        ops.minimum(y2, true_y2) - ops.maximum(y1, true_y1),
+    )
+    around = area(
+        ops.maximum(x2, true_x2) - ops.minimum(x1, true_x1),
+        ops.maximum(y2, true_y2) - ops.minimum(y1, true_y1),
+    )
+    # As mmdet, whatever the order of corners: not `area`.
+    union = (x2 - x1) * (y2 - y1) - shared
+    union += (true_x2 - true_x1) * (true_y2 - true_y1)
+    union = ops.maximum(union, SMALLEST_AREA)
+    around = ops.maximum(around, SMALLEST_AREA)
+    return 1 - shared / union + (around - union) / around
 
 
 def binary_cross_entropy(logits, targets):
@@ -44,7 +71,9 @@ def binary_cross_entropy(logits, targets):
     Returns:
         Float32 tensor of that shape.
     """
-    raise NotImplementedError
+    return ops.binary_crossentropy(
+        _float(targets), _float(logits), from_logits=True
+    )
 
 
 def cross_entropy(logits, classes):
@@ -57,4 +86,12 @@ def cross_entropy(logits, classes):
     Returns:
         Float32 tensor `(...)`.
     """
-    raise NotImplementedError
+    # Filling may have any class, and its loss must be finite.
+    classes = ops.clip(classes, 0, logits.shape[-1] - 1)
+    return ops.sparse_categorical_crossentropy(
+        classes, _float(logits), from_logits=True
+    )
+
+
+def _float(tensor):
+    return ops.cast(tensor, "float32")

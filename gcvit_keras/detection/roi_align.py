@@ -164,22 +164,26 @@ def _bin_cells(start, size, bins, length):
     count = ops.cast(count, "int32") + 1
     cells = first[..., None] + ops.arange(count, dtype="float32")
     weights = _cell_weights(
-        cells, begin[..., None], step[..., None], samples[..., None], length
+        cells,
+        begin[..., None],
+        bin_size[..., None],
+        samples[..., None],
+        length,
     )
     return ops.cast(first, "int32"), weights
 
 
-def _cell_weights(cells, begin, step, samples, length):
+def _cell_weights(cells, begin, bin_size, samples, length):
     """Adds up the bilinear weights that a bin's samples give to cells.
 
-    The samples are at begin + (i + 0.5) * step, i < samples. Few of them are
-    less than a cell away from a cell: more than one in a bin are at least
-    half a cell apart.
+    The samples are at begin + (i + 0.5) * bin_size / samples, i < samples. Few
+    of them are less than a cell away from a cell: more than one in a bin are
+    at least half a cell apart.
 
     Args:
         cells: Tensor `(n, bins, cells)`.
         begin: Tensor `(n, bins, 1)`: where the bins begin.
-        step: Tensor `(n, 1, 1)`: between samples.
+        bin_size: Tensor `(n, 1, 1)`, in cells.
         samples: Tensor `(n, 1, 1)`: per bin, 0 for boxes without size.
         length: Cells of the map in this direction.
 
@@ -187,18 +191,20 @@ def _cell_weights(cells, begin, step, samples, length):
         Tensor `(n, bins, cells)`.
     """
     length = ops.cast(length, "float32")
-    before = ops.floor((cells - 1 - begin) / ops.maximum(step, 1e-6) - 0.5)
-    before = ops.clip(before, 0, ops.maximum(samples - 1, 0))
+    count = ops.maximum(samples, 1)
+    step = ops.maximum(bin_size / count, 1e-6)
+    before = ops.floor((cells - 1 - begin) / step - 0.5)
+    before = ops.clip(before, 0, count - 1)
     weights = 0.0
     for i in range(6):
         sample = before + i
-        position = begin + (sample + 0.5) * step
+        position = begin + (sample + 0.5) * bin_size / count
         counts = (sample < samples) & (position >= -1) & (position <= length)
         position = ops.clip(position, 0, length - 1)
         weight = ops.maximum(1 - ops.abs(cells - position), 0)
         weights += ops.where(counts, weight, 0)
     weights = ops.where(cells < length, weights, 0)
-    return weights / ops.maximum(samples, 1)
+    return weights / count
 
 
 def _sparse_products(y, row_weights, x, column_weights, width):
