@@ -71,65 +71,39 @@ def pyramid_roi_align(features, boxes, output_size, strides=(4, 8, 16, 32)):
         Float32 tensor `(batch, n, output_size, output_size, channels)`.
     """
     boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
-    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
-    boxes = ops.where(finite, boxes, 0)
     batch, n = ops.shape(boxes)[:2]
+    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
+    boxes = ops.reshape(ops.where(finite, boxes, 0), (-1, 4))
+
+    # The maps one after the other, as rows of cells; where each box's begins.
     channels = features[0].shape[-1]
-    images = ops.repeat(ops.arange(batch), n)
-    levels = ops.reshape(box_levels(boxes, len(features)), (-1,))
-    boxes = ops.reshape(boxes, (-1, 4))
+    sizes = [ops.shape(map_)[1:3] for map_ in features]
+    areas = [height * width for height, width in sizes]
+    begins = [sum(areas[:level]) * batch for level in range(len(areas))]
+    cells = [ops.reshape(map_, (-1, channels)) for map_ in features]
+    cells = ops.cast(ops.concatenate(cells), "float32")
 
-    import tensorflow as tf
+    level = box_levels(boxes, len(features))
+    height, width = (_pick(size, level) for size in zip(*sizes, strict=True))
+    image = ops.repeat(ops.arange(batch), n)
+    begin = _pick(begins, level) + image * height * width
 
-    rows, bins = [], []
-    for level, (map_, stride) in enumerate(zip(features, strides, strict=True)):
-        here = tf.where(levels == level)[:, 0]
-        rows.append(tf.cast(here, "int32"))
-        bins.append(
-            _align_level(
-                ops.cast(map_, "float32"),
-                tf.gather(images, here),
-                tf.gather(boxes, here),
-                output_size,
-                stride,
-            )
-        )
-    bins = tf.dynamic_stitch(rows, bins)
+    stride = _pick(strides, level, "float32")[:, None]
+    corner = boxes[:, :2] / stride - 0.5
+    size = boxes[:, 2:] / stride - 0.5 - corner
+    rows = _bin_cells(corner[:, 1], size[:, 1], output_size, height)
+    columns = _bin_cells(corner[:, 0], size[:, 0], output_size, width)
+    indices, weights = _products(*rows, *columns, begin, width)
+    bins = _sparse_matmul(
+        indices, weights, ops.shape(boxes)[0] * output_size**2, cells
+    )
     return ops.reshape(bins, (batch, n, output_size, output_size, channels))
 
 
-def _align_level(features, images, boxes, output_size, stride):
-    """Multiplies the map by the sparse matrix of these boxes' bins.
-
-    Args:
-        features: Tensor `(batch, height, width, channels)`.
-        images: Int32 tensor `(n,)`: which image a box is on.
-        boxes: Tensor `(n, 4)`.
-        output_size: Bins per direction, an integer.
-        stride: Pixels of the input per cell of the map.
-
-    Returns:
-        Tensor `(n, output_size**2, channels)`.
-    """
-    _, height, width, channels = ops.shape(features)
-    corner = boxes[:, :2] / stride - 0.5
-    size = boxes[:, 2:] / stride - 0.5 - corner
-    y, row_weights = _bin_cells(corner[:, 1], size[:, 1], output_size, height)
-    x, column_weights = _bin_cells(corner[:, 0], size[:, 0], output_size, width)
-    y = y + images[:, None] * height
-    indices, weights = _sparse_products(
-        y, row_weights, x, column_weights, width
-    )
-    bins = _sparse_matmul(
-        indices,
-        weights,
-        (
-            ops.shape(boxes)[0] * output_size**2,
-            ops.shape(features)[0] * height * width,
-        ),
-        ops.reshape(features, (-1, channels)),
-    )
-    return ops.reshape(bins, (-1, output_size**2, channels))
+def _pick(values, level, dtype="int32"):
+    """Gives each box the value of its level; values may be tensors."""
+    values = ops.stack([ops.cast(value, dtype) for value in values])
+    return ops.take(values, level)
 
 
 def _bin_cells(start, size, bins, length):
@@ -139,7 +113,7 @@ def _bin_cells(start, size, bins, length):
         start: Tensor `(n,)`: where the boxes begin, in cells.
         size: Tensor `(n,)`: their size, in cells.
         bins: Bins per box, an integer.
-        length: Cells of the map in this direction.
+        length: Int32 tensor `(n,)`: cells of the boxes' maps.
 
     Returns:
         Tuple of the int32 tensor `(n, bins)` of the first cells, and weights
@@ -152,14 +126,15 @@ def _bin_cells(start, size, bins, length):
     begin = start[:, None] + ops.arange(bins, dtype="float32") * bin_size
     samples = ops.maximum(ops.ceil(bin_size), 0)
     step = bin_size / ops.maximum(samples, 1)
-    last_cell = ops.cast(length - 1, "float32")
+    length = ops.cast(length, "float32")[:, None]
 
     def cell(position):
-        return ops.floor(ops.clip(position, 0, last_cell))
+        position = ops.minimum(ops.maximum(position, 0), length - 1)
+        return ops.floor(position)
 
     first = cell(begin + 0.5 * step)
     last = cell(begin + (samples - 0.5) * step) + 1
-    # Not ops.max, which refuses a level without boxes.
+    # Not ops.max, which refuses to find no box.
     count = tf.maximum(tf.reduce_max(last - first), 0)
     count = ops.cast(count, "int32") + 1
     cells = first[..., None] + ops.arange(count, dtype="float32")
@@ -168,7 +143,7 @@ def _bin_cells(start, size, bins, length):
         begin[..., None],
         bin_size[..., None],
         samples[..., None],
-        length,
+        length[..., None],
     )
     return ops.cast(first, "int32"), weights
 
@@ -185,12 +160,11 @@ def _cell_weights(cells, begin, bin_size, samples, length):
         begin: Tensor `(n, bins, 1)`: where the bins begin.
         bin_size: Tensor `(n, 1, 1)`, in cells.
         samples: Tensor `(n, 1, 1)`: per bin, 0 for boxes without size.
-        length: Cells of the map in this direction.
+        length: Tensor `(n, 1, 1)`: cells of the map in this direction.
 
     Returns:
         Tensor `(n, bins, cells)`.
     """
-    length = ops.cast(length, "float32")
     count = ops.maximum(samples, 1)
     step = ops.maximum(bin_size / count, 1e-6)
     before = ops.floor((cells - 1 - begin) / step - 0.5)
@@ -200,14 +174,14 @@ def _cell_weights(cells, begin, bin_size, samples, length):
         sample = before + i
         position = begin + (sample + 0.5) * bin_size / count
         counts = (sample < samples) & (position >= -1) & (position <= length)
-        position = ops.clip(position, 0, length - 1)
+        position = ops.minimum(ops.maximum(position, 0), length - 1)
         weight = ops.maximum(1 - ops.abs(cells - position), 0)
         weights += ops.where(counts, weight, 0)
     weights = ops.where(cells < length, weights, 0)
     return weights / count
 
 
-def _sparse_products(y, row_weights, x, column_weights, width):
+def _products(y, row_weights, x, column_weights, begin, width):
     """Lists the entries that are not 0 of the matrix of bins and cells.
 
     Args:
@@ -215,7 +189,8 @@ def _sparse_products(y, row_weights, x, column_weights, width):
         row_weights: Tensor `(n, bins, rows)`.
         x: Int32 tensor `(n, bins)`: first column of each bin's cells.
         column_weights: Tensor `(n, bins, columns)`.
-        width: Cells of a row of the map.
+        begin: Int32 tensor `(n,)`: where the cells of a box's map begin.
+        width: Int32 tensor `(n,)`: cells in a row of that map.
 
     Returns:
         Tuple of the indices `(entries, 2)` of bin and cell, and the values
@@ -225,34 +200,33 @@ def _sparse_products(y, row_weights, x, column_weights, width):
 
     # Only the entries are listed, not a rectangle that holds the largest bin:
     # a long, thin box has few, but two such boxes could make it huge.
-    bins = ops.shape(y)[1]
     rows, columns = _count(row_weights), _count(column_weights)
     # (n, bins of rows, bins of columns)
-    per_bin = rows[:, :, None] * columns[:, None, :]
-    shape = ops.shape(per_bin)
-    n = shape[0]
+    entries = rows[:, :, None] * columns[:, None, :]
+    n, bins, _ = ops.shape(entries)
+    first = begin[:, None] + y * width[:, None]
+    place = tf.reshape(tf.range(n * bins), (n, bins))
 
     def flat(tensor):
-        return ops.reshape(tensor + tf.zeros(shape, tensor.dtype), (-1,))
+        return ops.reshape(tf.broadcast_to(tensor, (n, bins, bins)), (-1,))
 
-    places = tf.reshape(tf.range(n * bins), (n, bins))
-    per_bin = flat(per_bin)
-    properties = tf.stack(
-        [
-            tf.range(n * bins * bins),
-            tf.cumsum(per_bin, exclusive=True),
-            flat(columns[:, None, :]),
-            flat(y[:, :, None] * width + x[:, None, :]),
-            flat(places[:, :, None] * ops.shape(row_weights)[2]),
-            flat(places[:, None, :] * ops.shape(column_weights)[2]),
-        ],
-        axis=1,
+    entries = flat(entries)
+    properties = [
+        tf.range(n * bins * bins),
+        tf.cumsum(entries, exclusive=True),
+        flat(columns[:, None, :]),
+        flat(first[:, :, None] + x[:, None, :]),
+        flat(width[:, None, None]),
+        flat(place[:, :, None] * ops.shape(row_weights)[2]),
+        flat(place[:, None, :] * ops.shape(column_weights)[2]),
+    ]
+    properties = tf.repeat(tf.stack(properties, axis=1), entries, axis=0)
+    bin_, before, columns, cell, width, row, column = tf.unstack(
+        properties, axis=1
     )
-    entries = tf.repeat(properties, per_bin, axis=0)
-    bin_, begin, columns, cell, row, column = tf.unstack(entries, axis=1)
-    place = tf.range(tf.shape(entries)[0]) - begin
-    down = place // columns
-    right = place - down * columns
+    entry = tf.range(tf.shape(bin_)[0]) - before
+    down = entry // columns
+    right = entry - down * columns
     values = tf.gather(tf.reshape(row_weights, (-1,)), row + down)
     values *= tf.gather(tf.reshape(column_weights, (-1,)), column + right)
     return tf.stack([bin_, cell + down * width + right], axis=1), values
@@ -266,17 +240,19 @@ def _count(weights):
     return tf.reduce_max(ops.where(weights > 0, places, 0), axis=-1)
 
 
-def _sparse_matmul(indices, values, shape, dense):
-    """Multiplies a sparse matrix, a constant, by a dense one."""
+def _sparse_matmul(indices, values, rows, dense):
+    """Multiplies a sparse matrix of so many rows by a dense one."""
     import tensorflow as tf
 
     @tf.custom_gradient
     def multiply(dense):
+        shape = tf.cast(tf.stack([rows, tf.shape(dense)[0]]), "int64")
+
         def product(matrix, adjoint_a):
             return tf.raw_ops.SparseTensorDenseMatMul(
                 a_indices=indices,
                 a_values=values,
-                a_shape=tf.cast(tf.stack(shape), "int64"),
+                a_shape=shape,
                 b=matrix,
                 adjoint_a=adjoint_a,
             )
