@@ -1,5 +1,10 @@
 """Masks: what the mask head has to predict, and its result in the image."""
 
+import numpy as np
+from keras import ops
+
+from gcvit_keras.detection.roi_align import axis_weights, finite_boxes
+
 
 def mask_targets(masks, boxes, objects, output_size=28):
     """Cuts and scales the ground truth's masks to the boxes.
@@ -17,7 +22,26 @@ def mask_targets(masks, boxes, objects, output_size=28):
     Returns:
         Float32 tensor `(batch, n, output_size, output_size)` of 0 and 1.
     """
-    raise NotImplementedError
+    batch, _, height, width = ops.shape(masks)
+    n = ops.shape(boxes)[1]
+    boxes = finite_boxes(boxes)
+    rows = axis_weights(boxes[..., 1], boxes[..., 3], output_size, height)
+    columns = axis_weights(boxes[..., 0], boxes[..., 2], output_size, width)
+    rows = ops.reshape(rows, (-1, output_size, height))
+    columns = ops.reshape(columns, (-1, output_size, width))
+    place = ops.arange(batch)[:, None] * ops.shape(masks)[1]
+    place = ops.reshape(ops.cast(objects, "int32") + place, (-1,))
+    masks = ops.reshape(masks, (-1, height, width))
+
+    def cut(box):
+        place, rows, columns = box
+        mask = ops.cast(ops.take(masks, place, axis=0), "float32")
+        soft = ops.matmul(ops.matmul(rows, mask), ops.transpose(columns))
+        return ops.cast(soft >= 0.5, "float32")
+
+    # One mask at a time: all of them as numbers would not fit.
+    targets = ops.map(cut, (place, rows, columns))
+    return ops.reshape(targets, (batch, n, output_size, output_size))
 
 
 def paste_masks(probabilities, boxes, height, width, threshold=0.5):
@@ -36,7 +60,27 @@ def paste_masks(probabilities, boxes, height, width, threshold=0.5):
     Returns:
         Boolean tensor `(batch, n, height, width)`.
     """
-    raise NotImplementedError
+    probabilities = ops.cast(probabilities, "float32")
+    boxes = finite_boxes(boxes)
+    size = ops.shape(probabilities)[-1]
+    rows = _pixel_weights(boxes[..., 1], boxes[..., 3], height, size)
+    columns = _pixel_weights(boxes[..., 0], boxes[..., 2], width, size)
+
+    def paste(image):
+        probabilities, rows, columns = image
+        soft = ops.matmul(ops.matmul(rows, probabilities), columns)
+        return soft >= threshold
+
+    # One detection of each image at a time: all of them would not fit.
+    masks = ops.map(
+        paste,
+        (
+            ops.swapaxes(probabilities, 0, 1),
+            ops.swapaxes(rows, 0, 1),
+            ops.transpose(columns, (1, 0, 3, 2)),
+        ),
+    )
+    return ops.swapaxes(masks, 0, 1)
 
 
 def paste_masks_numpy(probabilities, boxes, height, width, threshold=0.5):
@@ -52,4 +96,49 @@ def paste_masks_numpy(probabilities, boxes, height, width, threshold=0.5):
     Returns:
         Boolean array `(n, height, width)`.
     """
-    raise NotImplementedError
+    masks = np.zeros((len(boxes), height, width), bool)
+    for mask, soft, box in zip(masks, probabilities, boxes, strict=True):
+        x1, y1, x2, y2 = np.asarray(box, "float32")
+        if not (np.isfinite(box).all() and x2 > x1 and y2 > y1):
+            continue
+        # Only pixels that are less than a cell of the mask away.
+        margin = (x2 - x1) / soft.shape[1] + 1, (y2 - y1) / soft.shape[0] + 1
+        left, right = np.clip((x1 - margin[0], x2 + margin[0]), 0, width)
+        top, bottom = np.clip((y1 - margin[1], y2 + margin[1]), 0, height)
+        window = np.s_[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+        y = np.arange(height, dtype="float32")[window[0]]
+        x = np.arange(width, dtype="float32")[window[1]]
+        rows = _numpy_weights(y, y1, y2, soft.shape[0])
+        columns = _numpy_weights(x, x1, x2, soft.shape[1])
+        mask[window] = rows @ soft.astype("float32") @ columns.T >= threshold
+    return masks
+
+
+def _pixel_weights(begin, end, pixels, size):
+    """Computes the weights of a mask's cells for the pixels of one direction.
+
+    Args:
+        begin: Tensor `(batch, n)`: where the boxes begin, in pixels.
+        end: Tensor `(batch, n)`: where they end.
+        pixels: Of the image in this direction.
+        size: Cells of the mask in this direction.
+
+    Returns:
+        Tensor `(batch, n, pixels, size)`, 0 for boxes without size.
+    """
+    begin, end = begin[..., None], end[..., None]
+    pixel = ops.cast(ops.arange(pixels), "float32")
+    real = end > begin
+    length = ops.where(real, end - begin, 1)
+    position = (pixel + 0.5 - begin) / length * size - 0.5
+    cells = ops.cast(ops.arange(size), "float32")
+    weights = 1 - ops.abs(position[..., None] - cells)
+    return ops.where(real[..., None], ops.maximum(weights, 0), 0)
+
+
+def _numpy_weights(pixel, begin, end, size):
+    """Computes what `_pixel_weights` does, of one box and some pixels."""
+    position = (pixel + np.float32(0.5) - begin) / (end - begin) * size
+    cells = np.arange(size, dtype="float32")
+    weights = 1 - np.abs(position[:, None] - np.float32(0.5) - cells)
+    return np.maximum(weights, 0)

@@ -70,10 +70,8 @@ def pyramid_roi_align(features, boxes, output_size, strides=(4, 8, 16, 32)):
     Returns:
         Float32 tensor `(batch, n, output_size, output_size, channels)`.
     """
-    boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
     batch, n = ops.shape(boxes)[:2]
-    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
-    boxes = ops.reshape(ops.where(finite, boxes, 0), (-1, 4))
+    boxes = ops.reshape(finite_boxes(boxes), (-1, 4))
 
     # The maps one after the other, as rows of cells; where each box's begins.
     channels = features[0].shape[-1]
@@ -100,6 +98,57 @@ def pyramid_roi_align(features, boxes, output_size, strides=(4, 8, 16, 32)):
     return ops.reshape(bins, (batch, n, output_size, output_size, channels))
 
 
+def finite_boxes(boxes):
+    """Makes boxes that are not finite boxes of zeros, all of them constants.
+
+    Args:
+        boxes: Tensor `(..., 4)`.
+
+    Returns:
+        Float32 tensor `(..., 4)`.
+    """
+    boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
+    finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
+    return ops.where(finite, boxes, 0)
+
+
+def axis_weights(begin, end, bins, length):
+    """Computes the weights of all cells of one direction, at a scale of 1.
+
+    Args:
+        begin: Tensor `(...)`: where the boxes begin, in pixels.
+        end: Tensor `(...)`: where they end.
+        bins: Bins per box, an integer.
+        length: Cells of the map in this direction.
+
+    Returns:
+        Tensor `(..., bins, length)`.
+    """
+    start = begin - 0.5
+    bin_size, samples, begins = _bins(start, end - 0.5 - start, bins)
+    cells = ops.cast(ops.arange(length), "float32")
+    length = ops.cast(length, "float32")
+    return _cell_weights(cells, begins, bin_size, samples, length)
+
+
+def _bins(start, size, bins):
+    """Cuts boxes into bins, in one direction.
+
+    Args:
+        start: Tensor `(...)`: where the boxes begin, in cells.
+        size: Tensor `(...)`: their size, in cells.
+        bins: Bins per box, an integer.
+
+    Returns:
+        Tuple of the bins' size `(..., 1, 1)`, their samples `(..., 1, 1)`, 0
+        for boxes without size, and their begins `(..., bins, 1)`.
+    """
+    bin_size = (size / bins)[..., None, None]
+    samples = ops.maximum(ops.ceil(bin_size), 0)
+    places = ops.arange(bins, dtype="float32")[:, None]
+    return bin_size, samples, start[..., None, None] + places * bin_size
+
+
 def _pick(values, level, dtype="int32"):
     """Gives each box the value of its level; values may be tensors."""
     values = ops.stack([ops.cast(value, dtype) for value in values])
@@ -122,30 +171,21 @@ def _bin_cells(start, size, bins, length):
     """
     import tensorflow as tf
 
-    bin_size = (size / bins)[:, None]
-    begin = start[:, None] + ops.arange(bins, dtype="float32") * bin_size
-    samples = ops.maximum(ops.ceil(bin_size), 0)
-    step = bin_size / ops.maximum(samples, 1)
-    length = ops.cast(length, "float32")[:, None]
+    bin_size, samples, begin = _bins(start, size, bins)
+    length = ops.cast(length, "float32")[:, None, None]
 
-    def cell(position):
+    def cell_of_sample(i):
+        position = begin + (i + 0.5) * bin_size / ops.maximum(samples, 1)
         position = ops.minimum(ops.maximum(position, 0), length - 1)
         return ops.floor(position)
 
-    first = cell(begin + 0.5 * step)
-    last = cell(begin + (samples - 0.5) * step) + 1
+    first = cell_of_sample(0)
     # Not ops.max, which refuses to find no box.
-    count = tf.maximum(tf.reduce_max(last - first), 0)
-    count = ops.cast(count, "int32") + 1
-    cells = first[..., None] + ops.arange(count, dtype="float32")
-    weights = _cell_weights(
-        cells,
-        begin[..., None],
-        bin_size[..., None],
-        samples[..., None],
-        length[..., None],
-    )
-    return ops.cast(first, "int32"), weights
+    count = tf.reduce_max(cell_of_sample(samples - 1) - first)
+    count = ops.cast(tf.maximum(count, 0), "int32") + 2
+    cells = first + ops.arange(count, dtype="float32")
+    weights = _cell_weights(cells, begin, bin_size, samples, length)
+    return ops.cast(first[..., 0], "int32"), weights
 
 
 def _cell_weights(cells, begin, bin_size, samples, length):
@@ -156,14 +196,14 @@ def _cell_weights(cells, begin, bin_size, samples, length):
     at least half a cell apart.
 
     Args:
-        cells: Tensor `(n, bins, cells)`.
-        begin: Tensor `(n, bins, 1)`: where the bins begin.
-        bin_size: Tensor `(n, 1, 1)`, in cells.
-        samples: Tensor `(n, 1, 1)`: per bin, 0 for boxes without size.
-        length: Tensor `(n, 1, 1)`: cells of the map in this direction.
+        cells: Tensor `(..., cells)`: their numbers.
+        begin: Tensor `(..., bins, 1)`: where the bins begin, in cells.
+        bin_size: Tensor `(..., 1, 1)`, in cells.
+        samples: Tensor `(..., 1, 1)`: per bin, 0 for boxes without size.
+        length: Tensor `(..., 1, 1)`: cells of the map in this direction.
 
     Returns:
-        Tensor `(n, bins, cells)`.
+        Tensor `(..., bins, cells)`.
     """
     count = ops.maximum(samples, 1)
     step = ops.maximum(bin_size / count, 1e-6)

@@ -1,0 +1,78 @@
+"""Masks are cut and pasted bit by bit as mmdet does."""
+
+import numpy as np
+import pytest
+import units
+
+from gcvit_keras.detection import masks as m
+
+UNITS = units.load()
+PASTED = UNITS["paste_masks"], UNITS["paste_boxes"]
+
+
+def test_targets_are_mmdets_bit_by_bit():
+    targets = m.mask_targets(
+        UNITS["crop_gt_masks"][None],
+        UNITS["crop_boxes"][None],
+        UNITS["crop_gt"][None],
+    )
+    assert targets.dtype == "float32"
+    np.testing.assert_array_equal(targets[0], UNITS["crop_binary"])
+
+
+def test_targets_of_a_batch_come_from_their_own_image():
+    masks = np.zeros((2, 3, 40, 60), bool)
+    masks[0, 1, :20] = masks[1, 1, :, :30] = True
+    boxes = np.full((2, 2, 4), [10, 10, 50, 30], "float32")
+    targets = np.asarray(
+        m.mask_targets(masks, boxes, np.array([[1, 0], [1, 2]]), 8)
+    )
+    expected = np.zeros((2, 8, 8))
+    expected[0, :4] = expected[1, :, :4] = 1
+    np.testing.assert_array_equal(targets[:, 0], expected)
+    assert not targets[:, 1].any()
+
+
+def test_targets_of_boxes_that_are_none_are_empty():
+    boxes = np.array([[[0, 0, 0, 0], [9, 9, 3, 3], [np.nan] * 4]], "float32")
+    masks = np.ones((1, 1, 16, 16), "uint8")
+    assert not np.any(m.mask_targets(masks, boxes, np.zeros((1, 3), int)))
+
+
+def paste_in_graph(probabilities, boxes, height, width):
+    return m.paste_masks(probabilities[None], boxes[None], height, width)[0]
+
+
+@pytest.mark.parametrize("paste", [paste_in_graph, m.paste_masks_numpy])
+def test_pasted_masks_are_mmdets_bit_by_bit(paste):
+    """Boxes over the border, smaller than a pixel, as large as the image."""
+    masks = np.asarray(paste(*PASTED, 50, 70))
+    assert masks.dtype == bool
+    np.testing.assert_array_equal(masks, UNITS["paste_binary"])
+
+
+@pytest.mark.parametrize("paste", [paste_in_graph, m.paste_masks_numpy])
+def test_boxes_that_are_none_are_not_drawn(paste):
+    boxes = np.array(
+        [
+            [0, 0, 0, 0],
+            [5, 2, 5, 9],
+            [9, 9, 3, 3],
+            [np.nan] * 4,
+            [0, 0, 1, np.inf],
+        ],
+        "float32",
+    )
+    assert not np.any(paste(np.ones((5, 28, 28), "float32"), boxes, 12, 12))
+
+
+def test_both_ways_of_pasting_draw_the_same():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(-40, 140, (2, 20, 2, 2))
+    boxes = np.concatenate([corners.min(2), corners.max(2)], -1)
+    probabilities = rng.random((2, 20, 28, 28), "float32")
+    masks = m.paste_masks(probabilities, boxes, 90, 110)
+    assert np.any(masks)
+    for i in range(2):
+        alone = m.paste_masks_numpy(probabilities[i], boxes[i], 90, 110)
+        np.testing.assert_array_equal(masks[i], alone)
