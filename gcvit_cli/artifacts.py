@@ -10,7 +10,7 @@ def open_model(path):
     """Opens a `.keras` file, a SavedModel, a LiteRT or an ONNX file.
 
     Args:
-        path: Where it is.
+        path: Where it is, as `in_run` returns.
 
     Returns:
         Callable from images to scores, and its input shape.
@@ -18,8 +18,6 @@ def open_model(path):
     Raises:
         ValueError: If it cannot be opened.
     """
-    if not path.exists():
-        raise ValueError(f"{path}: no such model")
     if path.suffix != ".keras":
         from gcvit_export.runner import open_artifact
 
@@ -50,8 +48,6 @@ def load_keras(path):
 
     import gcvit_keras  # noqa: F401  registers the layers
 
-    if not path.exists():
-        raise ValueError(f"{path}: no such model")
     # Of a file that is no archive Keras says that it is not there.
     if path.is_file() and not zipfile.is_zipfile(path):
         raise ValueError(
@@ -64,8 +60,29 @@ def load_keras(path):
         raise ValueError(f"{path} cannot be opened: {reason}") from error
 
 
+def in_run(path):
+    """Finds the model of a run.
+
+    Args:
+        path: Folder of a run, or anything else.
+
+    Returns:
+        Path of the run's `.keras` file; of anything else the path itself.
+
+    Raises:
+        ValueError: If nothing is there, or the run has not ended.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such model or run")
+    if not (path / "config.yaml").is_file():
+        return path
+    if not (path / "model.keras").is_file():
+        raise ValueError(f"{path} is a run that has not ended")
+    return path / "model.keras"
+
+
 def model_file(path):
-    """The `.keras` file itself, or that of a run.
+    """Finds a `.keras` file, which may be that of a run.
 
     Args:
         path: Path of the file, or of the run's folder.
@@ -76,57 +93,43 @@ def model_file(path):
     Raises:
         ValueError: If it is neither, or the run has not ended.
     """
-    if not path.exists():
-        raise ValueError(
-            f"{path}: no such model: give a .keras file or a run's folder"
-        )
-    if (path / "config.yaml").is_file():
-        path = path / "model.keras"
-        if not path.is_file():
-            raise ValueError(f"{path.parent} is a run that has not ended")
+    path = in_run(path)
     if path.suffix != ".keras":
         raise ValueError(f"{path} is no .keras file and no folder of a run")
     return path
 
 
-def run_settings(model):
-    """How a run's images were evaluated.
+def reader_of(path):
+    """Finds how the images of a run, a model or an export are read.
 
     Args:
-        model: Path of the model file.
+        path: Path of a run, a `.keras`, `.tflite` or `.onnx` file, or a
+            SavedModel.
 
     Returns:
-        Dict of `data` of the run's configuration; empty without a run.
+        `gcvit_keras.ImageReader`, or `None` where nothing says it.
+
+    Raises:
+        ValueError: If what says it cannot be used.
     """
-    config = model.parent / "config.yaml"
-    if not config.is_file():
-        return {}
-    from gcvit_training import read_config
+    from gcvit_keras import ImageReader
 
-    return read_config(config).data.model_dump()
+    reader = ImageReader.of(path)
+    run = path if path.is_dir() else path.parent
+    if reader is None and (run / "config.yaml").is_file():
+        from gcvit_training import read_config
 
-
-def reading_settings(settings):
-    """Of `run_settings`, how files become images.
-
-    Args:
-        settings: Dict.
-
-    Returns:
-        Dict of those of `crop_ratio`, `crop_mode` and `interpolation` that
-        are set.
-    """
-    names = ("crop_ratio", "crop_mode", "interpolation")
-    return {k: settings[k] for k in names if settings.get(k) is not None}
+        return read_config(run / "config.yaml").data.image_reader
+    return reader
 
 
 def find_labels(path, model, classes):
-    """Class names: as given, else beside the model.
+    """Finds class names: as given, else beside the model.
 
     Args:
         path: Path of a text file, `imagenet`, or `None`.
         model: Path of the model, or `None`.
-        classes: How many it has.
+        classes: How many it has, or `None` to take as many as there are.
 
     Returns:
         List of strings, or `None` where there are none.
@@ -134,7 +137,7 @@ def find_labels(path, model, classes):
     Raises:
         ValueError: If a given file cannot be used.
     """
-    if path is not None and str(path) == "imagenet" and classes == 1000:
+    if path is not None and str(path) == "imagenet" and classes in (None, 1000):
         from gcvit_keras.models.preprocessing import imagenet_classes
 
         return [name.replace("_", " ") for _, name in imagenet_classes()]
@@ -165,7 +168,7 @@ def find_labels(path, model, classes):
         raise ValueError(
             f"--labels cannot be read: {path}: {error.strerror}"
         ) from None
-    if len(names) == classes:
+    if classes in (None, len(names)):
         return names
     message = f"{path} has {len(names)} labels for {classes} classes"
     if given:

@@ -1,9 +1,14 @@
 """The classifier that a command is asked for, published or a file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gcvit_cli.artifacts import in_run, reader_of
 from gcvit_cli.console import UsageError, import_tensorflow
+
+DEFAULT = "tiny"
+"""The variant that is meant where neither a model nor a variant is named."""
 
 
 @dataclass(frozen=True)
@@ -11,27 +16,41 @@ class Choice:
     """A classifier and how it sees images.
 
     Attributes:
+        name: What the user called it, for messages.
         model: Path of the model, or `None` for a variant.
         variant: Name of the variant, or `None`.
         weights: Its weights: name of a preset, or path of a checkpoint.
         labels: Path of the class names, `imagenet`, or `None`.
-        how: Arguments of `load_image`; empty where nothing is known.
+        reader: `gcvit_keras.ImageReader`; its size counts for a model that
+            takes any.
     """
 
+    name: str
     model: Path | None
     variant: str | None
     weights: str | None
     labels: Path | None
-    how: dict = field(default_factory=dict)
+    reader: Any
+
+    def reader_for(self, shape):
+        """Makes the reader of a model's images.
+
+        Args:
+            shape: `(height, width, channels)` that the model takes; height
+                and width may be `None`.
+        """
+        sides = zip(shape, self.reader.size, strict=False)
+        size = tuple(side or default for side, default in sides)
+        return self.reader.replace(size=size, channels=shape[2])
 
 
 def choose(model, variant, weights, labels, crop_ratio):
-    """What the options `--model`, `--variant` and `--weights` ask for.
+    """Finds what `--model`, `--variant` and `--weights` ask for.
 
     Imports TensorFlow.
 
     Args:
-        model: Path, or `None`.
+        model: Path of a model, an export or a run, or `None`.
         variant: Where `model` is `None`, the name of a variant.
         weights: Name of a preset, or path of the variant's checkpoint.
         labels: Path of the class names, `imagenet`, or `None`.
@@ -42,32 +61,38 @@ def choose(model, variant, weights, labels, crop_ratio):
 
     Raises:
         UsageError: If they do not go together.
+        ValueError: If there is no such model.
     """
-    if model is None and variant is None and weights is None:
-        raise UsageError("give either --model, or --variant or --weights")
     if model is not None and variant is not None:
         raise UsageError("give either --model or --variant, not both")
     if model is not None and weights is not None:
         raise UsageError("--weights goes with --variant, not with --model")
+    if model is not None:
+        path = in_run(model)
+        import_tensorflow()
+        from gcvit_keras import ImageReader
+
+        reader = reader_of(model) or ImageReader(224)
+        reader = reader.replace(crop_ratio=crop_ratio)
+        return Choice(f"--model {model}", path, None, None, labels, reader)
     import_tensorflow()
-    from gcvit_keras import find_preset
+    from gcvit_keras import ImageReader, find_preset
     from gcvit_keras.variants import VARIANTS
 
-    how = {}
-    if model is None:
-        weights = weights or "imagenet"
-        if variant is None and find_preset("tiny", weights) is None:
-            raise UsageError(f"--weights {weights} needs --variant")
-        variant = variant or "tiny"
-        preset = find_preset(variant, weights)
-        how["crop_ratio"] = VARIANTS[variant].crop_ratio
-        if preset is not None:
-            labels = labels or Path("imagenet")
-            how = {
-                "crop_ratio": preset.crop_ratio,
-                "crop_mode": preset.crop_mode,
-                "interpolation": preset.interpolation,
-            }
-    if crop_ratio is not None:
-        how["crop_ratio"] = crop_ratio
-    return Choice(model, variant, weights, labels, how)
+    weights = weights or "imagenet"
+    if variant is None and find_preset(DEFAULT, weights) is None:
+        raise UsageError(f"--weights {weights} needs --variant")
+    variant = variant or DEFAULT
+    reader = ImageReader(224, VARIANTS[variant].crop_ratio)
+    preset = find_preset(variant, weights)
+    if preset is not None:
+        labels = labels or Path("imagenet")
+        reader = ImageReader(
+            preset.resolution,
+            preset.crop_ratio,
+            preset.crop_mode,
+            preset.interpolation,
+        )
+    reader = reader.replace(crop_ratio=crop_ratio)
+    name = f"--variant {variant} --weights {weights}"
+    return Choice(name, None, variant, weights, labels, reader)

@@ -1,14 +1,12 @@
 """What `gcvit export` and `gcvit verify` compare on, and their table."""
 
-import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
-from gcvit_cli.artifacts import reading_settings
 from gcvit_cli.console import UsageError, console
+from gcvit_cli.dataset import open_split, reader_for, run_data
 
 CALIBRATION = 200
 """Images that int8's ranges are found from."""
@@ -52,52 +50,49 @@ class Source:
                 "--calibration-split goes with --quantize int8 only"
             )
 
-    def verification(self, model, settings):
-        """Float32 array `(images, height, width, 3)`, or `None`."""
+    def verification(self, path, model):
+        """Reads the images to compare on.
+
+        Args:
+            path: Path of the model, beside which its run may be.
+            model: `keras.Model`.
+
+        Returns:
+            Float32 array `(images, height, width, 3)`, or `None`.
+        """
         if self.data is None:
             return None
         split = "test" if self.split is None else self.split
-        return self._read(split, VERIFIED, "--split", model, settings)
+        return self._read(split, VERIFIED, "--split", path, model)
 
-    def calibration(self, model, settings):
-        """Float32 array `(images, height, width, 3)`."""
+    def calibration(self, path, model):
+        """Reads the images to calibrate on: see `verification`."""
         split = self.calibration_split
         split = "train" if split is None else split
         return self._read(
-            split, CALIBRATION, "--calibration-split", model, settings
+            split, CALIBRATION, "--calibration-split", path, model
         )
 
-    def _read(self, split, count, option, model, settings):
+    def _read(self, split, count, option, path, model):
         import numpy as np
-        import tensorflow_datasets as tfds
 
-        tfds.disable_progress_bar()
-        from gcvit_training.config import DataConfig
-        from gcvit_training.data import evaluation_batches
-        from gcvit_training.sources import Sample, check_split, open_source
+        from gcvit_training.sources import Sample
 
-        height, width, channels = model.input_shape[1:]
-        if channels != 3 or height != width or height is None:
-            raise ValueError(
-                "--data needs a model of square RGB images. Received one of "
-                f"{model.input_shape[1:]}"
-            )
-        how = {"crop_ratio": 1.0, "crop_mode": "center"}
-        how |= {"interpolation": "bicubic"}
-        how |= reading_settings(settings)
-        if settings.get("holdout") is not None:  # the run's own test images
-            how["holdout"] = settings["holdout"]
-        config = DataConfig(
-            dataset=self.data, image_size=height, batch_size=32, **how
+        run = run_data(path)
+        source, batches = open_split(
+            self.data,
+            self.data_dir,
+            split,
+            reader_for(path, model.input_shape[1:]),
+            batch_size=32,
+            option=option,
+            holdout=run and run.holdout,  # the run's own test images
         )
-        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
-            source = open_source(self.data, self.data_dir, config.holdout)
-        check_split(source, split, option)
-        sample = Sample(source, count)
-        batches = evaluation_batches(sample, split, config, config.batch_size)
         kept = [
             images[weights > 0]
-            for images, _, weights in batches.as_numpy_iterator()
+            for images, _, weights in batches(
+                Sample(source, count)
+            ).as_numpy_iterator()
         ]
         if not sum(map(len, kept)):
             raise ValueError(f"{self.data} has no readable images in {split}")

@@ -1,22 +1,22 @@
 """`gcvit evaluate`."""
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from gcvit_cli.artifacts import open_model
+from gcvit_cli.artifacts import find_labels, in_run, open_model
 from gcvit_cli.console import (
     UsageError,
     as_json,
     console,
     import_tensorflow,
+    note_line,
     print_json,
 )
-from gcvit_cli.options import CropRatio, DataDir, Json
+from gcvit_cli.dataset import open_split, reader_for, run_data
+from gcvit_cli.options import CropRatio, DataDir, Json, Labels
 
 EXAMPLE = "gcvit evaluate model.tflite --data photos --split test"
 
@@ -52,6 +52,7 @@ def command(
         ),
     ] = None,
     crop_ratio: CropRatio = None,
+    labels: Labels = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images at once.")
     ] = 32,
@@ -59,67 +60,53 @@ def command(
         Path | None,
         typer.Option(
             help="Folder for evaluation.json and confusion.png. Default: the "
-            "run."
+            "run, where its own data are."
         ),
     ] = None,
     json: Json = False,
 ):
-    """Measure accuracy, loss and calibration of a model or an export."""
-    import_tensorflow()
-    import tensorflow_datasets as tfds
+    """Measure accuracy, loss and calibration of a model or an export.
 
-    tfds.disable_progress_bar()
-    from gcvit_training import evaluate, read_config
-    from gcvit_training.config import DataConfig
-    from gcvit_training.data import evaluation_batches
+    Classes are matched by name where the model has labels.
+    """
+    import numpy as np
+
+    path = in_run(artifact)
+    if data is None and path == artifact:
+        raise UsageError(f"--data is missing: {artifact} is no folder of a run")
+    import_tensorflow()
+    from gcvit_training import evaluate
     from gcvit_training.plots import confusion_picture
     from gcvit_training.run_folder import RunFolder
-    from gcvit_training.sources import check_split, open_source
 
-    settings, path = {}, artifact
-    if (artifact / "config.yaml").is_file():
-        path = artifact / "model.keras"
-        if not path.is_file():
-            raise ValueError(f"{artifact} is a run that has not ended")
-        settings = read_config(artifact / "config.yaml").data.model_dump()
+    run = run_data(artifact) if path != artifact else None
+    if run and data is None:
         out = out or artifact
-        if data is None and data_dir is None:
-            data_dir = artifact / "data"
-    if data is None and not settings:
-        raise UsageError("--data is missing")
+        data_dir = data_dir or artifact / "data"
     predict, shape = open_model(path)
-    if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1]:
-        raise ValueError(f"{path} does not take square RGB images")
-    given = {
-        "dataset": data,
-        "evaluation_split": split,
-        "crop_ratio": crop_ratio,
-    }
-    given |= {"image_size": size or shape[0], "batch_size": batch_size}
-    settings |= {name: v for name, v in given.items() if v is not None}
-    if settings.get("image_size") is None:
-        raise ValueError(f"{path} takes images of any size: give --size")
-    if shape[0] not in (None, settings["image_size"]):
-        raise ValueError(
-            f"--size must be the {shape[0]} of {path}. "
-            f"Received: {settings['image_size']}"
-        )
-    defaults = {"crop_ratio": 1.0, "crop_mode": "center"}
-    settings = {**defaults, "interpolation": "bicubic", **settings}
-    config = DataConfig(**settings)
-    split = config.evaluation_split
-    with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
-        source = open_source(config.dataset, data_dir, config.holdout)
-    check_split(source, split, "--split")
+    split = split or (run.evaluation_split if run else "test")
+    source, batches = open_split(
+        data or run.dataset,
+        data_dir,
+        split,
+        reader_for(path, shape, size, crop_ratio),
+        batch_size,
+        option="--split",
+        holdout=run and run.holdout,
+    )
+    names, in_model = _match(path, labels, data or run.dataset, source.names)
     evaluation = evaluate(
         lambda images: predict(images.astype("float32")),
-        evaluation_batches(source, split, config, batch_size),
+        (
+            (images, np.asarray(truth) @ in_model, weights)
+            for images, truth, weights in batches(source)
+        ),
     )
     result = {
         "artifact": str(path),
-        "dataset": config.dataset,
+        "dataset": data or run.dataset,
         "split": split,
-        "labels": list(source.names),
+        "labels": names,
         **evaluation.as_dict(),
     }
     if out is not None:
@@ -127,7 +114,7 @@ def command(
             out.mkdir(parents=True, exist_ok=True)
             folder = RunFolder(out)
             folder.write_text("evaluation.json", as_json(result))
-            confusion_picture(evaluation, source.names, out / "confusion.png")
+            confusion_picture(evaluation, names, out / "confusion.png")
         except OSError as error:
             raise ValueError(
                 f"--out cannot be written: {out}: {error.strerror}"
@@ -136,6 +123,49 @@ def command(
         print_json(result)
     else:
         _print(result, evaluation, out)
+
+
+def _match(path, labels, dataset, classes):
+    """Finds the classes of a dataset among those of a model, by name.
+
+    Args:
+        path: Path of the model.
+        labels: Path of its class names, or `None` for those beside it.
+        dataset: What the dataset is called.
+        classes: Names of its classes.
+
+    Returns:
+        Names of the model's classes, and float32 array `(classes of the
+        dataset, classes of the model)` with a 1 in each row.
+
+    Raises:
+        ValueError: If the model does not know one of the classes.
+    """
+    import numpy as np
+
+    names = find_labels(labels, path, None)
+    if names is None or names == [f"class {k}" for k in range(len(names))]:
+        note_line(
+            f"{path} has no labels.txt: its classes are taken to be those of "
+            f"{dataset}, in their order"
+        )
+        names = list(classes)
+    unknown = [name for name in classes if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{dataset} has classes that {path} does not know: "
+            f"{', '.join(unknown[:WORST])} ({len(unknown)} of {len(classes)})"
+        )
+    missing = [name for name in names if name not in classes]
+    if missing:
+        note_line(
+            f"{dataset} has no images of {', '.join(missing[:WORST])} "
+            f"({len(missing)} of {len(names)} classes)"
+        )
+    places = [names.index(name) for name in classes]
+    if any(names.count(name) > 1 for name in classes):
+        raise ValueError(f"{path} has two classes of one name")
+    return names, np.eye(len(names), dtype="float32")[places]
 
 
 def _print(result, evaluation, out):

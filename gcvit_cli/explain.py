@@ -6,20 +6,12 @@ from typing import Annotated
 
 import typer
 
-from gcvit_cli.artifacts import (
-    find_labels,
-    load_keras,
-    model_file,
-    reading_settings,
-    run_settings,
-)
+from gcvit_cli.artifacts import find_labels, load_keras, model_file
 from gcvit_cli.choice import choose
 from gcvit_cli.console import UsageError, console, quietly
 from gcvit_cli.options import CropRatio, Labels, Variant, Weights
 
 EXAMPLE = "gcvit explain cat.jpg --model run --out report.html"
-DYNAMIC_SIDE = 224
-"""Side of the image given to a model that takes any size."""
 
 
 def command(
@@ -63,29 +55,27 @@ def command(
 
 def _page(image, choice):
     """The page of an image file, for what `choose` has chosen."""
-    import gcvit_keras
     from gcvit_cli.explain_page import page_of
 
-    path, how = choice.model, choice.how
+    path = choice.model
     if path is None:
         from gcvit_cli.convert import build
 
         name = f"GC ViT {choice.variant}, weights {choice.weights}"
-        option = f"--weights {choice.weights}"
         network = build(choice.weights, choice.variant)
     else:
         path = model_file(path)
-        name, option = str(path), f"--model {path}"
-        how = {**reading_settings(run_settings(path)), **how}
+        name = str(path)
         with quietly():
             network = load_keras(path)
     shape = network.input_shape
     if not isinstance(shape, tuple) or shape[3:] not in ((1,), (3,)):
-        raise ValueError(f"{option} does not take images of 1 or 3 channels")
-    _check_classifier(network, option)
-    size = [side or DYNAMIC_SIDE for side in shape[1:3]]
+        raise ValueError(
+            f"{choice.name} does not take images of 1 or 3 channels"
+        )
+    _check_classifier(network, choice.name)
     try:
-        pixels = gcvit_keras.load_image(image, size, **how, channels=shape[3])
+        pixels = choice.reader_for(shape[1:]).read(image)
     except ValueError as error:
         raise ValueError(f"IMAGE cannot be used: {error}") from error
     classes = max(network.output_shape[1], 2)  # a single score is of two
@@ -94,7 +84,9 @@ def _page(image, choice):
         with quietly():
             return page_of(network, pixels, names, image.name, name)
     except ValueError as error:
-        raise ValueError(f"{option} cannot be explained: {error}") from error
+        raise ValueError(
+            f"{choice.name} cannot be explained: {error}"
+        ) from error
 
 
 def _check_classifier(network, option):

@@ -12,8 +12,7 @@ from gcvit_cli.artifacts import (
     find_labels,
     load_keras,
     model_file,
-    reading_settings,
-    run_settings,
+    reader_of,
 )
 from gcvit_cli.comparison import Source, print_verification
 from gcvit_cli.console import (
@@ -116,16 +115,22 @@ def command(
     import gcvit_export
 
     model = model_file(model)
-    settings = run_settings(model)
     with quietly():
         network = load_keras(model)
     if format != "onnx":
         labels = find_labels(labels, model, network.output_shape[-1])
-    how = {"images": source.verification(network, settings)}
+    how = {"images": source.verification(model, network)}
     if served:
-        reading = {"crop_ratio": crop_ratio, "max_pixels": max_pixels}
-        given = {k: v for k, v in reading.items() if v is not None}
-        how |= {**reading_settings(settings), **given, "labels": labels}
+        reader = reader_of(model)
+        if reader is not None:
+            how |= {"crop_mode": reader.crop_mode}
+            how |= {"interpolation": reader.interpolation}
+            crop_ratio = crop_ratio or reader.crop_ratio
+        if crop_ratio is not None:
+            how["crop_ratio"] = crop_ratio
+        if max_pixels is not None:
+            how["max_pixels"] = max_pixels
+        how["labels"] = labels
         how["dynamic_size"] = dynamic_size
     if format == "serving":
         how["name"] = name
@@ -133,7 +138,7 @@ def command(
         how |= {"quantize": quantize, "labels": labels}
         how["input_dtype"] = input_dtype or "float32"
         if quantize == "int8":
-            how["calibration"] = source.calibration(network, settings)
+            how["calibration"] = source.calibration(model, network)
     write = {
         "savedmodel": gcvit_export.export_saved_model,
         "serving": gcvit_export.export_serving,

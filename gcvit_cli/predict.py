@@ -7,23 +7,24 @@ import typer
 
 from gcvit_cli.artifacts import find_labels, open_model
 from gcvit_cli.choice import choose
-from gcvit_cli.console import console, error_line, print_json
+from gcvit_cli.console import console, error_line, note_line, print_json
 from gcvit_cli.options import CropRatio, Json, Labels, Variant, Weights
 
-EXAMPLE = "gcvit predict cat.jpg --variant tiny --weights imagenet"
-
-DYNAMIC_SIZE = 224
-"""Side of the images given to a model that takes any size."""
+EXAMPLE = "gcvit predict cat.jpg photos --variant tiny --weights imagenet"
 
 
 def command(
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE...", help="Image files."),
+        typer.Argument(
+            metavar="IMAGE...", help="Image files, or folders of them."
+        ),
     ],
     model: Annotated[
         Path | None,
-        typer.Option(help="A .keras or .tflite file, or a SavedModel folder."),
+        typer.Option(
+            help="Folder of a run, a .keras or .tflite file, or a SavedModel."
+        ),
     ] = None,
     variant: Variant = None,
     weights: Weights = None,
@@ -32,20 +33,19 @@ def command(
     crop_ratio: CropRatio = None,
     json: Json = False,
 ):
-    """Classify image files."""
+    """Classify image files, by ImageNet's classes or a model of your own."""
     choice = choose(model, variant, weights, labels, crop_ratio)
     import numpy as np
 
-    from gcvit_keras import load_image
-
-    compute, size, channels, classes = _classifier(choice)
-    names = find_labels(choice.labels, model, classes)
+    compute, shape, classes = _classifier(choice)
+    reader = choice.reader_for(shape)
+    names = find_labels(choice.labels, choice.model, classes)
     if names is None:
         names = [f"class {k}" for k in range(classes)]
     failed, rows = 0, []
-    for path in images:
+    for path in _files(images):
         try:
-            image = load_image(path, size, **choice.how, channels=channels)
+            image = reader.read(path)
         except ValueError as error:
             failed += 1
             error_line(str(error))
@@ -68,16 +68,40 @@ def command(
         raise typer.Exit(1)
 
 
+def _files(paths):
+    """Yields the files given, and of folders those that Pillow knows."""
+    from PIL import Image
+
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        count = others = 0
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            try:
+                Image.open(file).close()
+            except OSError:
+                others += 1
+                continue
+            count += 1
+            yield file
+        if others or not count:
+            note_line(
+                f"{path}: {count} images, and {others} files that are none"
+            )
+
+
 def _classifier(choice):
-    """What computes the scores, and what it takes and gives.
+    """Opens the classifier.
 
     Returns:
-        Callable from images to scores, `(height, width)` and channels of its
-        images, and the number of its classes.
+        Callable from images to scores, the shape `(height, width, channels)`
+        of its images, in which `None` stands for any size, and the number of
+        its classes.
     """
     import numpy as np
 
-    if choice.variant is not None:
+    if choice.model is None:
         from gcvit_cli.convert import build
 
         compute = build(choice.weights, choice.variant)
@@ -86,11 +110,11 @@ def _classifier(choice):
         compute, shape = open_model(choice.model)
     # One blank image tells what the shapes alone may not.
     if len(shape) == 3 and shape[2] in (1, 3, 4):
-        size = tuple(side or DYNAMIC_SIZE for side in shape[:2])
+        size = choice.reader_for(shape).size
         scores = compute(np.zeros((1, *size, shape[2]), "float32"))
         if not isinstance(scores, (dict, list)) and len(scores.shape) == 2:
-            return compute, size, shape[2], scores.shape[1]
+            return compute, shape, scores.shape[1]
     raise ValueError(
-        f"{choice.model or choice.weights} is no image classifier: it must "
-        "take images of 1, 3 or 4 channels and give one row of scores per image"
+        f"{choice.name} is no image classifier: it must take images of 1, 3 "
+        "or 4 channels and give one row of scores per image"
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gcvit_cli.artifacts import load_keras, model_file, run_settings
+from gcvit_cli.artifacts import load_keras, model_file
 from gcvit_cli.comparison import Source, print_verification
 from gcvit_cli.console import import_tensorflow, print_json, quietly
 from gcvit_cli.options import Data, DataDir, Json, Split
@@ -39,7 +39,7 @@ def command(
     against = model_file(against)
     with quietly():
         model = load_keras(against)
-        images = source.verification(model, run_settings(against))
+        images = source.verification(against, model)
         found = gcvit_export.verify(artifact, model, images).as_dict()
     if json:
         print_json({"artifact": str(artifact), **found})

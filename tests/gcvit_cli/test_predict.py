@@ -37,6 +37,7 @@ def not_classifiers(tmp_path_factory):
 @pytest.mark.parametrize(
     "arguments, words",
     [
+        ((), "tiny_224_nvidia-ac783954.pth is not in"),
         (("--weights", "imagenet"), "tiny_224_nvidia-ac783954.pth is not in"),
         (("--variant", "tiny2"), "gcvit_1k_tiny2.pth.tar is not in"),
         (
@@ -71,7 +72,6 @@ def test_predict_refuses_in_one_line(not_classifiers, arguments, words):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ((), "give either --model, or --variant"),
         (("--model", ".", "--variant", "tiny"), "not both"),
         (("--weights", "x.pth"), "--weights x.pth needs --variant"),
         (("--model", "x.keras", "--weights", "x.pth"), "goes with --variant"),

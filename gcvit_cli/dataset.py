@@ -1,0 +1,95 @@
+"""Datasets on which models are evaluated, compared and calibrated."""
+
+import contextlib
+import sys
+
+from gcvit_cli.artifacts import reader_of
+
+
+def reader_for(artifact, shape, size=None, crop_ratio=None):
+    """Makes the reader of a model's images, as its evaluation reads them.
+
+    Args:
+        artifact: Path of a run, a model or an export.
+        shape: `(height, width, channels)` that it takes; height and width
+            may be `None`.
+        size: Side in pixels, for a model that takes any, or `None`.
+        crop_ratio: Share that is seen, or `None` for its own.
+
+    Returns:
+        `gcvit_keras.ImageReader`.
+
+    Raises:
+        ValueError: If it does not take square RGB images of that size.
+    """
+    from gcvit_keras import ImageReader
+
+    if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1]:
+        raise ValueError(f"{artifact} does not take square RGB images: {shape}")
+    reader = reader_of(artifact)
+    side = size or shape[0] or (reader and reader.size[0])
+    if side is None:
+        raise ValueError(f"{artifact} takes images of any size: give --size")
+    if shape[0] not in (None, side):
+        raise ValueError(
+            f"--size must be the {shape[0]} of {artifact}. Received: {side}"
+        )
+    reader = reader or ImageReader(side)
+    return reader.replace(size=side, crop_ratio=crop_ratio)
+
+
+def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
+    """Opens a split of a dataset.
+
+    Args:
+        dataset: As `data.dataset` of a run.
+        data_dir: Folder of TFDS's datasets, or `None`.
+        split: Name of the split.
+        reader: `gcvit_keras.ImageReader` of square images.
+        batch_size: Images at once.
+        option: Option that names the split, for messages.
+        holdout: Share of class folders that is `test`, or `None`.
+
+    Returns:
+        A source, and a function from a source to its batches of images,
+        one-hot labels, and weights: 0 for images that cannot be read.
+
+    Raises:
+        ValueError: If there is no such dataset or split.
+    """
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    from gcvit_training.config import DataConfig
+    from gcvit_training.data import evaluation_batches
+    from gcvit_training.sources import check_split, open_source
+
+    settings = {
+        "dataset": dataset,
+        "image_size": reader.size[0],
+        "batch_size": batch_size,
+        "crop_ratio": reader.crop_ratio,
+        "crop_mode": reader.crop_mode,
+        "interpolation": reader.interpolation,
+    }
+    if holdout is not None:
+        settings["holdout"] = holdout
+    config = DataConfig(**settings)
+    with contextlib.redirect_stdout(sys.stderr):  # --json has the other
+        source = open_source(dataset, data_dir, config.holdout)
+    check_split(source, split, option)
+
+    def batches(source):
+        return evaluation_batches(source, split, config, batch_size)
+
+    return source, batches
+
+
+def run_data(run):
+    """Reads what data a run was made with; `None` of what is no run."""
+    config = (run if run.is_dir() else run.parent) / "config.yaml"
+    if not config.is_file():
+        return None
+    from gcvit_training import read_config
+
+    return read_config(config).data
