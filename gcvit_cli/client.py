@@ -3,8 +3,10 @@
 import functools
 import inspect
 import os
+import socket
 import threading
 import time
+import urllib.request
 from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -97,6 +99,7 @@ class Server:
             raise UsageError(
                 f"{source} needs --tls: the token would be readable"
             )
+        self._knock()
         if not self.rest:
             import_tensorflow()  # TensorFlow Serving's messages need it
         from gcvit_export import ServingClient
@@ -111,6 +114,21 @@ class Server:
             token=token,
             **options,
         )
+
+    def _knock(self):
+        """Raises where nobody listens, before what takes seconds to import."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            place = (host.strip("[]"), int(port))
+            if not urllib.request.getproxies():
+                socket.create_connection(place, min(self.timeout, 10)).close()
+        except (ValueError, OverflowError):
+            return  # `ServingClient` says what is wrong with an option
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(
+                f"{self.address} cannot be reached: {reason}"
+            ) from None
 
 
 def command(example):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from command import inside, refused
+from command import gcvit, inside, refused
 from PIL import Image
 
 
@@ -115,10 +115,19 @@ def test_an_unknown_version_is_one_line(address, image, tmp_path):
     assert "model gcvit has no version 9" in line
 
 
-def test_nobody_there_is_one_line(image, tmp_path):
-    address = ("--address", "127.0.0.1:1", "--rest", "--timeout", 0.5)
-    line = refused("client", "predict", image[0], *address, cwd=tmp_path)
-    assert line.startswith("error: 127.0.0.1:1 cannot be reached: ")
+@pytest.mark.parametrize("protocol", [[], ["--rest"]])
+def test_nobody_there_is_said_at_once(protocol, image, tmp_path):
+    """In one line, and before TensorFlow is imported, which takes seconds."""
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('imported')")
+    address = ("--address", "127.0.0.1:1", *protocol)
+    code, output, errors = gcvit(
+        *("client", "predict", image[0], *address),
+        cwd=tmp_path,
+        PYTHONPATH=tmp_path,
+    )
+    assert (code, output) == (1, "")
+    expected = "error: 127.0.0.1:1 cannot be reached: Connection refused\n"
+    assert errors == expected
 
 
 @pytest.mark.parametrize("by", ["file", "environment"])
