@@ -47,6 +47,7 @@ def page_of(model, pixels, names, image_name, model_name):
         f"{scores[k]:.1%}" if "share" in what else f"{scores[k]:.3f}"
         for k in best
     ]
+    is_share = all(0 <= scores[k] <= 1 for k in best)
     template = importlib.resources.files("gcvit_cli") / "explain.html"
     return Template(template.read_text("utf-8")).substitute(
         image=html.escape(image_name),
@@ -57,12 +58,14 @@ def page_of(model, pixels, names, image_name, model_name):
         best=html.escape(names[best[0]]),
         best_score=numbers[0],
         what=what,
+        columns=1 + is_share,
         predictions="\n".join(
             f'<tr><th scope="row">{html.escape(names[k])}</th>'
             f'<td class="number">{number}</td>'
-            f"<td>{_meter(names[k], scores[k])}</td></tr>"
+            f"{_meter(names[k], scores[k]) if is_share else ''}</tr>"
             for k, number in zip(best, numbers, strict=True)
         ),
+        colours=_gradient(),
         cam=_picture(
             "cam",
             f"Grad-CAM, level {cam_map.level}",
@@ -162,14 +165,23 @@ def _shares(model, scores):
     return scores, "score"
 
 
-def _meter(name, score):
-    """A bar, of what is between 0 and 1."""
-    if not 0 <= score <= 1:
-        return ""
+def _meter(name, share):
+    """A cell with a bar of a share."""
     return (
-        f'<meter min="0" max="1" value="{score:.4f}" '
-        f'aria-label="{html.escape(name)}"></meter>'
+        f'<td><meter min="0" max="1" value="{share:.4f}" '
+        f'aria-label="{html.escape(name)}"></meter></td>'
     )
+
+
+def _gradient():
+    """The colours of the maps from the least to the greatest, as CSS."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    from gcvit_keras.explain.plots import COLOURS
+
+    stops = map(to_hex, colormaps[COLOURS](np.linspace(0, 1, 9)))
+    return f"linear-gradient(to right, {', '.join(stops)})"
 
 
 def _sameness(heat):

@@ -371,3 +371,23 @@ def test_what_cannot_be_is_one_line(folder, tmp_path):
     nan.save(tmp_path / "nan.keras")
     assert "`model` must give finite scores" in line("--model", "nan.keras")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_the_page_has_a_legend_of_its_maps_colours(page):
+    (colours,) = re.findall(r"linear-gradient\(to right, (.*?)\)", page)
+    found = [
+        [int(stop[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        for stop in colours.split(", ")
+    ]
+    expected = colormaps["inferno"](np.linspace(0, 1, len(found)))[:, :3]
+    np.testing.assert_allclose(found, expected, atol=1 / 255)
+    assert re.search(r'least<span class="colours".*?</span>most', page, re.S)
+
+
+def test_scores_that_are_no_shares_have_no_column_of_bars(folder):
+    model = gcvit_keras.GCViT(**SHALLOW, classifier_activation="relu")
+    model.get_layer("predictions").bias.assign(np.arange(10) - 2)
+    page = page_of(model, np.zeros((64, 64, 3), "uint8"), None, "i", "m")
+    assert 'colspan="1">score<' in page and "<meter" not in page
+    (row,) = re.findall(r"<tr><th scope=\"row\">class 9</th>.*?</tr>", page)
+    assert row.count("<td") == 1
