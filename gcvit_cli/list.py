@@ -26,11 +26,13 @@ def command(
     if presets:
         _print_presets(json)
         return
-    from gcvit_keras.variants import VARIANTS, WEIGHTS_LICENCE
+    from gcvit_keras.variants import VARIANTS
+    from gcvit_keras.weights import PRESETS
 
+    licences = {p.variant: p.licence for p in PRESETS}
     if json:
         rows = [
-            {**dataclasses.asdict(v), "licence": WEIGHTS_LICENCE}
+            {**dataclasses.asdict(v), "licence": licences.get(v.name)}
             for v in VARIANTS.values()
         ]
         print_json(rows)
@@ -47,7 +49,7 @@ def command(
             f"{v.gmacs:.2f}",
             f"{v.top1}",
             f"{v.crop_ratio}",
-            WEIGHTS_LICENCE,
+            licences.get(v.name, "none published"),
         )
     console.print(table)
 
@@ -60,12 +62,10 @@ def _print_presets(json):
         print_json(rows)
         return
     table = Table(title="Published weights, of 1000 ImageNet classes")
-    table.add_column("variant", no_wrap=True)
-    table.add_column("weights", no_wrap=True)
-    for column in ("top-1 %", "pixels", "windows", "crop", "resize"):
+    table.add_column("variant")
+    table.add_column("weights")
+    for column in ("top-1 %", "pixels", "windows", "crop"):
         table.add_column(column, justify="right")
-    table.add_column("SHA-256", overflow="fold")
-    table.add_column("file", overflow="fold")
     for p in PRESETS:
         table.add_row(
             p.variant,
@@ -74,17 +74,12 @@ def _print_presets(json):
             f"{p.resolution}",
             " ".join(map(str, p.window_size)),
             f"{p.crop_ratio} {p.crop_mode}",
-            p.interpolation,
-            p.sha256 or "the hub's",
-            p.file,
         )
     console.print(table)
-    for source in sorted({p.url.removesuffix(p.file) for p in PRESETS}):
-        console.print(f"Files in {source}", soft_wrap=True)
     for p in {(p.licence, p.mean, p.std): p for p in PRESETS}.values():
         console.print(
-            f"Licence of all: {p.licence}, attribution, non-commercial, share "
+            f"Licence of all: {p.licence}: attribution, non-commercial, share "
             f"alike. Normalised inside by mean {p.mean} and deviation {p.std}. "
-            "`imagenet` of tiny2, small2 and large is `nvidia`.",
-            soft_wrap=True,
+            "imagenet of tiny2, small2 and large is nvidia. Files, addresses "
+            "and checksums: gcvit list --presets --json."
         )

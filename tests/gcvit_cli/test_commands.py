@@ -32,16 +32,20 @@ def test_list_shows_every_variant_and_the_licence(tmp_path):
         assert rows[name]["gmacs"] == variant.gmacs
 
 
-def test_list_shows_every_preset_and_the_licence(tmp_path):
-    code, output, errors = gcvit("list", "--presets", cwd=tmp_path)
+def test_list_shows_every_preset_in_80_columns(tmp_path):
+    code, output, errors = gcvit("list", "--presets", cwd=tmp_path, COLUMNS=80)
     assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert max(map(len, lines)) <= 80
     _, text, _ = inside("list", "--presets", "--json", cwd=tmp_path)
     rows = json.loads(text)
     assert len(rows) == len(PRESETS)
     for row in rows:
-        (line,) = [x for x in output.splitlines() if f" {row['file']} " in x]
-        for key in ("variant", "name", "top1", "sha256", "crop_mode"):
-            assert str(row[key]) in line
+        windows = " ".join(map(str, row["window_size"]))
+        words = [row["variant"], row["name"], str(row["top1"])]
+        words += [str(row["resolution"]), windows]
+        (line,) = [x for x in lines if x.strip("│ ").split()[:2] == words[:2]]
+        assert all(word in line for word in words)
         assert row["url"].endswith(row["file"])
         assert row["licence"] == "CC BY-NC-SA 4.0"
     assert "Licence of all: CC BY-NC-SA 4.0" in output
