@@ -42,6 +42,7 @@ OURS = """
 from gcvit_training import read_config
 from gcvit_training.data import training_batches
 from gcvit_training.sources import open_source
+from gcvit_training.tasks.classification import Classification
 RESIZED = {
     "flip": 0.0, "rand_augment_layers": 0, "erasing": 0.0, "mixup": 0.0,
     "cutmix": 0.0,
@@ -64,7 +65,7 @@ for name, stage in STAGES.items():
     if not pipelines:
         files = source.examples("train", 0, 1000).map(lambda e: source.load(e))
         pipelines["read"] = files.batch(batch).repeat()
-    pipelines[name] = training_batches(source, config)
+    pipelines[name] = training_batches(Classification(config, source))
 def run():
     return {name: pass_over(p) for name, p in pipelines.items()}
 run()

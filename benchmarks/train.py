@@ -54,14 +54,15 @@ run(2)
 OURS = """
 from gcvit_training import read_config
 from gcvit_training.cpu import fast_on_cpu
-from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.optimizer import LayerwiseAdamW
+from gcvit_training.tasks.classification import Classification
+from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.trainer import Trainer
 config = read_config(
     "imagenet", ["precision=float32", f"model.recompute={recompute}"]
 )
 network = build_network(config, 1000)
-model = Trainer(network, label_smoothing=0.1)
+model = Trainer(network, Classification(config, None))
 model.compile(
     LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
     jit_compile=False,

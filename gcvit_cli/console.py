@@ -71,4 +71,6 @@ def import_tensorflow():
     with quietly():
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
+        # The strategy of several workers is refused after this.
+        if "TF_CONFIG" not in os.environ:
+            tf.config.list_logical_devices()

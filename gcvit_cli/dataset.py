@@ -60,9 +60,9 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    from gcvit_training.config import DataConfig
-    from gcvit_training.data import evaluation_batches
     from gcvit_training.sources import check_split, open_source
+    from gcvit_training.tasks.classification import evaluation_batches
+    from gcvit_training.tasks.classification.config import ImageDataConfig
 
     settings = {
         "dataset": dataset,
@@ -74,7 +74,7 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
     }
     if holdout is not None:
         settings["holdout"] = holdout
-    config = DataConfig(**settings)
+    config = ImageDataConfig(**settings)
     with contextlib.redirect_stdout(sys.stderr):  # --json has the other
         source = open_source(dataset, data_dir, config.holdout)
     check_split(source, split, option)

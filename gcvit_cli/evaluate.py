@@ -75,9 +75,9 @@ def command(
     if data is None and path == artifact:
         raise UsageError(f"--data is missing: {artifact} is no folder of a run")
     import_tensorflow()
-    from gcvit_training import evaluate
-    from gcvit_training.plots import confusion_picture
     from gcvit_training.run_folder import RunFolder
+    from gcvit_training.tasks.classification import evaluate
+    from gcvit_training.tasks.classification.plots import confusion_picture
 
     run = run_data(artifact) if path != artifact else None
     if run and data is None:
@@ -114,7 +114,7 @@ def command(
             out.mkdir(parents=True, exist_ok=True)
             folder = RunFolder(out)
             folder.write_text("evaluation.json", as_json(result))
-            confusion_picture(evaluation, names, out / "confusion.png")
+            confusion_picture(result, names, out / "confusion.png")
         except OSError as error:
             raise ValueError(
                 f"--out cannot be written: {out}: {error.strerror}"

@@ -100,14 +100,14 @@ def command(
 
 
 def _train(config, out, data_dir, report, verbose):
-    from gcvit_training import train
-    from gcvit_training.report import write_report
+    from gcvit_training import train, write_report
     from gcvit_training.strategy import choose_strategy, is_chief
+    from gcvit_training.tasks import open_task
 
     # First: that of several workers is made before anything is computed.
     strategy = choose_strategy(config.strategy)
     report(
-        f"Training GC ViT for {config.epochs} epochs with model.fit, on "
+        f"Training for {config.epochs} epochs with model.fit, on "
         f"{strategy.num_replicas_in_sync} "
         f"replica{'s' * (strategy.num_replicas_in_sync > 1)}:"
     )
@@ -121,13 +121,15 @@ def _train(config, out, data_dir, report, verbose):
     )
     if not is_chief(strategy):
         return None
-    evaluation = write_report(config, out, data_dir)
+    task = open_task(config, data_dir or out / "data")
+    result = write_report(config, out, data_dir, task)
     return {
         "model": str(out / "model.keras"),
-        "accuracy": evaluation.top1,
+        "headline": task.headline(result),
         "split": config.data.evaluation_split,
-        "images": evaluation.images,
-        "evaluation": evaluation.as_dict(),
+        "images": result["images"],
+        **task.numbers(result),
+        "evaluation": result,
         "config": config.model_dump(mode="json"),
     }
 
@@ -190,8 +192,7 @@ def _print_check(result):
 
 def _print_result(result):
     console.print(
-        f"Top-1 on {result['images']} images of {result['split']}: "
-        f"{result['accuracy']:.2%}. Wrote {result['model']}.",
+        f"{result['headline']}. Wrote {result['model']}.",
         soft_wrap=True,
     )
     folder = result["model"].removesuffix("model.keras")

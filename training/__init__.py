@@ -1,15 +1,19 @@
-"""Training GC ViT with `model.fit` on `tf.data`, on one device or many."""
+"""Training with `model.fit` on `tf.data`, on one device or many."""
 
 from gcvit_training.config import RunConfig, read_config, write_config
-from gcvit_training.fit import Preempted, TrainingError, train
-from gcvit_training.tasks.classification.evaluator import evaluate
+from gcvit_training.errors import Preempted, TrainingError
+from gcvit_training.fit import train
+from gcvit_training.report import write_report
+from gcvit_training.tasks import Evaluator, Task
 
 __all__ = [
+    "Evaluator",
     "Preempted",
     "RunConfig",
+    "Task",
     "TrainingError",
-    "evaluate",
     "read_config",
     "train",
     "write_config",
+    "write_report",
 ]

@@ -10,6 +10,7 @@ from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.data import training_batches
 from gcvit_training.sources import describe_ignored
+from gcvit_training.tasks import find_task
 
 UNREADABLE = np.int32([0, 0]), np.int64(1), np.int64(-1)
 """Size, orientation and label of an image that cannot be read."""
@@ -115,7 +116,8 @@ def preview(source, config, count=32):
     batch = min(data.batch_size, source.size(data.train_split))
     data = data.model_copy(update={"batch_size": batch})
     config = config.model_copy(update={"data": data})
-    images, labels = next(iter(training_batches(source, config)))
+    task = find_task(config.task)(config, source)
+    images, labels = next(iter(training_batches(task)))
     titles = []
     for label in labels[:count].numpy():
         parts = [k for k in label.argsort()[::-1] if label[k] > 0]

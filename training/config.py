@@ -1,25 +1,17 @@
-"""What a training run is made of, as validated data from YAML."""
+"""Settings of a run: what every task has, as validated data from YAML."""
 
+import difflib
 import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
 
-from gcvit_keras.variants import VARIANTS
-
-RECIPES = Path(__file__).parent / "tasks" / "classification" / "recipes"
-"""Folder of the recipes that are shipped."""
-
-FourPositive = tuple[
-    pydantic.PositiveInt,
-    pydantic.PositiveInt,
-    pydantic.PositiveInt,
-    pydantic.PositiveInt,
-]
+TASKS = Path(__file__).parent / "tasks"
+"""Folder of the tasks, each with its recipes."""
 Finite = pydantic.Field(allow_inf_nan=False)
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -27,49 +19,38 @@ Positive = Annotated[pydantic.PositiveFloat, Finite]
 NonNegative = Annotated[pydantic.NonNegativeFloat, Finite]
 
 
-class _Strict(pydantic.BaseModel):
+class Strict(pydantic.BaseModel):
+    """Settings without unknown fields, that do not change."""
+
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(_Strict):
-    """What is trained on, and how an image becomes the model's input.
+class DataConfig(Strict):
+    """The examples, and the order in which they come.
 
     Attributes:
-        dataset: `digits`; a name that TFDS knows; or a folder: one that TFDS
-            wrote, class folders of images, or TFRecords with `labels.txt`.
-        train_split: Split to train on, in TFDS's notation, such as
-            `train[:90%]`.
+        dataset: Name or folder of a dataset; which, says the task.
+        train_split: Split to train on.
         evaluation_split: Split to evaluate on.
-        holdout: Share of every class that becomes `test` where a dataset is
-            class folders without splits.
-        image_size: Side in pixels of the square images.
-        batch_size: Images a step, over all replicas together.
-        crop_ratio: Share of the side that evaluation sees. Default: the
-            preset's or the variant's own, 1 for other models.
-        crop_mode: Of `gcvit_keras.load_image`. Default: the preset's.
-        interpolation: Of `gcvit_keras.load_image`. Default: the preset's.
-        cache: `memory`, or a folder, to keep the encoded images in.
-        shuffle_buffer: Encoded images held to shuffle, where images are
-            records in files. Class folders are shuffled whole.
+        batch_size: Examples per step, over all replicas together.
+        cache: `memory`, or a folder, to keep what was read in.
+        shuffle_buffer: Examples held to shuffle, where they are records in
+            files or in a cache folder. Files of their own, and a cache in
+            memory, are shuffled whole.
         shard_by: How workers share the data. `examples`: every worker reads
             all records and decodes its own, so that batches are the same
             however many workers there are. `files`: every worker reads files
             of its own.
         service: Address of a `tf.data` service, such as
             `grpc://dispatcher:5050`, that decodes and augments.
-        broken_share: Share of images that may be unreadable before a run
+        broken_share: Share of examples that may be unreadable before a run
             stops.
     """
 
     dataset: str
     train_split: str = "train"
     evaluation_split: str = "test"
-    holdout: Share = 0.1
-    image_size: pydantic.PositiveInt
     batch_size: pydantic.PositiveInt
-    crop_ratio: Annotated[float, pydantic.Field(gt=0, le=1)] | None = None
-    crop_mode: Literal["center", "squash"] | None = None
-    interpolation: Literal["bicubic", "bilinear"] | None = None
     cache: str | None = None
     shuffle_buffer: pydantic.PositiveInt = 10_000
     shard_by: Literal["examples", "files"] = "examples"
@@ -89,53 +70,7 @@ class DataConfig(_Strict):
         )
 
 
-class AugmentConfig(_Strict):
-    """How training images are varied.
-
-    Attributes:
-        crop_scale: Least and largest area of a random crop, as shares of the
-            image's (RandomResizedCrop). `None` takes the whole image.
-        crop_aspect: Least and largest width over height of that crop.
-        flip: Probability of mirroring.
-        rotation: Largest random rotation, as a share of a full turn.
-        translation: Largest random shift, as a share of the side.
-        zoom: Largest random zoom, in or out.
-        rand_augment_layers: Operations an image of RandAugment
-            (arXiv 1909.13719); 0 for none.
-        rand_augment_magnitude: Their strength, in [0, 10].
-        rand_augment_std: Standard deviation of the strength.
-        erasing: Probability of erasing a box (arXiv 1708.04896).
-        mixup: Alpha of mixup (arXiv 1710.09412); 0 for none.
-        cutmix: Alpha of CutMix (arXiv 1905.04899); 0 for none. With both,
-            every batch is given one of them.
-    """
-
-    crop_scale: tuple[Probability, Probability] | None = None
-    crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
-    flip: Probability = 0.0
-    rotation: Share = 0.0
-    translation: Share = 0.0
-    zoom: Share = 0.0
-    rand_augment_layers: pydantic.NonNegativeInt = 0
-    rand_augment_magnitude: Annotated[float, pydantic.Field(ge=0, le=10)] = 9.0
-    rand_augment_std: NonNegative = 0.5
-    erasing: Probability = 0.0
-    mixup: NonNegative = 0.0
-    cutmix: NonNegative = 0.0
-
-    @pydantic.model_validator(mode="after")
-    def _ranges_are_in_order(self):
-        for field in ("crop_scale", "crop_aspect"):
-            low, high = getattr(self, field) or (1, 1)
-            if not 0 < low <= high:
-                raise ValueError(
-                    f"`augment.{field}` must be two positive numbers, the "
-                    f"least first. Received: {[low, high]}"
-                )
-        return self
-
-
-class OptimizerConfig(_Strict):
+class OptimizerConfig(Strict):
     """AdamW and its rate.
 
     Attributes:
@@ -144,8 +79,12 @@ class OptimizerConfig(_Strict):
             rate is scaled linearly from it to `data.batch_size`. `None`: not
             scaled.
         final_learning_rate: Rate at the cosine's end, scaled as well.
-        warmup_epochs: First epochs, over which the rate rises from near 0.
+        warmup_epochs: First epochs, over which the rate rises from near 0;
+            again after `freeze_epochs`, if there are any.
         cooldown_epochs: Last epochs, at the final rate.
+        beta_1: Decay of Adam's mean of the gradients.
+        beta_2: Decay of Adam's mean of their squares.
+        epsilon: Added to Adam's divisor, as PyTorch does.
         weight_decay: Not on norms, biases, layer scales and position tables.
         gradient_norm: Gradients are clipped to this global norm.
         layer_decay: Factor on the rate from each block to the one before it;
@@ -162,6 +101,9 @@ class OptimizerConfig(_Strict):
     final_learning_rate: NonNegative = 0.0
     warmup_epochs: pydantic.NonNegativeInt = 0
     cooldown_epochs: pydantic.NonNegativeInt = 0
+    beta_1: Share = 0.9
+    beta_2: Share = 0.999
+    epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.05
     gradient_norm: Positive = 5.0
     layer_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
@@ -170,81 +112,21 @@ class OptimizerConfig(_Strict):
     ema: Share | None = None
 
 
-class ModelConfig(_Strict):
-    """The architecture and what it starts from.
-
-    Either `variant`, or `embed_dim`, `depths`, `num_heads` and `mlp_ratio`,
-    or `weights` alone, a `.keras` file of a GC ViT.
+class RunConfig(Strict):
+    """One training run, of any task; every task adds its own fields.
 
     Attributes:
-        variant: Name of a published variant.
-        weights: A preset's name, the path of a checkpoint, or the path of a
-            `.keras` file. The head is replaced where the classes differ.
-        embed_dim: Of `gcvit_keras.GCViT`, as are the rest.
-        depths: Blocks of each level.
-        num_heads: Heads of each level.
-        mlp_ratio: Width of the MLPs.
-        layer_scale: Initial value of the layer scales.
-        drop_path_rate: Stochastic depth. Default: the variant's own, or 0.
-        window_size: Sides of the windows.
-        recompute: Whether each block's activations are computed again for
-            the gradient, which takes less memory and more time.
-        name: Name of the model.
-    """
-
-    variant: Literal[tuple(VARIANTS)] | None = None
-    weights: str | None = None
-    embed_dim: pydantic.PositiveInt | None = None
-    depths: FourPositive | None = None
-    num_heads: FourPositive | None = None
-    mlp_ratio: Positive | None = None
-    layer_scale: Positive | None = None
-    drop_path_rate: Share | None = None
-    window_size: FourPositive | None = None
-    recompute: bool = False
-    name: str = "gcvit"
-
-    @pydantic.model_validator(mode="after")
-    def _is_one_architecture(self):
-        sizes = ("embed_dim", "depths", "num_heads", "mlp_ratio")
-        given = [name for name in sizes if getattr(self, name) is not None]
-        missing = [name for name in sizes if name not in given]
-        if self.variant is not None and (given or self.layer_scale):
-            raise ValueError(
-                "`model.variant` fixes "
-                f"{', '.join(given or ['layer_scale'])}: give one or the other"
-            )
-        if given and missing:
-            raise ValueError(f"`model.{missing[0]}` is missing")
-        if not given and self.variant is None and not self.is_keras_file:
-            raise ValueError(
-                "`model` must have `variant`, or "
-                f"{', '.join(f'`{s}`' for s in sizes)}, or a .keras file as "
-                "`weights`"
-            )
-        return self
-
-    @property
-    def is_keras_file(self):
-        """Whether `weights` is a whole model."""
-        weights = self.weights or ""
-        return weights.endswith(".keras")
-
-
-class RunConfig(_Strict):
-    """One training run.
-
-    Attributes:
+        task: Name of the task, of `gcvit_training.tasks.TASKS`.
         seed: Of initial weights, order, augmentation and drop path.
         deterministic: Whether TensorFlow computes every operation the same
             way each time, which takes longer.
         epochs: Passes over the training split, all phases together.
-        label_smoothing: Share of each label given to all classes.
         precision: Keras's dtype policy.
         strategy: Where it computes. `auto`: several machines where
             `TF_CONFIG` names them, else a TPU where there is one, else all
             GPUs, else the CPU.
-        jit_compile: Whether XLA compiles the step. `auto`: on GPUs and TPUs.
+        jit_compile: Whether XLA compiles the step, with several replicas the
+            part of each. `auto`: on one GPU only.
         checkpoint_minutes: Longest time between checkpoints, which are also
             written after every epoch.
         checkpoint_steps: Steps between checkpoints, instead.
@@ -253,15 +135,13 @@ class RunConfig(_Strict):
             0 for none.
         profile: First and last step that TensorBoard's profiler sees.
         data: What is trained on.
-        augment: How training images are varied.
         optimizer: AdamW and its rate.
-        model: The architecture.
     """
 
+    task: str
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
     deterministic: bool = False
     epochs: pydantic.PositiveInt
-    label_smoothing: Share = 0.1
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     strategy: Literal[
         "auto", "one_device", "mirrored", "multi_worker", "tpu"
@@ -273,19 +153,19 @@ class RunConfig(_Strict):
     histograms: pydantic.NonNegativeInt = 0
     profile: tuple[pydantic.PositiveInt, pydantic.PositiveInt] | None = None
     data: DataConfig
-    augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig
-    model: ModelConfig
 
     @pydantic.model_validator(mode="after")
     def _phases_fit_into_the_epochs(self):
         o = self.optimizer
-        if o.warmup_epochs + o.cooldown_epochs >= self.epochs:
+        frozen = o.freeze_epochs if o.freeze_epochs < self.epochs else 0
+        if frozen + o.warmup_epochs + o.cooldown_epochs >= self.epochs:
             raise ValueError(
-                "`optimizer.warmup_epochs` and `optimizer.cooldown_epochs` "
-                "must together be below `epochs`. Received: "
-                f"warmup_epochs={o.warmup_epochs}, "
-                f"cooldown_epochs={o.cooldown_epochs}, epochs={self.epochs}"
+                "`optimizer.warmup_epochs`, `optimizer.cooldown_epochs` and "
+                "`optimizer.freeze_epochs` must together be below `epochs`. "
+                f"Received: warmup_epochs={o.warmup_epochs}, "
+                f"cooldown_epochs={o.cooldown_epochs}, "
+                f"freeze_epochs={o.freeze_epochs}, epochs={self.epochs}"
             )
         if o.freeze_epochs > self.epochs:
             raise ValueError(
@@ -309,11 +189,6 @@ class RunConfig(_Strict):
                 "`data.batch_size` must be a multiple of "
                 "`optimizer.accumulate`. Received: "
                 f"batch_size={batch}, accumulate={self.optimizer.accumulate}"
-            )
-        if (self.augment.mixup or self.augment.cutmix) and batch % 2:
-            raise ValueError(
-                "`data.batch_size` must be even with `augment.mixup` or "
-                f"`augment.cutmix`. Received: batch_size={batch}"
             )
         if self.profile and self.profile[0] > self.profile[1]:
             raise ValueError(
@@ -339,14 +214,14 @@ def read_config(recipe, overrides: Iterable[str] = ()) -> RunConfig:
         ValueError: If the file cannot be read, or a field is unknown, missing
             or impossible. The message is one line that names it.
     """
-    shipped = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    path = RECIPES / f"{recipe}.yaml" if recipe in shipped else Path(recipe)
+    shipped = {path.stem: path for path in TASKS.glob("*/recipes/*.yaml")}
+    path = shipped.get(str(recipe), Path(recipe))
     try:
         fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ValueError(
-            f"{recipe} is none of the recipes {shipped} and cannot be read as "
-            f"a file: {error.strerror}"
+            f"{recipe} is none of the recipes {sorted(shipped)} and cannot be "
+            f"read as a file: {error.strerror}"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
@@ -355,10 +230,16 @@ def read_config(recipe, overrides: Iterable[str] = ()) -> RunConfig:
         raise ValueError(f"{recipe} must be a mapping of fields to values")
     for override in overrides:
         _override(fields, override)
+    # The table of tasks imports this module.
+    from gcvit_training.tasks import DEFAULT, find_task
+
+    task = find_task(fields.setdefault("task", DEFAULT))
     try:
-        return _resolve(RunConfig.model_validate(fields))
+        return task.resolve(task.Config.model_validate(fields))
     except pydantic.ValidationError as error:
-        raise ValueError(f"{recipe}: {_one_line(error)}") from error
+        raise ValueError(
+            f"{recipe}: {_one_line(error, task.Config)}"
+        ) from error
 
 
 def write_config(config, path):
@@ -382,34 +263,6 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
 )
-
-
-def _resolve(config):
-    """Fills in what the preset or the variant sets."""
-    from gcvit_keras.weights import find_preset  # imports Keras
-
-    model, data = config.model, config.data
-    variant = VARIANTS.get(model.variant)
-    preset = None
-    if variant and model.weights:
-        preset = find_preset(model.variant, model.weights)
-    how = {
-        "crop_ratio": variant.crop_ratio if variant else 1.0,
-        "crop_mode": "center",
-        "interpolation": "bicubic",
-    }
-    if preset:
-        how = {name: getattr(preset, name) for name in how}
-    how = {
-        name: value
-        for name, value in how.items()
-        if getattr(data, name) is None
-    }
-    update = {"data": data.model_copy(update=how)}
-    if model.drop_path_rate is None and not model.is_keras_file:
-        rate = variant.drop_path_rate if variant else 0.0
-        update["model"] = model.model_copy(update={"drop_path_rate": rate})
-    return config.model_copy(update=update)
 
 
 def _override(fields, override):
@@ -436,11 +289,27 @@ def _override(fields, override):
     section[field] = value
 
 
-def _one_line(error):
+def _one_line(error, config):
     """The first thing that is wrong, and how many more there are."""
     first, *more = error.errors()
     place = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
-    if place and first["type"] != "value_error":
+    if first["type"] == "extra_forbidden":
+        names = list(_names(config))
+        message = f"{place} is not a field"
+        near = difflib.get_close_matches(place, names, 1)
+        if near:
+            message += f"; did you mean {near[0]}?"
+    elif place and first["type"] != "value_error":
         message = f"{place}: {message}. Received: {first['input']!r}"
     return message + (f" (and {len(more)} more)" if more else "")
+
+
+def _names(config: Any, prefix=""):
+    """Names of all fields, with their sections."""
+    for name, field in config.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(
+            field.annotation, Strict
+        ):
+            yield from _names(field.annotation, f"{prefix}{name}.")

@@ -1,75 +1,55 @@
-"""From encoded images to batches: the same `tf.data` pipeline for all sources.
+"""From records to batches: the same `tf.data` pipeline for all tasks.
 
-Order, crops and augmentation follow from the seed, the epoch and the image's
-place in it, and from nothing else. So a run that was killed goes on with the
-very batches that it would have had, and every number of workers sees the same
-ones.
+Order and augmentation follow from the seed, the epoch and the example's place
+in it, and from nothing else. So a run that was killed goes on with the very
+batches that it would have had, and every number of workers sees the same ones.
 """
+
+import re
+import zlib
+from pathlib import Path
 
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode_part, or_grey
-from gcvit_training.tasks.classification.augment import (
-    augment,
-    mix,
-    random_crop,
-)
+
+def steps_per_epoch(task):
+    """Counts the whole batches in the training split of a `Task`."""
+    data = task.config.data
+    return task.source.size(data.train_split) // data.batch_size
 
 
-def steps_per_epoch(source, config):
-    """Whole batches in the training split."""
-    return source.size(config.data.train_split) // config.data.batch_size
-
-
-def training_batches(
-    source, config, first_step=0, context=None, broken="/dev/null"
-):
-    """Shuffled, augmented batches from a step on, to the last epoch's end.
+def training_batches(task, first_step=0, context=None, broken="/dev/null"):
+    """Makes shuffled, augmented batches from a step to the last epoch's end.
 
     Args:
-        source: As `gcvit_training.sources.open_source` returns.
-        config: A `RunConfig`.
+        task: The run's `Task`.
         first_step: Step of the run to begin with.
         context: A `tf.distribute.InputContext`, or `None` for one replica.
-        broken: Path of a text file that gets a line for every image that
+        broken: Path of a text file that gets a line for every example that
             cannot be read.
 
     Returns:
-        `tf.data.Dataset` of float32 images `(n, size, size, 3)`, pixels in
-        [0, 255], and soft labels `(n, classes)`; n is the batch of one
-        replica. An image that cannot be read is replaced by another of its
-        batch, so that every epoch has the same steps on every worker. What is
-        left of an epoch after its last whole batch is not seen in that epoch.
+        `tf.data.Dataset` of inputs and targets `(n, ...)`, as the task makes
+        them; n is the batch of one replica. An example that cannot be read is
+        replaced by another of its batch, so that every epoch has the same
+        steps on every worker. What is left of an epoch after its last whole
+        batch is not seen in that epoch.
     """
+    config = task.config
     data, seed = config.data, config.seed
     workers, worker, replicas = _context(context)
     batch = data.batch_size
     share, replica_batch = batch // workers, batch // replicas
-    steps = steps_per_epoch(source, config)
+    steps = steps_per_epoch(task)
     first_epoch, skipped = divmod(first_step, steps)
     by_file = data.shard_by == "files" and workers > 1
-    cached = None
-    if data.cache:
-        cached = source.examples(
-            data.train_split, shard=(workers, worker) if by_file else (1, 0)
-        )
-        cached = _cache(cached, data.cache)
+    shard = (workers, worker) if by_file else (1, 0)
+    shuffled, load = _shuffled(task, shard)
 
     def epoch_examples(epoch):
-        # Of this function's graph: shuffling depends on `order` alone.
+        # Of this function's graph: shuffling depends on its argument alone.
         tf.random.set_seed(1)
-        order = epoch * 7919 + seed
-        if cached is not None:
-            examples = cached.shuffle(
-                data.shuffle_buffer, order, reshuffle_each_iteration=False
-            )
-        else:
-            examples = source.examples(
-                data.train_split,
-                order,
-                data.shuffle_buffer,
-                (workers, worker) if by_file else (1, 0),
-            )
+        examples = shuffled(epoch * 7919 + seed)
         skip = tf.where(epoch == first_epoch, skipped, 0)
         if by_file:
             # Files differ in length: a short share begins again.
@@ -96,37 +76,19 @@ def training_batches(
         )
 
     def prepare(epoch, i, example):
-        place = tf.random.fold_in(
-            tf.stack([tf.constant(seed, tf.int64), epoch]), i
+        place = tf.stack([tf.constant(seed, tf.int64), epoch])
+        place = tf.random.fold_in(place, i)
+        made, valid = _guarded(
+            lambda: task.example(load(example), place), example["name"], broken
         )
-        crop_seed, augment_seed = tf.unstack(tf.random.split(place, 2))
-        encoded, label = source.load(example)
+        return epoch, i, made, valid
 
-        def read():
-            if config.augment.crop_scale:
-                image = _random_crop(encoded, crop_seed, config)
-            else:
-                image = _whole(encoded, data)
-            return augment(image, augment_seed, config.augment)
-
-        image, valid = _or_broken(read, example["name"], data, broken)
-        return epoch, i, image, label, valid
-
-    def finish(epochs, indices, images, labels, valid):
-        images, labels = _fill(images, labels, valid)
-        labels = tf.one_hot(labels, len(source.names))
-        if config.augment.mixup or config.augment.cutmix:
-            # The same on every replica: a batch has one way to be mixed.
-            place = tf.stack([tf.constant(seed, tf.int64), epochs[0]])
-            place = tf.random.fold_in(place, -1 - indices[0] // batch)
-            images, labels = mix(
-                images,
-                labels,
-                place,
-                config.augment.mixup,
-                config.augment.cutmix,
-            )
-        return images, labels
+    def finish(epochs, indices, made, valid):
+        inputs, targets = _fill(made, valid)
+        # The same on every replica: a batch has one seed.
+        place = tf.stack([tf.constant(seed, tf.int64), epochs[0]])
+        place = tf.random.fold_in(place, -1 - indices[0] // batch)
+        return task.batch(inputs, targets, place)
 
     batches = (
         examples.map(
@@ -146,28 +108,30 @@ def training_batches(
 
 
 def evaluation_batches(
-    source, split, data, batch_size, context=None, broken="/dev/null"
+    task, split=None, batch_size=None, context=None, broken="/dev/null"
 ):
-    """Batches of a split, in order and not augmented.
+    """Makes batches of a split, in order and not augmented.
 
     Args:
-        source: As `gcvit_training.sources.open_source` returns.
-        split: Name of the split.
-        data: A `DataConfig`: `image_size`, and the crop and interpolation.
-        batch_size: Images a batch, over all replicas.
+        task: The run's `Task`.
+        split: Name of the split. Default: `data.evaluation_split`.
+        batch_size: Examples per batch, over all replicas. Default:
+            `data.batch_size`.
         context: A `tf.distribute.InputContext`. With one, batches are padded
             to the same number and size on every replica.
         broken: As of `training_batches`.
 
     Returns:
-        `tf.data.Dataset` of float32 images `(n, size, size, 3)`, pixels in
-        [0, 255], one-hot labels `(n, classes)` and weights `(n,)`: 0 for
-        padding and for images that cannot be read, else 1.
+        `tf.data.Dataset` of inputs and targets `(n, ...)`, as the task makes
+        them, and float32 weights `(n,)`: 0 for padding and for examples that
+        cannot be read, else 1.
     """
+    source, data = task.source, task.config.data
+    split = split or data.evaluation_split
+    batch_size = batch_size or data.batch_size
     workers, worker, replicas = _context(context)
     share = batch_size // workers
-    size = source.size(split)
-    steps = -(-size // batch_size)
+    steps = -(-source.size(split) // batch_size)
     examples = source.examples(split).enumerate()
     if context is not None:
         padding = examples.take(1).map(lambda i, example: (i - 1, example))
@@ -179,19 +143,10 @@ def evaluation_batches(
         ).map(lambda i, example: example)
 
     def prepare(i, example):
-        encoded, label = source.load(example)
-        image, valid = _or_broken(
-            lambda: tf.cond(
-                i < 0,
-                lambda: tf.zeros((data.image_size, data.image_size, 3)),
-                lambda: _whole(encoded, data),
-            ),
-            example["name"],
-            data,
-            broken,
+        made, valid = _guarded(
+            lambda: task.example(source.load(example)), example["name"], broken
         )
-        weight = tf.cast(valid & (i >= 0), tf.float32)
-        return image, tf.one_hot(label, len(source.names)), weight
+        return *made, tf.cast(valid & (i >= 0), tf.float32)
 
     return (
         examples.map(
@@ -200,6 +155,12 @@ def evaluation_batches(
         .batch(
             batch_size // replicas if context else batch_size,
             drop_remainder=context is not None,
+        )
+        .map(
+            lambda inputs, targets, weights: (
+                *task.batch(inputs, targets),
+                weights,
+            )
         )
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -216,27 +177,107 @@ def _context(context):
     )
 
 
-def _cache(examples, where):
-    return examples.cache() if where == "memory" else examples.cache(where)
+def _shuffled(task, shard):
+    """The training examples of a shard.
 
+    Returns:
+        A function from a seed to a dataset of examples in an order of its
+        own, and one from an example to its content.
+    """
+    source, data = task.source, task.config.data
+    if not data.cache:
+        return (
+            lambda seed: source.examples(
+                data.train_split, seed, data.shuffle_buffer, shard
+            ),
+            source.load,
+        )
 
-def _or_broken(read, name, data, broken):
-    """The image, or a grey one and False where reading it fails."""
-    side = data.image_size
-    return or_grey(
-        read,
-        (side, side),
-        lambda: tf.print(name, output_stream=f"file://{broken}"),
+    def read(example):
+        content, valid = _guarded(lambda: source.load(example))
+        return {"name": example["name"], "content": content, "valid": valid}
+
+    # In an order of no meaning, since a file can only be read from its start.
+    examples = source.examples(
+        data.train_split, tf.constant(0, tf.int64), data.shuffle_buffer, shard
+    ).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    size = source.size(data.train_split)
+    if data.cache == "memory":
+        # What waits to be shuffled lies in the cache, and takes no room. One
+        # more than there are, so that the cache sees the end and is whole.
+        examples, buffer = examples.cache(), size + 1
+    else:
+        name = re.sub(r"\W+", "-", f"{Path(data.dataset).name} {shard}")
+        key = zlib.crc32(f"{data.dataset} {data.train_split} {size}".encode())
+        path = Path(data.cache).expanduser() / f"{name}{key:08x}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        examples, buffer = examples.cache(str(path)), data.shuffle_buffer
+        if not path.with_name(f"{path.name}.index").exists():
+            for _ in examples:  # an epoch leaves out what is no whole batch
+                pass
+
+    def load(example):
+        read = tf.debugging.assert_equal(example["valid"], True)
+        with tf.control_dependencies([read]):
+            return tf.nest.map_structure(tf.identity, example["content"])
+
+    return (
+        lambda seed: examples.shuffle(
+            buffer, seed, reshuffle_each_iteration=False
+        ),
+        load,
     )
 
 
-def _fill(images, labels, valid):
-    """Puts readable images of a batch where unreadable ones are."""
+def _guarded(read, name=None, broken=None):
+    """Calls `read` in a graph, and goes on where an operation of it fails.
+
+    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
+    that, and it leaves a gap; so an example is a pipeline of one, that has a
+    second element for when the first is missing.
+
+    Args:
+        read: Function that returns a structure of tensors of static shapes.
+        name: Scalar string tensor, the line for `broken`.
+        broken: Path of a text file, or `None`.
+
+    Returns:
+        The structure, of zeros where reading it fails, and a scalar boolean:
+        whether it could be read.
+    """
+    one = tf.data.Dataset.from_tensors(0)
+    first = one.map(lambda _: (read(), True))
+    specs, _ = first.element_spec
+    for spec in tf.nest.flatten(specs):
+        if not spec.shape.is_fully_defined():
+            raise ValueError(
+                "`Task.example` must make tensors of static shapes. "
+                f"Received: {spec}"
+            )
+
+    def missing(_):
+        if broken is not None:
+            tf.print(name, output_stream=f"file://{broken}")
+        zeros = tf.nest.map_structure(
+            lambda s: tf.zeros(s.shape, s.dtype), specs
+        )
+        return zeros, False
+
+    return (
+        first.ignore_errors()
+        .concatenate(one.map(missing))
+        .take(1)
+        .get_single_element()
+    )
+
+
+def _fill(made, valid):
+    """Puts readable examples of a batch where unreadable ones are."""
 
     def filled():
         good = tf.reshape(tf.where(valid), [-1])
         some = tf.debugging.assert_positive(
-            tf.size(good), "every image of a batch is unreadable"
+            tf.size(good), "every example of a batch is unreadable"
         )
         with tf.control_dependencies([some]):  # or a division by 0 is first
             count = tf.size(good)
@@ -244,34 +285,9 @@ def _fill(images, labels, valid):
         chosen = tf.where(
             valid, tf.cast(places, tf.int64), tf.gather(good, places % count)
         )
-        return tf.gather(images, chosen), tf.gather(labels, chosen)
+        return tf.nest.map_structure(lambda t: tf.gather(t, chosen), made)
 
-    shape = images.shape
-    images, labels = tf.cond(
-        tf.reduce_all(valid), lambda: (images, labels), filled
+    result = tf.cond(tf.reduce_all(valid), lambda: made, filled)
+    return tf.nest.map_structure(
+        lambda t, like: tf.ensure_shape(t, like.shape), result, made
     )
-    return tf.ensure_shape(images, shape), labels
-
-
-def _random_crop(encoded, seed, config):
-    """A random part of an image, resized; a JPEG's rest is not decoded."""
-
-    def choose(sides):
-        augment = config.augment
-        part = random_crop(
-            sides[0], sides[1], seed, augment.crop_scale, augment.crop_aspect
-        )
-        return tf.stack(part)
-
-    reader = config.data.image_reader
-    image = decode_part(encoded, choose, reader.max_pixels, trusted=True)
-    side = config.data.image_size
-    image = tf.image.resize(
-        image, (side, side), config.data.interpolation, antialias=True
-    )
-    return tf.clip_by_value(image, 0, 255)
-
-
-def _whole(encoded, data):
-    """The image as evaluation sees it."""
-    return data.image_reader.read_in_graph(encoded, trusted=True)

@@ -1,8 +1,10 @@
 """AdamW on a cosine, as GC ViT was trained (paper section 4)."""
 
+import math
 import re
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 NOT_DECAYED = ("beta", "bias", "gamma")
@@ -12,11 +14,19 @@ are `relative_position_bias_table`."""
 
 @keras.saving.register_keras_serializable("gcvit_keras")
 class LayerwiseAdamW(keras.optimizers.AdamW):
-    """AdamW with a rate for each variable, on gradients summed already.
+    """AdamW as PyTorch computes it, with a rate for each variable.
 
-    Keras 3.15 clips the gradients of each replica and sums them after that,
-    so that what is clipped depends on how many replicas there are. This one
-    takes gradients that are the same on every replica and does not sum them.
+    Three things are other than in `keras.optimizers.AdamW` of Keras 3.15:
+
+    - Every variable counts its own steps. Adam divides its moments by
+      `1 - beta ** steps`; with the optimizer's count a variable that is
+      unfrozen later, whose moments are new, would move up to
+      `(1 - beta_1) / sqrt(1 - beta_2)` = 3.2 times the rate and more.
+    - Epsilon is added to the corrected root, `sqrt(v / (1 - beta_2 ** t))`
+      (arXiv 1412.6980, algorithm 1), not to `sqrt(v)`.
+    - Gradients are the same on every replica already, and not summed. Keras
+      sums them after each replica has clipped its own, so that what is clipped
+      depends on how many replicas there are.
 
     Args:
         *args: Of `keras.optimizers.AdamW`, without `amsgrad`.
@@ -25,6 +35,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
     Attributes:
         scales: Factor on the rate, and so on the weight decay, of variables
             by path; 1 where there is none.
+        counts: Variable `(variables,)`, the steps that each was moved in.
 
     Raises:
         ValueError: If `amsgrad` is true.
@@ -37,11 +48,31 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         self.scales = {}
 
     def build(self, variables):
-        """Makes the moments, and finds each variable's factor."""
+        """Makes the moments and counts, and finds each variable's factor."""
+        if self.built:
+            return
         super().build(variables)
+        self.counts = keras.Variable(
+            np.zeros(len(variables)),
+            dtype="int64",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="counts",
+        )
+        self._track_variable(self.counts)
         self._scale_of = {
             self._var_key(v): self.scales.get(v.path, 1.0) for v in variables
         }
+
+    def apply(self, grads, trainable_variables=None):
+        """Moves variables, one step each."""
+        if trainable_variables is None:
+            trainable_variables = self._trainable_variables
+        moved = np.zeros(len(self._trainable_variables), "int64")
+        for variable in trainable_variables:
+            moved[self._get_variable_index(variable)] = 1
+        self.counts.assign_add(moved)
+        super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
         """Decays a variable, then moves it: one pass over memory each."""
@@ -55,17 +86,19 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
                 delta=tf.convert_to_tensor(variable),
             )
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
+        step = tf.cast(tf.convert_to_tensor(self.counts)[index], tf.float32)
+        beta_2_power = self.beta_2**step
         tf.raw_ops.ResourceApplyAdam(
             var=handle,
             m=self._momentums[index].handle,
             v=self._velocities[index].handle,
             beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
+            beta2_power=beta_2_power,
             lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
-            epsilon=self.epsilon,
+            # The operation adds it to the root before the correction.
+            epsilon=self.epsilon * tf.sqrt(1 - beta_2_power),
             grad=gradient,
         )
 
@@ -82,40 +115,93 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
 
 
 def adamw(config, steps_per_epoch, model=None):
-    """The optimizer of a run.
+    """Makes the optimizer of a run.
 
     Args:
         config: A `RunConfig`.
-        steps_per_epoch: Steps an epoch, a positive integer.
+        steps_per_epoch: Steps per epoch, a positive integer.
         model: The GC ViT, for `optimizer.layer_decay`.
 
     Returns:
-        `LayerwiseAdamW`, its rate warmed up linearly, then following a cosine
-        to the final rate, where it stays for the cool-down.
+        `LayerwiseAdamW` with a `Schedule`.
     """
     settings = config.optimizer
-    warmup = settings.warmup_epochs * steps_per_epoch
-    cooldown = settings.cooldown_epochs * steps_per_epoch
     rate = settings.learning_rate
     if settings.reference_batch_size:
         rate *= config.data.batch_size / settings.reference_batch_size
-    schedule = keras.optimizers.schedules.CosineDecay(
-        # An integer 0 to start from raises a dtype error in Keras 3.15.
-        rate * 1e-3 if warmup else rate,
-        decay_steps=max(1, config.epochs * steps_per_epoch - warmup - cooldown),
-        alpha=settings.final_learning_rate / settings.learning_rate,
-        warmup_target=rate if warmup else None,
-        warmup_steps=warmup,
-    )
+    frozen = settings.freeze_epochs
+    if frozen >= config.epochs:
+        frozen = 0  # only the head, all the time
     optimizer = LayerwiseAdamW(
-        schedule,
+        Schedule(
+            rate,
+            final_rate=rate
+            * settings.final_learning_rate
+            / settings.learning_rate,
+            steps=(config.epochs - settings.cooldown_epochs) * steps_per_epoch,
+            warmup_steps=settings.warmup_epochs * steps_per_epoch,
+            frozen_steps=frozen * steps_per_epoch,
+        ),
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.gradient_norm,
+        beta_1=settings.beta_1,
+        beta_2=settings.beta_2,
+        epsilon=settings.epsilon,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     if settings.layer_decay < 1:
         optimizer.scales = layer_scales(model, settings.layer_decay)
     return optimizer
+
+
+@keras.saving.register_keras_serializable("gcvit_keras")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises linearly, then follows a cosine.
+
+    While most of a model is frozen the rate rises, and stays; it rises anew
+    when the rest joins in, whose first steps would otherwise be the largest.
+
+    Args:
+        rate: Highest rate.
+        final_rate: Rate at the cosine's end, and after it.
+        steps: Steps to the cosine's end, all phases together.
+        warmup_steps: Steps in which the rate rises, from `rate / 1000`.
+        frozen_steps: First steps, in which most of the model is frozen.
+
+    Examples:
+    >>> from gcvit_training.optimizer import Schedule
+    >>> schedule = Schedule(1.0, 0.0, 100, warmup_steps=20, frozen_steps=10)
+    >>> [round(float(schedule(step)), 3) for step in (0, 9, 10, 30, 65, 100)]
+    [0.001, 0.451, 0.001, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, rate, final_rate, steps, warmup_steps=0, frozen_steps=0):
+        super().__init__()
+        self.rate = rate
+        self.final_rate = final_rate
+        self.steps = steps
+        self.warmup_steps = warmup_steps
+        self.frozen_steps = frozen_steps
+
+    def __call__(self, step):
+        """Computes the rate of a step, a scalar float32 tensor."""
+        step = tf.cast(tf.convert_to_tensor(step), tf.float32)
+        frozen = step < float(self.frozen_steps)
+        since = tf.where(frozen, step, step - float(self.frozen_steps))
+        falls = max(1, self.steps - self.frozen_steps - self.warmup_steps)
+        done = tf.clip_by_value((since - self.warmup_steps) / falls, 0.0, 1.0)
+        cosine = 0.5 * (1 + tf.cos(math.pi * done))
+        cosine = self.final_rate + (self.rate - self.final_rate) * cosine
+        if not self.warmup_steps:
+            return tf.where(frozen, self.rate, cosine)
+        risen = since / self.warmup_steps
+        rising = self.rate * (1e-3 + (1 - 1e-3) * risen)
+        return tf.where(risen < 1, rising, tf.where(frozen, self.rate, cosine))
+
+    def get_config(self):
+        """Returns the arguments."""
+        names = ("rate", "final_rate", "steps", "warmup_steps", "frozen_steps")
+        return {name: getattr(self, name) for name in names}
 
 
 def layer_scales(model, decay):

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import filelock
@@ -25,6 +26,16 @@ FREE = {
     "profile",
 }
 """Fields that may differ when a run goes on: they do not change its result."""
+
+LEFT = {
+    ".lock",
+    "broken_images.txt",
+    "checkpoints",
+    "config.yaml",
+    "data",
+    "logs",
+}
+"""Files and folders of a run in which nothing was trained."""
 
 
 class RunFolder:
@@ -58,32 +69,35 @@ class RunFolder:
         if not self.writes:
             yield
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", timeout=0)
-            with lock:
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        with contextlib.ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock)
                 self._check(config)
                 for left in self.path.rglob(".writing-*"):
                     left.unlink()
+                if not self.saved():
+                    (self.path / "broken_images.txt").unlink(missing_ok=True)
+                    shutil.rmtree(self.path / "logs", ignore_errors=True)
                 yield
-        except filelock.Timeout:
-            raise ValueError(
-                f"--out is in use by another run: {self.path}"
-            ) from None
-        except OSError as error:
-            if error.filename and not str(error.filename).startswith(
-                str(self.path)
-            ):
-                raise
-            raise ValueError(
-                f"--out cannot be written: {self.path}: {error.strerror}"
-            ) from error
+            except filelock.Timeout:
+                raise ValueError(
+                    f"--out is in use by another run: {self.path}"
+                ) from None
+            except OSError as error:
+                # Others, such as a failed download, speak for themselves.
+                if not str(error.filename).startswith(str(self.path)):
+                    raise
+                raise ValueError(
+                    f"--out cannot be written: {self.path}: {error.strerror}"
+                ) from error
 
     def _check(self, config):
         kept = self.path / "config.yaml"
-        if not kept.exists():
-            # A data folder is what an attempt that failed early leaves.
-            others = {p.name for p in self.path.iterdir()} - {".lock", "data"}
+        if not kept.exists() or not self.saved():
+            # What an attempt leaves that failed before its first checkpoint.
+            others = {p.name for p in self.path.iterdir()} - LEFT
             if any(not name.startswith(".writing-") for name in others):
                 raise ValueError(
                     f"--out is not empty and holds no run: {self.path}"

@@ -8,7 +8,6 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_sample_image
 
-from gcvit_training.config import AugmentConfig
 from gcvit_training.tasks.classification.augment import (
     OPERATIONS,
     augment,
@@ -16,6 +15,7 @@ from gcvit_training.tasks.classification.augment import (
     rand_augment,
     random_crop,
 )
+from gcvit_training.tasks.classification.config import AugmentConfig
 
 
 def photograph():

@@ -17,7 +17,7 @@ TINY = ("imagenet", ["model.variant=tiny"])
         ("optimizer.learning_rate=-1", "optimizer.learning_rate: .*: -1"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: .*finite"),
         ("label_smoothing=1.5", "label_smoothing: .* less than 1"),
-        ("data.batchsize=3", "data.batchsize: Extra inputs are not permitted"),
+        ("data.batchsize=3", "data.batchsize is not a.*mean data.batch_size"),
         ("optimizer.warmup_epochs=20", "must together be below `epochs`.*=20"),
         ("optimizer.freeze_epochs=21", "freeze_epochs` must be at most"),
         ("optimizer.final_learning_rate=1", "must be at most `optimizer.lea"),

@@ -18,6 +18,7 @@ from gcvit_training.cpu import (
     layer_norm,
     residual,
 )
+from gcvit_training.tasks.classification import Classification
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.trainer import Trainer
 
@@ -128,18 +129,19 @@ def test_a_step_in_parts_and_recomputed_has_the_same_gradients():
         "model.depths=[1, 2, 1, 1]",
         "model.window_size=[4, 4, 2, 2]",
         "model.drop_path_rate=0.6",
+        "optimizer.accumulate=2",
         "data.image_size=128",
         "model.recompute=true",
     )
     model = build_network(config, 3)
-    trainer = Trainer(model, 0.1, accumulate=2)
+    trainer = Trainer(model, Classification(config, None))
     trainer.compile("sgd", auto_scale_loss=False)
     batch = tf.random.stateless_uniform((6, 128, 128, 3), (0, 0), 0, 255)
     labels = tf.one_hot([0, 1, 2, 0, 1, 2], 3)
 
     def results():
         return tf.function(
-            lambda: trainer._accumulated(batch, labels, trainer.trained)
+            lambda: trainer._accumulated((batch, labels), trainer.trained)
         )()
 
     plain = results()

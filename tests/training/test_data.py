@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ from PIL import Image
 from recipe import small
 
 from gcvit_keras import load_image
-from gcvit_training.data import (
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from gcvit_training import data as pipeline
 from gcvit_training.sources import open_source
+from gcvit_training.tasks.classification import (
+    Classification,
+    evaluation_batches,
+)
 
 IMAGES = Path(__file__).parent.parent / "data" / "images"
 PLAIN = ("augment={}", "data.batch_size=64")
+
+
+def training_batches(source, config, **options):
+    return pipeline.training_batches(Classification(config, source), **options)
 
 
 def batches(source, config, count=None, **options):
@@ -156,6 +161,30 @@ def test_cached_epochs_have_the_same_images_in_other_orders(digits, tmp_path):
         )
 
 
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_a_cache_holds_the_images_and_shuffles_as_well(photos, tmp_path, where):
+    # Two classes, one after the other; with two images to shuffle among, a
+    # cache in their order would begin with one class only.
+    cache = where if where == "memory" else str(tmp_path / "cache")
+    config = small(
+        *PLAIN,
+        "data.batch_size=7",
+        "epochs=3",
+        "data.shuffle_buffer=2",
+        f"data.cache={cache}",
+    )
+    found = batches(photos, config)
+    first = np.concatenate([labels.argmax(-1) for _, labels in found[::2]])
+    assert 0.2 < first.mean() < 0.8
+    # The files are not read again.
+    lazy = iter(training_batches(photos, config))
+    images, _ = next(lazy)
+    shutil.rmtree(tmp_path / "photos")
+    everything = [images, *(images for images, _ in lazy)]
+    for a, (b, _) in zip(everything, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_workers_may_read_files_of_their_own(tmp_path):
     from test_sources import png, write_records
 
@@ -168,7 +197,7 @@ def test_workers_may_read_files_of_their_own(tmp_path):
         "data.batch_size=4", "augment={}", "epochs=2", "data.shard_by=files"
     )
     shares = [batches(source, config, context=context(2, w)) for w in range(2)]
-    steps = 2 * steps_per_epoch(source, config)
+    steps = 2 * pipeline.steps_per_epoch(Classification(config, source))
     assert [len(share) for share in shares] == [steps, steps] == [8, 8]
     half = steps // 2
     seen = [
@@ -258,12 +287,10 @@ def test_random_crops_of_jpeg_are_parts_of_the_image(tmp_path):
 
 
 def test_padding_makes_evaluation_even_and_weighs_nothing(digits):
-    data = small("data.batch_size=100").data
+    task = Classification(small("data.batch_size=100"), digits)
     shares = [
         list(
-            evaluation_batches(
-                digits, "test", data, 100, context(2, w, replicas=4)
-            )
+            pipeline.evaluation_batches(task, context=context(2, w, replicas=4))
         )
         for w in range(2)
     ]

@@ -130,6 +130,48 @@ def test_a_finished_run_is_not_trained_again(finished, data_dir):
         np.testing.assert_array_equal(value, before[name])
 
 
+class Death(BaseException):
+    """Ends a run between two steps, as a crash does."""
+
+
+def die():
+    raise Death
+
+
+def test_a_run_that_dies_in_an_epochs_first_steps_has_the_same_metrics(
+    finished, data_dir, tmp_path
+):
+    # The checkpoint of step 5 is an epoch's end; that of step 6 comes later.
+    with pytest.raises(Death):
+        quiet(small(*EXACT), tmp_path / "run", data_dir, callbacks=[At(6, die)])
+    assert RunFolder(tmp_path / "run").last()[1]["step"] == 5
+    quiet(small(*EXACT), tmp_path / "run", data_dir)
+    assert metrics(tmp_path / "run") == metrics(finished)
+
+
+def test_a_callback_that_stops_the_training_ends_the_run(data_dir, tmp_path):
+    patience = keras.callbacks.EarlyStopping(
+        "val_loss", min_delta=1e9, patience=1
+    )
+    config = small("epochs=7", "optimizer.freeze_epochs=1")
+    quiet(config, tmp_path / "run", data_dir, callbacks=[patience])
+    assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["0", "1"]
+    assert (tmp_path / "run" / "model.keras").is_file()
+    # Nor does it go on when it is called again.
+    quiet(config, tmp_path / "run", data_dir)
+    assert len(metrics(tmp_path / "run")) == 2
+
+
+def test_a_callback_may_stop_in_the_middle_of_an_epoch(data_dir, tmp_path):
+    def stop():
+        at.model.stop_training = True
+
+    at = At(7, stop)
+    quiet(small("epochs=4"), tmp_path / "run", data_dir, callbacks=[at])
+    assert len(metrics(tmp_path / "run")) == 2
+    assert RunFolder(tmp_path / "run").last()[1]["step"] == 7
+
+
 WRITING = """
 import sys
 import numpy as np
@@ -235,13 +277,14 @@ def test_a_folder_of_another_run_is_refused(
         quiet(small(*EXACT, override), finished, data_dir)
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path, data_dir):
+@pytest.mark.parametrize("config", [None, "epochs: 3"])
+def test_a_folder_of_something_else_is_refused(tmp_path, data_dir, config):
+    if config:
+        (tmp_path / "config.yaml").write_text(config)
     (tmp_path / "thesis.doc").write_text("text")
     with pytest.raises(ValueError, match="not empty and holds no run"):
         quiet(small(), tmp_path, data_dir)
-    assert [p.name for p in tmp_path.iterdir() if p.name[0] != "."] == [
-        "thesis.doc"
-    ]
+    assert (tmp_path / "thesis.doc").read_text() == "text"
 
 
 @pytest.mark.parametrize(
@@ -261,6 +304,19 @@ def test_what_the_dataset_does_not_have_is_refused_and_may_be_tried_again(
     # The folder is not taken by what never ran.
     with RunFolder(tmp_path).claimed(small()):
         pass
+
+
+def test_an_error_of_the_system_inside_a_run_speaks_for_itself(
+    data_dir, tmp_path
+):
+    def fail():
+        raise OSError("the server of weights does not answer")
+
+    with pytest.raises(OSError, match="^the server of weights does not answer"):
+        quiet(small(), tmp_path, data_dir, callbacks=[At(1, fail)])
+    # Nothing was saved, and other settings may have the folder.
+    quiet(small("epochs=1", "seed=4"), tmp_path, data_dir)
+    assert len(metrics(tmp_path)) == 1
 
 
 def test_too_many_broken_images_stop_the_run(tmp_path):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from recipe import small
 
 from gcvit_training.optimizer import LayerwiseAdamW, adamw, layer_scales
@@ -79,12 +80,110 @@ def test_without_factors_it_is_adamw():
             g = gradient / max(1, norm)
             m[i] = beta_1 * m[i] + (1 - beta_1) * g
             v[i] = beta_2 * v[i] + (1 - beta_2) * g**2
-            # Keras's epsilon is the "hat" one of arXiv 1412.6980, section 2.
-            rate = 1e-2 * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+            root = np.sqrt(v[i] / (1 - beta_2**t)) + 1e-7
             weights[i] -= 1e-2 * 0.1 * weights[i]
-            weights[i] -= rate * m[i] / (np.sqrt(v[i]) + 1e-7)
+            weights[i] -= 1e-2 * m[i] / (1 - beta_1**t) / root
     for expected, found in zip(weights, variables, strict=True):
         np.testing.assert_allclose(found.numpy(), expected, atol=5e-7)
+
+
+def test_a_variable_that_joins_later_moves_by_the_rate():
+    # Ours to be seen: with one count for all it moved by 3.4 times the rate.
+    early, late = (keras.Variable(np.zeros(3, "float32")) for _ in range(2))
+    optimizer = LayerwiseAdamW(1e-3, weight_decay=0.0)
+    optimizer.build([late, early])
+    one = keras.ops.ones(3)
+    for _ in range(70):
+        optimizer.apply([one], [early])
+    for _ in range(40):
+        before = late.numpy()
+        optimizer.apply([one, one], [late, early])
+        moved = before - late.numpy()
+        np.testing.assert_allclose(moved, 1e-3, rtol=1e-3)
+    assert list(optimizer.counts.numpy()) == [40, 110]
+
+
+def test_the_rate_rises_again_when_the_rest_joins_in():
+    config = small(
+        "epochs=8",
+        "optimizer.warmup_epochs=2",
+        "optimizer.freeze_epochs=3",
+        "optimizer.learning_rate=1e-2",
+    )
+    np.testing.assert_allclose(
+        rates(config, (0, 10, 14, 15, 20, 25, 40)),
+        [1e-5, 1e-2, 1e-2, 1e-5, 5.005e-3, 1e-2, 0],
+        rtol=1e-5,
+        atol=1e-9,
+    )
+
+
+def nano_gradients(model, step):
+    """Gradients of each size that training meets, from 1e-9 to 1."""
+    rng = np.random.default_rng(step)
+    return [
+        (10.0 ** rng.uniform(-9, 0) * rng.normal(size=v.shape)).astype(
+            "float32"
+        )
+        for v in model.trainable_variables
+    ]
+
+
+@pytest.mark.torch
+def test_twenty_steps_of_a_network_are_pytorchs(nano):
+    torch = pytest.importorskip("torch")
+    keras.utils.set_random_seed(3)
+    model = nano(layer_scale=1e-5, input_shape=(64, 64, 3))
+    config = small(
+        "optimizer.learning_rate=2e-3",
+        "optimizer.final_learning_rate=2e-3",
+        "optimizer.weight_decay=0.1",
+        "optimizer.gradient_norm=0.7",
+    )
+    optimizer = adamw(config, 100, model)
+    optimizer.build(model.trainable_variables)
+    twins = [
+        torch.nn.Parameter(torch.from_numpy(v.numpy().copy()))
+        for v in model.trainable_variables
+    ]
+    # timm's `param_groups_weight_decay`, with GC ViT's `no_weight_decay`.
+    groups = {0.0: [], 0.1: []}
+    for variable, twin in zip(model.trainable_variables, twins, strict=True):
+        kept = twin.ndim <= 1 or "relative_position" in variable.path
+        groups[0.0 if kept else 0.1].append(twin)
+    theirs = torch.optim.AdamW(
+        [{"params": p, "weight_decay": w} for w, p in groups.items()], 2e-3
+    )
+    images = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3))
+    labels = tf.one_hot([1, 2, 3, 4], 10)
+    for step in range(20):
+        if step % 2:
+            gradients = nano_gradients(model, step)
+        else:
+            with tf.GradientTape() as tape:
+                scores = model(images, training=False)
+                loss = keras.losses.categorical_crossentropy(labels, scores)
+            gradients = [
+                np.asarray(tf.convert_to_tensor(g))
+                for g in tape.gradient(loss, model.trainable_variables)
+            ]
+        optimizer.apply(
+            [tf.constant(g) for g in gradients], model.trainable_variables
+        )
+        for twin, gradient in zip(twins, gradients, strict=True):
+            twin.grad = torch.from_numpy(gradient.copy())
+        torch.nn.utils.clip_grad_norm_(twins, 0.7)
+        theirs.step()
+    moved = 0
+    for variable, twin in zip(model.trainable_variables, twins, strict=True):
+        np.testing.assert_allclose(
+            variable.numpy(),
+            twin.detach().numpy(),
+            atol=1e-5,
+            err_msg=variable.path,
+        )
+        moved += variable.path.endswith("gamma")
+    assert moved > 10
 
 
 def test_amsgrad_is_refused():

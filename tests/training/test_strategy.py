@@ -7,44 +7,46 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from recipe import SMALL
+from safetensors.numpy import load_file
 
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.strategy import choose_strategy, is_chief
 
-# argv: folder of this file, run folder, data folder, weights, overrides ...
-RUN = """
+COMMAND = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
-import numpy as np, tensorflow as tf
+import tensorflow as tf
 if "strategy=mirrored" in sys.argv:
     cpu = tf.config.list_physical_devices("CPU")[0]
     half = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [half, half])
-from recipe import small
-from gcvit_training import train
-config = small(
-    "model.depths=[1, 2, 1, 1]", "model.drop_path_rate=0", "augment={}",
-    "data.batch_size=128", "optimizer.gradient_norm=0.5", *sys.argv[5:]
-)
-try:
-    model = train(config, sys.argv[2], sys.argv[3], verbose=0)
-except ValueError as error:
-    print(f"error: {error}", flush=True)
-    os._exit(1)
-np.savez(sys.argv[4], *[np.asarray(v) for v in model.trainable_variables])
-print("trained", flush=True)
+from gcvit_cli.main import main
+sys.argv[0] = "gcvit"
+main()
 """
+"""`gcvit`, on two logical devices where the strategy is for several."""
+RECIPE = (
+    *SMALL,
+    "model.depths=[1, 2, 1, 1]",
+    "model.drop_path_rate=0",
+    "augment={}",
+    "data.batch_size=128",
+    "optimizer.gradient_norm=0.5",
+)
 
 
-def start(out, data_dir, weights, *overrides, **environment):
-    here = Path(__file__).parent
+def start(out, data_dir, *overrides, **environment):
+    """Starts `gcvit train`."""
+    command = [sys.executable, "-c", COMMAND, "train", "digits", "--out", out]
+    command += ["--data-dir", data_dir]
+    for override in (*RECIPE, *overrides):
+        command += ["--set", override]
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, here, out, data_dir, weights, *overrides],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -52,8 +54,8 @@ def start(out, data_dir, weights, *overrides, **environment):
     )
 
 
-def start_workers(folder, data_dir, *overrides):
-    """Two workers on the loopback; the chief first."""
+def start_workers(out, data_dir, *overrides):
+    """Starts two workers on the loopback, the chief first."""
     ports = []
     for _ in range(2):
         with socket.socket() as free:
@@ -62,10 +64,8 @@ def start_workers(folder, data_dir, *overrides):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     return [
         start(
-            folder / f"run{i}",
+            out,
             data_dir,
-            folder / f"worker{i}.npz",
-            "strategy=multi_worker",
             *overrides,
             TF_CONFIG=json.dumps(
                 {"cluster": cluster, "task": {"type": "worker", "index": i}}
@@ -75,9 +75,17 @@ def start_workers(folder, data_dir, *overrides):
     ]
 
 
-def load(path):
-    with np.load(path) as file:
-        return [file[name] for name in file.files]
+def finish(*processes):
+    """Waits for processes that must succeed."""
+    outputs = [p.communicate(timeout=400) for p in processes]
+    for process, (output, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output[-2000:] + errors[-3000:]
+
+
+def weights(out):
+    """What was trained, as arrays by name."""
+    arrays = load_file(RunFolder(out).saved()[0])
+    return {k: v for k, v in arrays.items() if k.startswith("network/")}
 
 
 def rows(out):
@@ -98,54 +106,54 @@ def test_workers_replicas_and_one_device_learn_the_same(
     data_dir, digits, tmp_path
 ):
     # Eleven steps, with clipping, which bites at every step.
-    processes = start_workers(tmp_path, data_dir, "epochs=1")
-    outputs = [p.communicate(timeout=300) for p in processes]
-    for process, (output, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output + errors[-3000:]
-    for name in ("one_device", "mirrored"):
-        process = start(
-            tmp_path / name,
-            data_dir,
-            tmp_path / f"{name}.npz",
-            f"strategy={name}",
-            "epochs=1",
-        )
-        output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, output + errors[-3000:]
-    expected = load(tmp_path / "one_device.npz")
-    for name in ("mirrored", "worker0", "worker1"):
-        found = load(tmp_path / f"{name}.npz")
-        for a, b in zip(expected, found, strict=True):
-            np.testing.assert_allclose(b, a, atol=1e-5, err_msg=name)
-    for name in ("mirrored", "run0"):
+    finish(*start_workers(tmp_path / "workers", data_dir, "epochs=1"))
+    for name, *overrides in (
+        ("one_device", "strategy=one_device"),
+        ("mirrored", "strategy=mirrored"),
+        ("compiled", "strategy=mirrored", "jit_compile=true"),
+    ):
+        finish(start(tmp_path / name, data_dir, *overrides, "epochs=1"))
+    expected = weights(tmp_path / "one_device")
+    for name in ("mirrored", "compiled", "workers"):
+        found = weights(tmp_path / name)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_allclose(
+                found[key], value, atol=1e-5, err_msg=f"{name} {key}"
+            )
         for a, b in zip(
             rows(tmp_path / "one_device"), rows(tmp_path / name), strict=True
         ):
             assert b == pytest.approx(a, abs=1e-5)
-    # Only the chief writes.
-    assert (tmp_path / "run0" / "model.keras").is_file()
-    assert not (tmp_path / "run1").exists()
+        assert (tmp_path / name / "report.md").is_file()
 
 
 @pytest.mark.slow
 def test_the_other_worker_ends_when_one_dies_and_both_go_on(
     data_dir, digits, tmp_path
 ):
-    chief, other = start_workers(tmp_path, data_dir, "epochs=50")
-    until = time.monotonic() + 200
-    while not (tmp_path / "run0" / "metrics.csv").exists():
+    out = tmp_path / "run"
+    many = "epochs=6"
+    chief, other = start_workers(out, data_dir, many)
+    until = time.monotonic() + 300
+    while not (out / "metrics.csv").exists():
         assert time.monotonic() < until and chief.poll() is None
-        time.sleep(0.1)
+        time.sleep(0.05)
     other.send_signal(signal.SIGKILL)
     other.wait()
     died = time.monotonic()
-    output, _ = chief.communicate(timeout=200)
+    _, errors = chief.communicate(timeout=200)
     assert chief.returncode == 1
-    assert "error: another worker is gone; start all" in output
+    assert "error: another worker is gone; start all" in errors
     assert time.monotonic() - died < 150
-    _, facts = RunFolder(tmp_path / "run0").last()
-    assert facts["step"] >= 11
-    assert not list((tmp_path / "run0").rglob(".writing-*"))
+    _, facts = RunFolder(out).last()
+    assert 11 <= facts["step"] < 66
+    assert not list(out.rglob(".writing-*"))
+    finish(*start_workers(out, data_dir, many))
+    assert [row["epoch"] for row in rows(out)] == list(range(6))
+    finish(start(tmp_path / "alone", data_dir, "strategy=one_device", many))
+    alone, together = rows(tmp_path / "alone"), rows(out)
+    assert alone[-1] == pytest.approx(together[-1], abs=2e-2)
 
 
 @pytest.mark.parametrize(

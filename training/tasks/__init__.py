@@ -1,1 +1,265 @@
-"""Tasks that the engine trains."""
+"""The tasks that can be trained, and what the engine asks of each.
+
+The engine (`gcvit_training`) orders examples, computes steps, keeps
+checkpoints and writes reports. It never asks which task it trains: a folder
+here, with one `Task` and an entry in `TASKS`, is all that a task takes.
+"""
+
+import abc
+import importlib
+
+from gcvit_training.config import RunConfig
+
+TASKS = {"classification": "gcvit_training.tasks.classification"}
+"""Module of each task, which has the `Task` as its attribute `TASK`, and its
+recipes in the folder `recipes`."""
+DEFAULT = "classification"
+"""Task of recipes that name none."""
+
+
+def find_task(name):
+    """Finds a task by the name that a recipe gives it.
+
+    Args:
+        name: A key of `TASKS`, such as `"classification"`.
+
+    Returns:
+        The subclass of `Task`.
+
+    Raises:
+        ValueError: If there is no such task.
+
+    Examples:
+    >>> from gcvit_training.tasks import find_task
+    >>> find_task("classification").loss_names
+    ('loss',)
+    """
+    if not isinstance(name, str) or name not in TASKS:
+        raise ValueError(
+            f"`task` must be one of {sorted(TASKS)}. Received: task={name!r}"
+        )
+    return importlib.import_module(TASKS[name]).TASK
+
+
+def open_task(config, data_dir=None):
+    """Opens the dataset of a run and makes the run's task.
+
+    Args:
+        config: A `RunConfig`.
+        data_dir: Folder of datasets that have to be prepared, or `None`.
+
+    Returns:
+        A `Task`.
+
+    Raises:
+        ValueError: If the dataset cannot be used.
+    """
+    task = find_task(config.task)
+    return task(config, task.open_source(config, data_dir))
+
+
+class Evaluator(abc.ABC):
+    """Measures how good outputs are, one batch after the other."""
+
+    @abc.abstractmethod
+    def update(self, outputs, targets, weights):
+        """Counts a batch.
+
+        Args:
+            outputs: What `Task.predict` gave, as numpy arrays.
+            targets: The batch's targets, as numpy arrays.
+            weights: Array `(batch,)`: 0 for examples to leave out, else 1.
+        """
+
+    @abc.abstractmethod
+    def result(self):
+        """Returns what was measured.
+
+        Returns:
+            A dict that JSON can hold, in which `images` counts the examples.
+        """
+
+
+class Task(abc.ABC):
+    """A kind of training: its data, its network, its losses, its measures.
+
+    Inputs and targets may be any structure of tensors (tensors, dicts,
+    tuples). All examples of a batch have one static shape.
+
+    Args:
+        config: The run's configuration, a `Config`.
+        source: As `open_source` returns.
+
+    Attributes:
+        Config: Subclass of `RunConfig` with the settings of this task.
+        loss_names: Names in what `losses` returns that are added up.
+        metric_names: Further names in it, which are only watched.
+    """
+
+    Config = RunConfig
+    loss_names = ("loss",)
+    metric_names = ()
+
+    def __init__(self, config, source):
+        self.config = config
+        self.source = source
+
+    @classmethod
+    def resolve(cls, config):
+        """Fills in settings that follow from others.
+
+        Args:
+            config: A `Config` as it was written.
+
+        Returns:
+            A `Config`.
+        """
+        return config
+
+    @classmethod
+    @abc.abstractmethod
+    def open_source(cls, config, data_dir=None):
+        """Opens the dataset, and checks that it has both splits.
+
+        Args:
+            config: A `Config`.
+            data_dir: As of `open_task`.
+
+        Returns:
+            A source: `size(split)`, the number of examples;
+            `examples(split, seed=None, buffer=1, shard=(1, 0))`, a
+            `tf.data.Dataset` of dicts with a string `name`, shuffled by
+            `seed` if there is one; `load(example)`, in a graph, an example's
+            content, such as a file's bytes and a label.
+        """
+
+    def check_replicas(self, batch_size):
+        """Refuses batches that one replica cannot compute.
+
+        Args:
+            batch_size: Examples per step and replica.
+
+        Raises:
+            ValueError: If these are too few, or too many.
+        """
+        return
+
+    @abc.abstractmethod
+    def example(self, content, seed=None):
+        """Makes one example, in a graph; a failing operation leaves it out.
+
+        Args:
+            content: As `source.load` returns.
+            seed: Integer tensor `(2,)` for random augmentation; `None` for
+                evaluation.
+
+        Returns:
+            Inputs and targets, of static shapes.
+        """
+
+    def batch(self, inputs, targets, seed=None):
+        """Changes a whole batch, in a graph.
+
+        Args:
+            inputs: Inputs of the examples, `(batch, ...)`.
+            targets: Their targets, `(batch, ...)`.
+            seed: Integer tensor `(2,)`, the same on every replica; `None`
+                for evaluation.
+
+        Returns:
+            Inputs and targets.
+        """
+        return inputs, targets
+
+    @abc.abstractmethod
+    def network(self):
+        """Builds the `keras.Model` that is trained and saved."""
+
+    def frozen(self, network):
+        """Says what learns in the first `optimizer.freeze_epochs`.
+
+        Args:
+            network: As `network()` returns.
+
+        Returns:
+            List of variables.
+        """
+        raise ValueError(
+            "`optimizer.freeze_epochs` must be 0 for this task. Received: "
+            f"freeze_epochs={self.config.optimizer.freeze_epochs}"
+        )
+
+    @abc.abstractmethod
+    def losses(self, network, inputs, targets, training):
+        """Computes the losses of a batch.
+
+        Args:
+            network: As `network()` returns.
+            inputs: As `batch` returns.
+            targets: As `batch` returns.
+            training: Boolean.
+
+        Returns:
+            Dict of `loss_names` and `metric_names` to float32 tensors
+            `(batch,)`. Their means count.
+        """
+
+    def predict(self, network, inputs):
+        """Computes what the evaluator is given, in a graph.
+
+        Args:
+            network: As `network()` returns.
+            inputs: As `batch` returns.
+
+        Returns:
+            A structure of tensors `(batch, ...)`.
+        """
+        return network(inputs, training=False)
+
+    @abc.abstractmethod
+    def evaluator(self):
+        """Makes a new `Evaluator`: of validation and of the report alike."""
+
+    def numbers(self, result):
+        """Chooses the measures that are shown after every epoch.
+
+        Args:
+            result: As the evaluator's `result` returns.
+
+        Returns:
+            Dict of name to number. In `metrics.csv` and TensorBoard the names
+            begin with `val_`. Default: all floats of the result.
+        """
+        return {k: v for k, v in result.items() if isinstance(v, float)}
+
+    def headline(self, result):
+        """Says a result in one sentence."""
+        return ", ".join(
+            f"{k} {v:.4g}" for k, v in self.numbers(result).items()
+        )
+
+    def write(self, folder):
+        """Writes what the model's users need beside it.
+
+        Args:
+            folder: The `RunFolder`.
+        """
+        return
+
+    def facts(self):
+        """Says what the data are, in a line for the report."""
+        data = self.config.data
+        return f"{self.source.size(data.train_split)} examples"
+
+    def page(self, result, folder):
+        """Makes the report's part about a result.
+
+        Args:
+            result: As the evaluator's `result` returns.
+            folder: The `RunFolder`, for pictures.
+
+        Returns:
+            List of lines in Markdown.
+        """
+        rows = self.numbers(result).items()
+        return ["| | |", "|---|---|", *(f"| {k} | {v:.4f} |" for k, v in rows)]

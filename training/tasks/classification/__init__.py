@@ -1,1 +1,167 @@
-"""Classification of images."""
+"""Classification: images of one class each, or mixed of several."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from gcvit_training import data as pipeline
+from gcvit_training.sources import check_split, open_source
+from gcvit_training.tasks import Task
+from gcvit_training.tasks.classification.augment import mix
+from gcvit_training.tasks.classification.config import (
+    ClassificationConfig,
+    resolve,
+)
+from gcvit_training.tasks.classification.evaluator import (
+    ClassificationEvaluator,
+    Evaluation,
+    evaluate,
+)
+from gcvit_training.tasks.classification.examples import (
+    training_image,
+    whole_image,
+)
+from gcvit_training.tasks.classification.network import build_network
+from gcvit_training.tasks.classification.report import page
+
+__all__ = [
+    "Classification",
+    "ClassificationEvaluator",
+    "Evaluation",
+    "evaluate",
+    "evaluation_batches",
+]
+
+
+class Classification(Task):
+    """Images `(size, size, 3)` to probabilities of classes.
+
+    The training loss is the cross-entropy with `label_smoothing`, of images
+    that may be mixed. The loss of validation and of the report is the
+    cross-entropy of the labels as they are.
+    """
+
+    Config = ClassificationConfig
+    metric_names = ("accuracy",)
+
+    @classmethod
+    def resolve(cls, config):
+        """Fills in what the preset or the variant sets."""
+        return resolve(config)
+
+    @classmethod
+    def open_source(cls, config, data_dir=None):
+        """Opens TFDS's datasets, TFRecords and class folders."""
+        data = config.data
+        source = open_source(data.dataset, data_dir, data.holdout)
+        for field in ("train_split", "evaluation_split"):
+            check_split(source, getattr(data, field), f"data.{field}")
+        return source
+
+    def check_replicas(self, batch_size):
+        """Refuses odd batches, whose images cannot be mixed in pairs."""
+        augment = self.config.augment
+        if (augment.mixup or augment.cutmix) and batch_size % 2:
+            raise ValueError(
+                "`data.batch_size` must give every replica an even number of "
+                "images with `augment.mixup` or `augment.cutmix`. Received: "
+                f"{batch_size} images per replica"
+            )
+
+    def example(self, content, seed=None):
+        """Reads an image; its target is the number of its class."""
+        encoded, label = content
+        if seed is None:
+            return whole_image(encoded, self.config.data), label
+        return training_image(encoded, seed, self.config), label
+
+    def batch(self, inputs, targets, seed=None):
+        """Makes labels one-hot, and mixes training images."""
+        labels = tf.one_hot(targets, len(self.source.names))
+        if seed is None:
+            return inputs, labels
+        augment = self.config.augment
+        if augment.mixup or augment.cutmix:
+            return mix(inputs, labels, seed, augment.mixup, augment.cutmix)
+        return inputs, labels
+
+    def network(self):
+        """Builds a GC ViT with a head for the classes."""
+        return build_network(self.config, len(self.source.names))
+
+    def frozen(self, network):
+        """Trains the head alone."""
+        return network.get_layer("predictions").trainable_variables
+
+    def losses(self, network, inputs, targets, training):
+        """Computes cross-entropy, and watches the accuracy."""
+        scores = tf.cast(network(inputs, training=training), tf.float32)
+        return {
+            "loss": keras.losses.categorical_crossentropy(
+                targets, scores, label_smoothing=self.config.label_smoothing
+            ),
+            "accuracy": keras.metrics.categorical_accuracy(targets, scores),
+        }
+
+    def evaluator(self):
+        """Makes an evaluator of probabilities."""
+        return ClassificationEvaluator(len(self.source.names))
+
+    def numbers(self, result):
+        """Shows loss and accuracy after every epoch."""
+        return {"loss": result["loss"], "accuracy": result["top1"]}
+
+    def headline(self, result):
+        """Says the top-1 accuracy."""
+        return (
+            f"Top-1 on {result['images']} images of "
+            f"{self.config.data.evaluation_split}: {result['top1']:.2%}"
+        )
+
+    def write(self, folder):
+        """Writes `labels.txt`, a class name per line."""
+        names = "".join(f"{name}\n" for name in self.source.names)
+        folder.write_text("labels.txt", names)
+
+    def facts(self):
+        """Counts images, classes and pixels."""
+        data = self.config.data
+        side = data.image_size
+        return (
+            f"{self.source.size(data.train_split)} images of "
+            f"`{data.train_split}`, {len(self.source.names)} classes, "
+            f"{side} x {side} pixels"
+        )
+
+    def page(self, result, folder):
+        """Shows measures, the worst classes and the confusion matrix."""
+        return page(result, self.source.names, folder)
+
+
+TASK = Classification
+
+
+def evaluation_batches(source, split, data, batch_size):
+    """Makes the batches on which any model is evaluated, without a run.
+
+    Args:
+        source: As `gcvit_training.sources.open_source` returns.
+        split: Name of the split.
+        data: An `ImageDataConfig`: image size, crop and interpolation.
+        batch_size: Images per batch.
+
+    Returns:
+        `tf.data.Dataset` of float32 images `(n, size, size, 3)`, pixels in
+        [0, 255], one-hot labels `(n, classes)` and weights `(n,)`: 0 for
+        images that cannot be read, else 1.
+    """
+    task = Classification(_Reading(data), source)
+    return pipeline.evaluation_batches(task, split, batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """The part of a run's configuration that reading images takes."""
+
+    data: object

@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
+
+from gcvit_training.evaluator import evaluate as run_evaluator
+from gcvit_training.tasks import Evaluator
 
 BINS = 15
 """Of the calibration error, as in its paper."""
 TOP = 5
+LEAST = 1e-7
+"""Least probability that the loss takes a label's to be."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """How good a classifier was.
 
     Attributes:
         images: How many were classified.
@@ -20,7 +24,7 @@ class Evaluation:
         top1: Share whose highest score is their label's.
         top5: Share whose label is among the five highest scores; `None`
             where there are five classes or fewer.
-        loss: Mean cross-entropy of the labels, in nats.
+        loss: Mean cross-entropy of the labels, in nats, without smoothing.
         calibration_error: Expected calibration error, in [0, 1]
             (arXiv 1706.04599, equation 3), in 15 bins.
         confusion: Integer array `(classes, classes)`: how many images of the
@@ -61,6 +65,91 @@ class Evaluation:
         }
 
 
+class ClassificationEvaluator(Evaluator):
+    """Counts what a classifier gets right.
+
+    Args:
+        classes: Number of classes.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_training.tasks.classification import ClassificationEvaluator
+    >>> evaluator = ClassificationEvaluator(2)
+    >>> scores, labels = np.array([[0.9, 0.1], [0.8, 0.2]]), np.eye(2)
+    >>> evaluator.update(scores, labels, np.ones(2))
+    >>> evaluator.result()["top1"]
+    0.5
+    """
+
+    def __init__(self, classes):
+        self.classes = classes
+        self.left_out = 0
+        self.confusion = np.zeros((classes, classes), "int64")
+        # Of each image: its label's rank, its label's and its best score.
+        self.seen = []
+
+    def update(self, outputs, targets, weights):
+        """Counts probabilities `(n, classes)` of one-hot labels."""
+        kept = np.asarray(weights) > 0
+        labels = np.asarray(targets)[kept]
+        self.left_out += int((~kept).sum())
+        if not kept.any():
+            return
+        scores = np.asarray(outputs, "float64")
+        if scores.shape != (len(kept), self.classes):
+            raise ValueError(
+                f"`predict` must give scores {(len(kept), self.classes)} for "
+                "a batch: as many classes as the data. Received: "
+                f"{scores.shape}"
+            )
+        scores = scores[kept]
+        # Half precision sums to one within a hundredth, over thousands of
+        # classes.
+        sums = scores.sum(-1)
+        if not np.isfinite(scores).all() or (np.abs(sums - 1) > 0.05).any():
+            raise ValueError(
+                "`predict` must give probabilities, which sum to 1; a model "
+                "without `classifier_activation` gives logits. Received "
+                f"scores that sum to {sums[np.abs(sums - 1).argmax()]}"
+            )
+        truth = labels.argmax(-1)
+        likelihoods = scores[np.arange(len(truth)), truth]
+        # Of equal scores the first class counts, as with argmax.
+        before = np.arange(self.classes) < truth[:, None]
+        ahead = scores > likelihoods[:, None]
+        ahead |= (scores == likelihoods[:, None]) & before
+        np.add.at(self.confusion, (truth, scores.argmax(-1)), 1)
+        self.seen.append((ahead.sum(-1), likelihoods, scores.max(-1)))
+
+    def result(self):
+        """Returns `Evaluation.as_dict`."""
+        return self.evaluation().as_dict()
+
+    def evaluation(self) -> Evaluation:
+        """Sums up.
+
+        Raises:
+            ValueError: If there were no images.
+        """
+        if not self.seen:
+            raise ValueError(
+                "there are no images to evaluate on "
+                f"({self.left_out} cannot be read)"
+            )
+        ranks, likelihoods, confidence = map(
+            np.concatenate, zip(*self.seen, strict=True)
+        )
+        return Evaluation(
+            images=len(ranks),
+            left_out=self.left_out,
+            top1=float((ranks == 0).mean()),
+            top5=float((ranks < TOP).mean()) if self.classes > TOP else None,
+            loss=float(-np.log(np.maximum(likelihoods, LEAST)).mean()),
+            calibration_error=_calibration_error(confidence, ranks == 0),
+            confusion=self.confusion,
+        )
+
+
 def evaluate(predict, batches) -> Evaluation:
     """Evaluates anything that maps images to probabilities.
 
@@ -69,7 +158,7 @@ def evaluate(predict, batches) -> Evaluation:
             [0, 255], to probabilities `(batch, classes)`.
         batches: Iterable of such images, one-hot labels `(batch, classes)`,
             and weights `(batch,)`, 0 for images to leave out, as
-            `gcvit_training.data.evaluation_batches` gives.
+            `evaluation_batches` gives.
 
     Returns:
         `Evaluation`.
@@ -77,51 +166,20 @@ def evaluate(predict, batches) -> Evaluation:
     Raises:
         ValueError: If there are no images, or the scores are no
             probabilities of these classes.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_training.tasks.classification import evaluate
+    >>> batch = np.zeros((2, 32, 32, 3)), np.eye(2), np.ones(2)
+    >>> evaluate(lambda images: np.eye(2), [batch]).top1
+    1.0
     """
-    scores, truth, left_out = [], [], 0
+    evaluator = None
     for images, labels, weights in batches:
-        kept = np.asarray(weights) > 0
-        labels = np.asarray(labels)[kept]
-        left_out += int((~kept).sum())
-        if not kept.any():
-            continue
-        found = np.asarray(predict(np.asarray(images)[kept]), "float64")
-        if found.shape != labels.shape:
-            raise ValueError(
-                f"`predict` must give scores {labels.shape} for a batch: as "
-                f"many classes as the data. Received: {found.shape}"
-            )
-        scores.append(found)
-        truth.append(labels.argmax(-1))
-    if not scores:
-        raise ValueError(
-            f"there are no images to evaluate on ({left_out} cannot be read)"
-        )
-    scores, truth = np.concatenate(scores), np.concatenate(truth)
-    # Half precision sums to one within a hundredth, over thousands of classes.
-    sums = scores.sum(-1)
-    if not np.isfinite(scores).all() or (np.abs(sums - 1) > 0.05).any():
-        raise ValueError(
-            "`predict` must give probabilities, which sum to 1; a model "
-            "without `classifier_activation` gives logits. Received scores "
-            f"that sum to {sums[np.abs(sums - 1).argmax()]}"
-        )
-    classes = scores.shape[1]
-    # Of equal scores the first class counts, as with argmax.
-    order = np.argsort(-scores, axis=-1, kind="stable")[:, :TOP]
-    hits = order == truth[:, None]
-    likelihoods = scores[np.arange(len(truth)), truth]
-    return Evaluation(
-        images=len(truth),
-        left_out=left_out,
-        top1=float(hits[:, 0].mean()),
-        top5=float(hits.any(-1).mean()) if classes > TOP else None,
-        loss=float(-np.log(np.maximum(likelihoods, 1e-7)).mean()),
-        calibration_error=_calibration_error(scores.max(-1), hits[:, 0]),
-        confusion=confusion_matrix(
-            truth, order[:, 0], labels=np.arange(classes)
-        ),
-    )
+        if evaluator is None:
+            evaluator = ClassificationEvaluator(np.shape(labels)[-1])
+        run_evaluator(evaluator, predict, [(images, labels, weights)])
+    return (evaluator or ClassificationEvaluator(0)).evaluation()
 
 
 def _calibration_error(confidence, hits):

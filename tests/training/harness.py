@@ -1,0 +1,104 @@
+"""What every task goes through: trained, killed, gone on, evaluated, saved.
+
+Run as a program, it trains: `harness.py MODULE RECIPE OUT DATA KILL_AT`, where
+MODULE, if not empty, is imported first, and KILL_AT is the step of this
+process after which it kills itself, or 0.
+"""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors.numpy import load_file
+
+from gcvit_training import read_config, train, write_config, write_report
+from gcvit_training.run_folder import RunFolder
+
+
+class KillAt(keras.callbacks.Callback):
+    """Kills this process after so many of its steps."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def metrics(out):
+    """Rows of `metrics.csv`, without what the clock says."""
+    with open(out / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row.pop("images_per_second", None)
+    return rows
+
+
+def last(out):
+    """Arrays of the last checkpoint."""
+    return load_file(RunFolder(out).saved()[0])
+
+
+def goes_through(config, folder, data_dir=None, module="", kill_at=8):
+    """Trains twice: in one go, and killed; both must be the same.
+
+    Args:
+        config: A `RunConfig` with `deterministic` and some
+            `checkpoint_steps`.
+        folder: Folder for two runs.
+        data_dir: As of `train`.
+        module: Name of a module in this folder that adds the task, or "".
+        kill_at: Step after which the second run is killed.
+
+    Returns:
+        Folder of a run, the model in it as Keras loads it, and its result.
+    """
+    whole, killed = folder / "whole", folder / "killed"
+    trained = train(config, whole, data_dir, verbose=0)
+    recipe = folder / "recipe.yaml"
+    write_config(config, recipe)
+    command = [sys.executable, __file__, module, recipe, killed]
+    command += [data_dir or "", str(kill_at)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr[-3000:]
+    assert not (killed / "model.keras").exists()
+    said = []
+    train(config, killed, data_dir, verbose=0, report=said.append)
+    assert said[0].startswith("Going on from step")
+    assert metrics(killed) == metrics(whole)
+    expected, found = last(whole), last(killed)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, name)
+
+    result = write_report(config, killed, data_dir)
+    assert json.loads((killed / "evaluation.json").read_text()) == result
+    assert (killed / "report.md").read_text().startswith("# ")
+    model = keras.models.load_model(killed / "model.keras")
+    for a, b in zip(
+        model.trainable_variables, trained.trainable_variables, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    return killed, model, result
+
+
+if __name__ == "__main__":
+    module, recipe, out, data, kill_at = sys.argv[1:]
+    if module:
+        __import__(module)
+    train(
+        read_config(recipe),
+        Path(out),
+        data or None,
+        callbacks=[KillAt(int(kill_at))],
+        verbose=0,
+    )

@@ -1,0 +1,82 @@
+"""Every task goes through the same engine."""
+
+import autoencoder  # noqa: F401  (adds its task)
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from harness import goes_through, metrics
+from recipe import small
+
+from gcvit_training import read_config
+from gcvit_training.tasks import find_task
+
+EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
+RECIPE = {
+    "task": "autoencoder",
+    "epochs": 3,
+    "data": {"dataset": "stripes", "batch_size": 8},
+    "optimizer": {"learning_rate": 3e-3, "weight_decay": 0.0},
+}
+
+
+def test_an_autoencoder_goes_through_an_engine_that_does_not_know_it(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.dump(RECIPE))
+    config = read_config(recipe, [*EXACT, "width=5"])
+    out, model, result = goes_through(
+        config, tmp_path, module="autoencoder", kill_at=6
+    )
+    rows = metrics(out)
+    names = {"epoch", "learning_rate", "loss", "pixels", "codes", "val_error"}
+    assert set(rows[0]) == names
+    for row in rows:
+        assert float(row["loss"]) == pytest.approx(
+            float(row["pixels"]) + float(row["codes"]), rel=1e-5
+        )
+    # The report and the last epoch's validation are one evaluator's.
+    assert result["images"] == 16
+    assert float(rows[-1]["val_error"]) == pytest.approx(
+        result["error"], rel=1e-5
+    )
+    assert result["error"] < float(rows[0]["val_error"])
+    # Exported by Keras's own means.
+    model.export(tmp_path / "exported", verbose=False)
+    images = np.random.default_rng(0).random((2, 16, 16, 1), "float32")
+    exported = tf.saved_model.load(tmp_path / "exported")
+    served = exported.serve({"images": images})
+    np.testing.assert_allclose(
+        served, model.predict({"images": images}, verbose=0), atol=1e-5
+    )
+
+
+def test_a_classifier_goes_through(data_dir, digits, tmp_path):
+    out, model, result = goes_through(small(*EXACT), tmp_path, data_dir)
+    assert model.output_shape == (None, 10)
+    labels = (out / "labels.txt").read_text().splitlines()
+    assert labels == list(digits.names)
+    rows = metrics(out)
+    # One number: cross-entropy without label smoothing.
+    assert float(rows[-1]["val_loss"]) == pytest.approx(
+        result["loss"], rel=1e-5
+    )
+    assert float(rows[-1]["val_accuracy"]) == pytest.approx(result["top1"])
+    page = (out / "report.md").read_text()
+    assert f"{result['loss']:.4f}" in page and "label smoothing" in page
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ValueError, match=r"`task` must be one of \[.*'classif"):
+        find_task("origami")
+    with pytest.raises(ValueError, match="Received: task='origami'"):
+        read_config("digits", ["task=origami"])
+
+
+def test_a_task_without_a_head_of_its_own_cannot_freeze(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.dump(RECIPE))
+    config = read_config(recipe, ["optimizer.freeze_epochs=1"])
+    task = find_task("autoencoder")(config, None)
+    with pytest.raises(ValueError, match="freeze_epochs` must be 0"):
+        task.frozen(keras.Sequential())

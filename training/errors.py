@@ -1,0 +1,60 @@
+"""What stops a run, in words that say what to do."""
+
+import signal
+
+import tensorflow as tf
+
+from gcvit_training.strategy import is_multi_worker
+
+GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+"""What TensorFlow raises when another worker has died."""
+
+
+class TrainingError(ValueError):
+    """A run had to stop; its last checkpoint is whole."""
+
+
+class Preempted(SystemExit):
+    """A run was asked to stop, and wrote a checkpoint; exit code 143."""
+
+    def __init__(self):
+        super().__init__(128 + signal.SIGTERM)
+
+
+def plain(error, folder, strategy):
+    """Puts TensorFlow's error into one line.
+
+    Args:
+        error: A `tf.errors.OpError`.
+        folder: The `RunFolder`.
+        strategy: The run's `tf.distribute.Strategy`.
+
+    Returns:
+        A `TrainingError`.
+    """
+    message = (error.message or "").strip()
+    lines = [
+        line
+        for line in message.splitlines()
+        if line.strip() and "[Op:" not in line and "{{node" not in line
+    ]
+    first = lines[0] if lines else type(error).__name__
+    if is_multi_worker(strategy) and isinstance(error, GONE):
+        return TrainingError(
+            "another worker is gone; start all of them again with the same "
+            f"command to go on from the last checkpoint: {first}"
+        )
+    if "every example of a batch is unreadable" in message:
+        return TrainingError(
+            "every example of a batch is unreadable: see "
+            f"{folder.path / 'broken_images.txt'}"
+        )
+    # The first line says where in the graph; the last ones what happened.
+    last = lines[-1].strip() if lines else ""
+    reason = first if last in ("", first) else f"{first} ... {last}"
+    return TrainingError(f"TensorFlow stopped: {reason}")

@@ -1,0 +1,200 @@
+"""A run's state: what is trained, how far it has come, how it goes on."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gcvit_training.data import steps_per_epoch
+from gcvit_training.errors import TrainingError
+from gcvit_training.optimizer import adamw
+from gcvit_training.run_folder import finite
+from gcvit_training.trainer import Trainer
+
+
+class Run:
+    """What is trained, and how far it has come.
+
+    Args:
+        task: The `Task`.
+        folder: The `RunFolder`, claimed.
+        strategy: A `tf.distribute.Strategy`.
+        report: Called with a line of text when there is something to say.
+
+    Attributes:
+        network: The network that is trained.
+        trainer: The `Trainer` around it.
+        step: Steps done.
+        rows: Metrics of the epochs done, a dict per epoch.
+        stopped: Whether a callback ended the run before its last epoch.
+        broken: Path of the list of unreadable examples.
+    """
+
+    def __init__(self, task, folder, strategy, report):
+        self.task = task
+        self.config = config = task.config
+        self.folder = folder
+        self.strategy = strategy
+        self.report = report
+        self.steps_per_epoch = steps_per_epoch(task)
+        self.step = 0
+        self.rows = []
+        self.stopped = False
+        self.pending_metrics = None
+        self.broken = str(folder.path.absolute() / "broken_images.txt")
+        if not folder.writes:
+            self.broken = tempfile.mkstemp(prefix="gcvit-broken-")[1]
+        keras.utils.set_random_seed(config.seed)
+        last = folder.last() if folder.path.is_dir() else None
+        with strategy.scope():
+            self.network = task.network()
+            self.trainer = Trainer(self.network, task)
+            optimizer = adamw(config, self.steps_per_epoch, self.network)
+            if config.precision == "mixed_float16":
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            compiles = _compiles(config, strategy)
+            several = strategy.num_replicas_in_sync > 1
+            self.trainer.compiles_replicas = compiles and several
+            self.trainer.compile(
+                optimizer,
+                jit_compile=compiles and not several,
+                auto_scale_loss=False,
+            )
+            optimizer.build(self.network.trainable_variables)
+        for path in folder.damaged:
+            report(f"{path} cannot be read: the one before it is used")
+        if last:
+            self._restore(*last)
+
+    @property
+    def epoch(self):
+        """Epochs done."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def done(self):
+        """Whether nothing is left to train."""
+        return self.stopped or self.epoch >= self.config.epochs
+
+    def close(self):
+        """Removes what only this process needed."""
+        if not self.folder.writes:
+            os.unlink(self.broken)
+
+    def save(self):
+        """Writes a checkpoint; every worker has to call it.
+
+        Raises:
+            TrainingError: If weights are no numbers, or the disk is full.
+        """
+        arrays = {
+            name: np.asarray(variable) for name, variable in self._variables()
+        }
+        if not finite(arrays):
+            raise self.not_finite("weights are")
+        facts = {"step": self.step, "rows": self.rows, "stopped": self.stopped}
+        if self.folder.writes:
+            try:
+                self.folder.save(
+                    self.step, arrays, facts, self.config.keep_checkpoints
+                )
+            except Exception as error:
+                full = getattr(error, "strerror", None) or str(error)
+                raise TrainingError(
+                    f"the checkpoint of step {self.step} cannot be written: "
+                    f"{full}. {self._whole()}"
+                ) from error
+
+    def restore_metrics(self):
+        """Gives the metrics of a begun epoch what it had; called once."""
+        if self.pending_metrics is not None:
+            for name, variable in self._variables():
+                if name.startswith("metrics/"):
+                    variable.assign(self.pending_metrics[name])
+            self.pending_metrics = None
+
+    def check_broken(self):
+        """Counts the unreadable examples.
+
+        Raises:
+            TrainingError: If there are too many.
+        """
+        try:
+            names = Path(self.broken).read_text(encoding="utf-8").split("\n")
+        except OSError:
+            return 0
+        names = sorted({name for name in names if name})
+        data = self.config.data
+        size = self.task.source.size(data.train_split)
+        if len(names) > data.broken_share * size:
+            raise TrainingError(
+                f"{len(names)} images cannot be read, more than "
+                f"`data.broken_share` = {data.broken_share} of "
+                f"{size}: {', '.join(names[:3])}, ...; all are in "
+                f"{self.broken}"
+            )
+        return len(names)
+
+    def not_finite(self, what):
+        """Makes the error of numbers that are none."""
+        return TrainingError(
+            f"the {what} not finite after step {self.step}; a lower "
+            f"`optimizer.learning_rate` may help. {self._whole()}"
+        )
+
+    def _restore(self, arrays, facts):
+        names = [name for name, _ in self._variables()]
+        if sorted(names) != sorted(arrays):
+            raise ValueError(
+                f"the checkpoint in {self.folder.path} is of another version "
+                "of this library. Choose another --out"
+            )
+        for name, variable in self._variables():
+            if not name.startswith("metrics/"):
+                variable.assign(arrays[name])
+        self.step, self.rows = facts["step"], facts["rows"]
+        self.stopped = facts.get("stopped", False)
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        if done:
+            # Between two epochs they are those of the one that is over.
+            self.pending_metrics = arrays
+        if not self.done:
+            self.report(
+                f"Going on from step {done} of {self.steps_per_epoch} of "
+                f"epoch {epoch + 1}."
+            )
+
+    def _variables(self):
+        """Names and variables of all that a run goes on with."""
+        groups = {
+            "network": self.network.variables,
+            "optimizer": self.trainer.optimizer.variables,
+            "averages": self.trainer.averages,
+            "metrics": [v for m in self.trainer.metrics for v in m.variables],
+        }
+        for group, variables in groups.items():
+            for i, variable in enumerate(variables):
+                yield f"{group}/{i:04d}", variable
+
+    def _whole(self):
+        saved = self.folder.saved() if self.folder.writes else []
+        if not saved:
+            return "There is no checkpoint yet"
+        return f"The last checkpoint, {saved[0]}, is whole"
+
+
+def _compiles(config, strategy):
+    """Whether XLA compiles the step; on several replicas only when asked.
+
+    On a CPU it is 2.5 times slower than plain graphs for this model, and on
+    a TPU everything is compiled anyway.
+    """
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return False
+    if config.jit_compile != "auto":
+        return config.jit_compile
+    one = strategy.num_replicas_in_sync == 1
+    return one and bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,57 @@
+"""From an image file's content to the model's input, in a graph."""
+
+import tensorflow as tf
+
+from gcvit_keras.images.graph import decode_part
+from gcvit_training.tasks.classification.augment import augment, random_crop
+
+
+def training_image(encoded, seed, config):
+    """Reads an image, a random part of it where the recipe says so.
+
+    Args:
+        encoded: Scalar string tensor, the file's content.
+        seed: Integer tensor `(2,)`.
+        config: A `ClassificationConfig`.
+
+    Returns:
+        float32 tensor `(size, size, 3)`, pixels in [0, 255].
+    """
+    crop_seed, augment_seed = tf.unstack(tf.random.split(seed, 2))
+    if config.augment.crop_scale:
+        image = _random_crop(encoded, crop_seed, config)
+    else:
+        image = whole_image(encoded, config.data)
+    return augment(image, augment_seed, config.augment)
+
+
+def whole_image(encoded, data):
+    """Reads an image as `gcvit_keras.load_image` does, to a grey level.
+
+    Args:
+        encoded: Scalar string tensor, the file's content.
+        data: An `ImageDataConfig`.
+
+    Returns:
+        float32 tensor `(size, size, 3)`, pixels in [0, 255].
+    """
+    return data.image_reader.read_in_graph(encoded, trusted=True)
+
+
+def _random_crop(encoded, seed, config):
+    """A random part of an image, resized; a JPEG's rest is not decoded."""
+
+    def choose(sides):
+        augment = config.augment
+        part = random_crop(
+            sides[0], sides[1], seed, augment.crop_scale, augment.crop_aspect
+        )
+        return tf.stack(part)
+
+    reader = config.data.image_reader
+    image = decode_part(encoded, choose, reader.max_pixels, trusted=True)
+    side = config.data.image_size
+    image = tf.image.resize(
+        image, (side, side), config.data.interpolation, antialias=True
+    )
+    return tf.clip_by_value(image, 0, 255)

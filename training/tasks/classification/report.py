@@ -1,0 +1,50 @@
+"""A classification run's part of the report."""
+
+from gcvit_training.tasks.classification.plots import confusion_picture
+
+WORST = 5
+"""Classes that are named."""
+
+
+def page(result, names, folder):
+    """Makes the report's lines about a result.
+
+    Args:
+        result: As `ClassificationEvaluator.result` returns.
+        names: Names of the classes.
+        folder: The `RunFolder`; gets `confusion.png`.
+
+    Returns:
+        List of lines in Markdown.
+    """
+    confusion_picture(result, names, folder.path / "confusion.png")
+    rows = [
+        ("top-1", f"{result['top1']:.2%}"),
+        ("loss", f"{result['loss']:.4f}"),
+        ("expected calibration error", f"{result['calibration_error']:.4f}"),
+        ("images", f"{result['images']}"),
+    ]
+    if result["top5"] is not None:
+        rows.insert(1, ("top-5", f"{result['top5']:.2%}"))
+    worst = sorted(
+        (c for c in result["per_class"] if c["accuracy"] is not None),
+        key=lambda c: c["accuracy"],
+    )[:WORST]
+    return [
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+        "",
+        "The loss is the cross-entropy of the labels as they are, which is",
+        "`val_loss` in [metrics.csv](metrics.csv), too; `loss` there is the",
+        "training loss, with label smoothing and of augmented images.",
+        "",
+        "Worst classes: "
+        + ", ".join(
+            f"{names[c['class']]} {c['accuracy']:.1%} of {c['images']}"
+            for c in worst
+        )
+        + ".",
+        "",
+        "![confusion matrix](confusion.png)",
+    ]
