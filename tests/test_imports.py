@@ -1,6 +1,7 @@
 """The folders import each other one way only."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ MAY_IMPORT = {
     "gcvit_export": {"gcvit_keras"},
     "gcvit_cli": {"gcvit_keras", "gcvit_training", "gcvit_export"},
 }
+OF_A_TASK = {"sources.py", "check.py", "digits.py"}
+"""Files beside the engine that are classification's."""
 OURS = {"gcvit_keras", "gcvit_training", "gcvit_export", "gcvit_cli"}
 
 
@@ -84,6 +87,19 @@ def test_the_model_never_imports_torch_and_tensorflow_in_one_file():
             forbidden = {"torch"}
         for name in imported(path):
             assert name.split(".")[0] not in forbidden, path
+
+
+def test_the_engine_knows_no_task():
+    """A new task is a folder of `training/tasks`, and an entry there."""
+    tasks = {p.name for p in (ROOT / "training" / "tasks").iterdir()}
+    known = {"classification", "detection", "segmentation"} | {
+        name for name in tasks if "." not in name and name[0] != "_"
+    }
+    words = re.compile("|".join(sorted(known)), re.IGNORECASE)
+    for path in (ROOT / "training").glob("*.py"):
+        if path.name not in OF_A_TASK:
+            found = words.search(path.read_text())
+            assert not found, f"{path.relative_to(ROOT)} says {found}"
 
 
 def test_relation_of_packages_to_this_test():

@@ -57,18 +57,6 @@ class DataConfig(Strict):
     service: str | None = None
     broken_share: Share = 0.01
 
-    @property
-    def image_reader(self):
-        """The `gcvit_keras.ImageReader` of evaluation."""
-        from gcvit_keras import ImageReader  # imports Keras
-
-        reader = ImageReader(self.image_size)
-        return reader.replace(
-            crop_ratio=self.crop_ratio,
-            crop_mode=self.crop_mode,
-            interpolation=self.interpolation,
-        )
-
 
 class OptimizerConfig(Strict):
     """AdamW and its rate.
