@@ -119,6 +119,13 @@ class RunConfig(Strict):
             written after every epoch.
         checkpoint_steps: Steps between checkpoints, instead.
         keep_checkpoints: How many checkpoints stay.
+        best_metric: Column of `metrics.csv`, such as `val_accuracy`, whose
+            best epoch's model is kept as `best.keras`; `None` for none.
+        best_mode: Whether the `min` or the `max` of it is best.
+        patience: Epochs without a better `best_metric` that end the run;
+            `None` to train all.
+        steps_per_execution: Steps that one call of TensorFlow does, which
+            saves time where steps are short. It must divide an epoch's steps.
         histograms: Epochs between histograms of the weights for TensorBoard;
             0 for none.
         profile: First and last step that TensorBoard's profiler sees.
@@ -138,6 +145,10 @@ class RunConfig(Strict):
     checkpoint_minutes: Positive = 10.0
     checkpoint_steps: pydantic.PositiveInt | None = None
     keep_checkpoints: pydantic.PositiveInt = 2
+    best_metric: str | None = None
+    best_mode: Literal["min", "max"] = "max"
+    patience: pydantic.PositiveInt | None = None
+    steps_per_execution: pydantic.PositiveInt = 1
     histograms: pydantic.NonNegativeInt = 0
     profile: tuple[pydantic.PositiveInt, pydantic.PositiveInt] | None = None
     data: DataConfig
@@ -178,6 +189,8 @@ class RunConfig(Strict):
                 "`optimizer.accumulate`. Received: "
                 f"batch_size={batch}, accumulate={self.optimizer.accumulate}"
             )
+        if self.patience and not self.best_metric:
+            raise ValueError("`patience` needs `best_metric`")
         if self.profile and self.profile[0] > self.profile[1]:
             raise ValueError(
                 "`profile` must be the first and the last step. "

@@ -160,9 +160,15 @@ def _check_batches(task, strategy):
             f"images of a replica. Received: accumulate={parts}"
         )
     task.check_replicas(batch // replicas)
-    if not steps_per_epoch(task):
+    steps = steps_per_epoch(task)
+    if not steps:
         raise ValueError(
             "`data.batch_size` must be at most the "
             f"{task.source.size(config.data.train_split)} training images. "
             f"Received: batch_size={batch}"
+        )
+    if steps % config.steps_per_execution:
+        raise ValueError(
+            f"`steps_per_execution` must divide the {steps} steps per epoch. "
+            f"Received: steps_per_execution={config.steps_per_execution}"
         )

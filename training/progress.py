@@ -1,5 +1,6 @@
 """What happens beside the steps: counting, saving, stopping."""
 
+import shutil
 import signal
 import threading
 import time
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gcvit_training.errors import Preempted
+from gcvit_training.errors import Preempted, TrainingError
 from gcvit_training.strategy import is_multi_worker
 
 AGREE_EVERY = 10
@@ -17,6 +18,8 @@ LOOK_EVERY = 50
 """Steps between looks at the list of unreadable examples."""
 LEAST_LOSS_SCALE = 2.0**-10
 """Below it nothing but infinite gradients has come for many steps."""
+BAR_WIDTH = 42
+"""Columns of the bar itself and of the time, without the steps."""
 WARM_UP = 2
 """Steps that images per second leave out: TensorFlow traces in them."""
 
@@ -61,14 +64,14 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Counts a step, and looks whether the run can go on."""
         run, config = self.run, self.run.config
-        run.step += 1
-        self.counted += 1
+        run.step += config.steps_per_execution
+        self.counted += config.steps_per_execution
         if run.trainer.fresh:
             self._check_numbers(logs)
             self._time()
         if self.images_per_second:
             logs["images_per_second"] = self.images_per_second
-        if run.step % LOOK_EVERY == 0:
+        if self._passed(LOOK_EVERY):
             run.check_broken()
         if self._stops():
             run.save()
@@ -83,7 +86,7 @@ class Progress(keras.callbacks.Callback):
         if steps is None and is_multi_worker(run.strategy):
             steps = max(1, run.steps_per_epoch // 4)  # clocks differ
         due = time.monotonic() - self.saved_at > 60 * config.checkpoint_minutes
-        if run.step % steps == 0 if steps else due:
+        if self._passed(steps) if steps else due:
             run.save()
             self.saved_at = time.monotonic()
 
@@ -114,10 +117,41 @@ class Progress(keras.callbacks.Callback):
                 f"{run.broken}"
             )
             self.broken = broken
+        if run.config.best_metric:
+            self._keep_best()
         run.save()
         self.saved_at = time.monotonic()
         if run.folder.writes:
             run.folder.write_metrics(run.rows)
+
+    def _keep_best(self):
+        """Saves the best epoch's model; stops when none is better for long."""
+        run, config = self.run, self.run.config
+        name = config.best_metric
+        if name not in run.rows[-1]:
+            raise TrainingError(
+                f"`best_metric` must be one of {sorted(run.rows[-1])}. "
+                f"Received: best_metric={name!r}"
+            )
+        sign = 1 if config.best_mode == "min" else -1
+        values = [sign * row[name] for row in run.rows]
+        best = int(np.argmin(values))
+        if best == len(values) - 1 and run.folder.writes:
+            run.trainer.swap_averages()
+            with run.folder.replacing("best.keras") as beside:
+                run.network.save(beside)
+            run.trainer.swap_averages()
+        if config.patience and len(values) - 1 - best >= config.patience:
+            self.model.stop_training = True
+            run.report(
+                f"Stopped: {name} was best in epoch {best + 1}, and "
+                f"`patience` is {config.patience}."
+            )
+
+    def _passed(self, every):
+        """Whether the last call passed a multiple of so many steps."""
+        step, steps = self.run.step, self.run.config.steps_per_execution
+        return step // every > (step - steps) // every
 
     def _time(self):
         if self.counted < WARM_UP:
@@ -142,7 +176,7 @@ class Progress(keras.callbacks.Callback):
         strategy = self.run.strategy
         if not is_multi_worker(strategy):
             return self.asked_to_stop
-        if self.run.step % AGREE_EVERY:
+        if not self._passed(AGREE_EVERY):
             return False
         asked = strategy.experimental_distribute_values_from_function(
             lambda _: tf.constant(float(self.asked_to_stop))
@@ -152,6 +186,9 @@ class Progress(keras.callbacks.Callback):
 
 class Bar(keras.callbacks.ProgbarLogger):
     """Keras's progress bar, with the epochs of all calls of `fit`.
+
+    While an epoch runs the bar shows the measures that fit into the terminal's
+    width: a longer line wraps, and is written anew below itself every time.
 
     Args:
         epochs: Of the run.
@@ -164,3 +201,16 @@ class Bar(keras.callbacks.ProgbarLogger):
     def set_params(self, params):
         """Takes `fit`'s numbers, but for the epochs."""
         super().set_params({**params, "epochs": self.all_epochs})
+
+    def _update_progbar(self, batch, logs=None):
+        room = shutil.get_terminal_size().columns - BAR_WIDTH
+        room -= 2 * len(str(self.target))
+        fitting = {}
+        for name, value in sorted(
+            (logs or {}).items(), key=lambda item: item[0] != "loss"
+        ):
+            shown = f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4e}"
+            room -= len(f" - {name}: {shown}")
+            if room >= 0:
+                fitting[name] = value
+        super()._update_progbar(batch, fitting)

@@ -61,6 +61,7 @@ class Run:
             self.trainer.compile(
                 optimizer,
                 jit_compile=compiles and not several,
+                steps_per_execution=config.steps_per_execution,
                 auto_scale_loss=False,
             )
             optimizer.build(self.network.trainable_variables)
@@ -95,7 +96,12 @@ class Run:
         }
         if not finite(arrays):
             raise self.not_finite("weights are")
-        facts = {"step": self.step, "rows": self.rows, "stopped": self.stopped}
+        facts = {
+            "step": self.step,
+            "rows": self.rows,
+            "stopped": self.stopped,
+            "epochs": self.config.epochs,
+        }
         if self.folder.writes:
             try:
                 self.folder.save(
@@ -156,7 +162,10 @@ class Run:
             if not name.startswith("metrics/"):
                 variable.assign(arrays[name])
         self.step, self.rows = facts["step"], facts["rows"]
-        self.stopped = facts.get("stopped", False)
+        # More epochs than it was stopped with are a wish to go on.
+        self.stopped = (
+            facts["stopped"] and facts["epochs"] == self.config.epochs
+        )
         epoch, done = divmod(self.step, self.steps_per_epoch)
         if done:
             # Between two epochs they are those of the one that is over.

@@ -22,6 +22,9 @@ FREE = {
     "checkpoint_minutes",
     "checkpoint_steps",
     "keep_checkpoints",
+    "best_metric",
+    "best_mode",
+    "patience",
     "histograms",
     "profile",
 }
@@ -110,6 +113,9 @@ class RunFolder:
                 f"--out holds a run that cannot go on: {error}"
             ) from error
         now = config.model_dump(mode="json", exclude=FREE)
+        if (self.path / "model.keras").exists():
+            # A finished run may be given more epochs.
+            before["epochs"] = max(before["epochs"], now["epochs"])
         different = _first_difference(before, now)
         if different:
             field, old, new = different

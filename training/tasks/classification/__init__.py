@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gcvit_training import data as pipeline
@@ -21,6 +22,10 @@ from gcvit_training.tasks.classification.evaluator import (
 from gcvit_training.tasks.classification.examples import (
     training_image,
     whole_image,
+)
+from gcvit_training.tasks.classification.layers import (
+    apply_layers,
+    load_layers,
 )
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.report import page
@@ -44,6 +49,15 @@ class Classification(Task):
 
     Config = ClassificationConfig
     metric_names = ("accuracy",)
+
+    def __init__(self, config, source):
+        super().__init__(config, source)
+        self.layers = []
+        if getattr(config, "augment", None) and config.augment.layers:
+            self.layers = load_layers(config.augment.layers)
+        self.class_weights = None
+        if getattr(config, "class_weights", None):
+            self.class_weights = _class_weights(config, source)
 
     @classmethod
     def resolve(cls, config):
@@ -74,7 +88,10 @@ class Classification(Task):
         encoded, label = content
         if seed is None:
             return whole_image(encoded, self.config.data), label
-        return training_image(encoded, seed, self.config), label
+        image = training_image(encoded, seed, self.config)
+        if self.layers:
+            image = apply_layers(self.layers, image, tf.random.fold_in(seed, 1))
+        return image, label
 
     def batch(self, inputs, targets, seed=None):
         """Makes labels one-hot, and mixes training images."""
@@ -97,10 +114,14 @@ class Classification(Task):
     def losses(self, network, inputs, targets, training):
         """Computes cross-entropy, and watches the accuracy."""
         scores = tf.cast(network(inputs, training=training), tf.float32)
+        losses = keras.losses.categorical_crossentropy(
+            targets, scores, label_smoothing=self.config.label_smoothing
+        )
+        if self.class_weights is not None:
+            # Of a mixed image the mean of its classes' weights.
+            losses *= tf.linalg.matvec(targets, self.class_weights)
         return {
-            "loss": keras.losses.categorical_crossentropy(
-                targets, scores, label_smoothing=self.config.label_smoothing
-            ),
+            "loss": losses,
             "accuracy": keras.metrics.categorical_accuracy(targets, scores),
         }
 
@@ -140,6 +161,31 @@ class Classification(Task):
 
 
 TASK = Classification
+
+
+def _class_weights(config, source):
+    """Weight of each class in the training loss, a float32 array."""
+    names, wanted = list(source.names), config.class_weights
+    if wanted == "balanced":
+        labels = (
+            source.examples(config.data.train_split)
+            .map(
+                lambda example: source.load(example)[1],
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+            .ignore_errors()
+        )
+        labels = np.fromiter(labels.as_numpy_iterator(), "int64")
+        counts = np.bincount(labels, minlength=len(names))
+        present = np.count_nonzero(counts)
+        return np.float32(len(labels) / present / np.maximum(counts, 1))
+    unknown = sorted(set(wanted) - set(names))
+    if unknown:
+        raise ValueError(
+            f"`class_weights` must name classes of the data, {names[:5]} ... "
+            f"Received: {unknown[0]!r}"
+        )
+    return np.float32([wanted.get(name, 1.0) for name in names])
 
 
 def evaluation_batches(source, split, data, batch_size):

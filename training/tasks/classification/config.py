@@ -62,6 +62,10 @@ class AugmentConfig(Strict):
     """How training images are varied.
 
     Attributes:
+        layers: Augmentation of your own, done last, as `FILE.py:NAME` or
+            `MODULE:NAME`: a Keras layer, a function from images
+            `(1, size, size, 3)` to such images, or a list of them; or, if
+            NAME begins with `make`, a function that returns these.
         crop_scale: Least and largest area of a random crop, as shares of the
             image's (RandomResizedCrop). `None` takes the whole image.
         crop_aspect: Least and largest width over height of that crop.
@@ -79,6 +83,7 @@ class AugmentConfig(Strict):
             every batch is given one of them.
     """
 
+    layers: str | None = None
     crop_scale: tuple[Probability, Probability] | None = None
     crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     flip: Probability = 0.0
@@ -171,12 +176,16 @@ class ClassificationConfig(RunConfig):
     Attributes:
         label_smoothing: Share of each label given to all classes, in the
             training loss only.
+        class_weights: Weight of each class in the training loss, by name;
+            1 for those not named. `balanced`: the inverse of how often a
+            class is in the training split, on average 1 per image.
         data: What is trained on.
         augment: How training images are varied.
         model: The architecture.
     """
 
     label_smoothing: Share = 0.1
+    class_weights: dict[str, Positive] | Literal["balanced"] | None = None
     data: ImageDataConfig
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig

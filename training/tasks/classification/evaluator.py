@@ -41,15 +41,31 @@ class Evaluation:
 
     @property
     def per_class(self):
-        """For each class its number, images, and accuracy or `None`."""
+        """For each class its number, images, and measures.
+
+        `accuracy` is the share of the class's images that are found, which is
+        its recall, too; `precision` the share of images taken for the class
+        that are of it; `f1` their harmonic mean. `None` where nothing is
+        counted.
+        """
+        found = np.diag(self.confusion)
+        images, taken = self.confusion.sum(1), self.confusion.sum(0)
         return [
             {
                 "class": k,
-                "images": int(row.sum()),
-                "accuracy": float(row[k] / row.sum()) if row.sum() else None,
+                "images": int(images[k]),
+                "accuracy": _share(found[k], images[k]),
+                "precision": _share(found[k], taken[k]),
+                "recall": _share(found[k], images[k]),
+                "f1": _share(2 * found[k], images[k] + taken[k]),
             }
-            for k, row in enumerate(self.confusion)
+            for k in range(len(self.confusion))
         ]
+
+    @property
+    def macro_f1(self):
+        """Mean F1 of the classes that have images."""
+        return float(np.mean([c["f1"] for c in self.per_class if c["images"]]))
 
     def as_dict(self):
         """Everything as plain data."""
@@ -60,6 +76,7 @@ class Evaluation:
             "top5": self.top5,
             "loss": self.loss,
             "calibration_error": self.calibration_error,
+            "macro_f1": self.macro_f1,
             "per_class": self.per_class,
             "confusion": self.confusion.tolist(),
         }
@@ -180,6 +197,10 @@ def evaluate(predict, batches) -> Evaluation:
             evaluator = ClassificationEvaluator(np.shape(labels)[-1])
         run_evaluator(evaluator, predict, [(images, labels, weights)])
     return (evaluator or ClassificationEvaluator(0)).evaluation()
+
+
+def _share(part, whole):
+    return float(part / whole) if whole else None
 
 
 def _calibration_error(confidence, hits):

@@ -22,6 +22,7 @@ def page(result, names, folder):
         ("top-1", f"{result['top1']:.2%}"),
         ("loss", f"{result['loss']:.4f}"),
         ("expected calibration error", f"{result['calibration_error']:.4f}"),
+        ("mean F1 of the classes", f"{result['macro_f1']:.4f}"),
         ("images", f"{result['images']}"),
     ]
     if result["top5"] is not None:
@@ -39,12 +40,20 @@ def page(result, names, folder):
         "`val_loss` in [metrics.csv](metrics.csv), too; `loss` there is the",
         "training loss, with label smoothing and of augmented images.",
         "",
-        "Worst classes: "
-        + ", ".join(
-            f"{names[c['class']]} {c['accuracy']:.1%} of {c['images']}"
+        "Worst classes:",
+        "",
+        "| class | images | precision | recall | F1 |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {names[c['class']]} | {c['images']} "
+            f"| {_percent(c['precision'])} | {_percent(c['recall'])} "
+            f"| {_percent(c['f1'])} |"
             for c in worst
-        )
-        + ".",
+        ),
         "",
         "![confusion matrix](confusion.png)",
     ]
+
+
+def _percent(share):
+    return "-" if share is None else f"{share:.1%}"
