@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from gcvit_training.plots import curves, image_grid
 from gcvit_training.tasks.classification import evaluate
@@ -71,6 +71,23 @@ def test_everything_is_what_counting_gives(data):
             gap = np.mean(np.array(right)[inside]) - top[inside].mean()
             error += abs(gap) * inside.sum() / 200
     assert found.calibration_error == pytest.approx(error)
+
+
+def test_precision_recall_and_f1_are_scikit_learns(data):
+    scores, labels = data
+    found = run(scores, labels)
+    expected = precision_recall_fscore_support(
+        labels, scores.argmax(-1), labels=range(7), zero_division=0
+    )
+    for k, (precision, recall, f1, images) in enumerate(
+        zip(*expected, strict=True)
+    ):
+        one = found.per_class[k]
+        assert (one["images"], one["recall"]) == (images, recall)
+        assert one["precision"] == pytest.approx(precision)
+        assert one["f1"] == pytest.approx(f1)
+    assert found.per_class[7]["recall"] is None
+    assert found.macro_f1 == pytest.approx(expected[2].mean())
 
 
 def test_images_that_weigh_nothing_are_left_out(data):

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,7 +17,14 @@ import yaml
 from recipe import small
 from safetensors.numpy import load_file
 
-from gcvit_training import Preempted, TrainingError, read_config, train
+from gcvit_training import (
+    Preempted,
+    TrainingError,
+    read_config,
+    train,
+    write_report,
+)
+from gcvit_training.progress import Bar
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.tasks.classification.network import build_network
 
@@ -170,6 +178,77 @@ def test_a_callback_may_stop_in_the_middle_of_an_epoch(data_dir, tmp_path):
     quiet(small("epochs=4"), tmp_path / "run", data_dir, callbacks=[at])
     assert len(metrics(tmp_path / "run")) == 2
     assert RunFolder(tmp_path / "run").last()[1]["step"] == 7
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(data_dir, tmp_path):
+    # The rate is so high that a later epoch is worse than an earlier one.
+    config = small(
+        "epochs=9",
+        "optimizer.learning_rate=0.05",
+        "optimizer.ema=0.5",
+        "best_metric=val_loss",
+        "best_mode=min",
+        "patience=2",
+    )
+    out, said = tmp_path / "run", []
+    quiet(config, out, data_dir, report=said.append)
+    losses = [float(row["val_loss"]) for row in metrics(out)]
+    best = int(np.argmin(losses))
+    assert best == len(losses) - 3 and len(losses) < 9
+    assert said == [
+        f"Stopped: val_loss was best in epoch {best + 1}, and `patience` is 2."
+    ]
+    (out / "best.keras").replace(out / "model.keras")
+    assert write_report(config, out, data_dir)["loss"] == pytest.approx(
+        losses[best], rel=1e-5
+    )
+
+
+def test_a_metric_that_is_not_there_is_named(data_dir, tmp_path):
+    config = small("best_metric=val_acuracy", "epochs=1")
+    with pytest.raises(TrainingError, match="one of .*'val_accuracy'.*acuracy"):
+        quiet(config, tmp_path, data_dir)
+    with pytest.raises(ValueError, match="`patience` needs `best_metric`"):
+        small("patience=3")
+
+
+def test_a_finished_run_may_be_given_more_epochs(data_dir, tmp_path):
+    quiet(small("epochs=1"), tmp_path, data_dir)
+    quiet(small("epochs=2"), tmp_path, data_dir)
+    assert [row["epoch"] for row in metrics(tmp_path)] == ["0", "1"]
+    assert read_config(tmp_path / "config.yaml").epochs == 2
+    with pytest.raises(ValueError, match="epochs=2, not 1"):
+        quiet(small("epochs=1"), tmp_path, data_dir)
+
+
+def test_several_steps_at_once_are_the_same_steps(finished, data_dir, tmp_path):
+    config = small(*EXACT, "steps_per_execution=5", "epochs=3")
+    quiet(config, tmp_path / "run", data_dir)
+    for name, value in last(finished).items():
+        found = last(tmp_path / "run")[name]
+        np.testing.assert_allclose(found, value, atol=1e-6, err_msg=name)
+    config = small("steps_per_execution=2")
+    with pytest.raises(ValueError, match="must divide the 5 steps per epoch"):
+        quiet(config, tmp_path / "other", data_dir)
+
+
+def test_the_bar_fits_into_the_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    bar = Bar(30)
+    bar.set_params({"verbose": 1, "epochs": 30, "steps": 1250})
+    bar.on_epoch_begin(0)
+    logs = {
+        "accuracy": 0.51234,
+        "loss": 1.2345,
+        "images_per_second": 1234.5678,
+        "a_third": 3.0,
+    }
+    for step in range(1250):
+        bar.on_train_batch_end(step, dict(logs))
+    text = re.sub(r"\x1b\[[0-9;]*m|\x08", "", capsys.readouterr().out)
+    lines = re.split(r"[\r\n]", text)
+    assert max(map(len, lines)) <= 80
+    assert any("loss: 1.2345" in line for line in lines)
 
 
 WRITING = """

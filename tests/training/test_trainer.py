@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from recipe import small
+from sklearn.utils.class_weight import compute_class_weight
 
 from gcvit_training.optimizer import adamw
 from gcvit_training.tasks.classification import Classification
@@ -106,3 +107,33 @@ def test_an_overflow_is_skipped_and_halves_the_loss_scale():
     after = [np.asarray(v) for v in trainer.network.trainable_variables]
     assert largest_gap(before, after) == 0
     assert float(optimizer.dynamic_scale) == pytest.approx(0.5e38)
+
+
+def test_class_weights_multiply_the_loss_of_their_images():
+    class Source:
+        names = tuple("abcdefghij")
+
+    config = small("class_weights={b: 3, c: 0.5}", "label_smoothing=0")
+    task = Classification(config, Source())
+    plain = Classification(small("label_smoothing=0"), Source())
+    labels = tf.constant(np.eye(10)[[0, 1, 2]], tf.float32)
+    labels = tf.concat([labels, (labels[1:2] + labels[2:3]) / 2], 0)
+    scores = tf.nn.softmax(tf.random.stateless_normal((4, 10), (1, 2)))
+    found, expected = (
+        t.losses(lambda *_, training: scores, None, labels, True)["loss"]
+        for t in (task, plain)
+    )
+    np.testing.assert_allclose(found / expected, [1, 3, 0.5, 1.75], rtol=1e-6)
+    with pytest.raises(ValueError, match="must name classes.*Received: 'z'"):
+        Classification(small("class_weights={z: 3}"), Source())
+
+
+def test_balanced_weights_are_the_inverse_of_the_counts(digits):
+    task = Classification(small("class_weights=balanced"), digits)
+    labels = digits.examples("train").map(digits.load)
+    labels = [int(label) for _, label in labels.as_numpy_iterator()]
+    weights = task.class_weights
+    expected = compute_class_weight(
+        "balanced", classes=np.arange(10), y=np.array(labels)
+    )
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
