@@ -124,7 +124,10 @@ def test_train_looks_at_the_data_only(tmp_path):
     "arguments, words",
     [
         (("nothing",), "none of the recipes ['digits', 'finetune', 'image"),
-        (("digits", "--set", "epoch=3"), "epoch: Extra inputs"),
+        (
+            ("digits", "--set", "epoch=3"),
+            "epoch is not a field; did you mean epochs?",
+        ),
         (("digits", "--set", "epochs"), "must be section.field=value"),
         (("digits", "--out", "file"), "--out cannot be written: file"),
         (("finetune",), "must be digits, a name that TFDS knows or a folder"),
