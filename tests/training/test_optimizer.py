@@ -1,5 +1,7 @@
 """AdamW: its rate, its decay, its factors."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -127,6 +129,38 @@ def nano_gradients(model, step):
         )
         for v in model.trainable_variables
     ]
+
+
+def test_twenty_recorded_steps_are_pytorchs():
+    # Of tests/data/reference/adamw.py, with layer scales of 1e-5.
+    path = Path(__file__).parent.parent / "data" / "reference" / "adamw.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    names = [n.split()[-1] for n in arrays if n.startswith("first")]
+    variables = []
+    for name in names:
+        value = arrays[f"first {name}"]
+        with keras.name_scope(name.rpartition("/")[0]):
+            variables.append(
+                keras.Variable(value, name=name.rpartition("/")[2])
+            )
+    optimizer = adamw(
+        small(
+            "optimizer.learning_rate=2e-3",
+            "optimizer.final_learning_rate=2e-3",
+            "optimizer.weight_decay=0.1",
+            "optimizer.gradient_norm=0.7",
+        ),
+        100,
+    )
+    optimizer.build(variables)
+    for step in range(20):
+        gradients = [arrays[f"gradient {step} {name}"] for name in names]
+        optimizer.apply([tf.constant(g) for g in gradients], variables)
+    for name, variable in zip(names, variables, strict=True):
+        np.testing.assert_allclose(
+            variable.numpy(), arrays[f"last {name}"], atol=2e-6, err_msg=name
+        )
 
 
 @pytest.mark.torch

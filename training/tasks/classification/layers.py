@@ -1,4 +1,4 @@
-"""A user's own augmentation: Keras layers, keras_cv's, or any function."""
+"""A user's own augmentation: Keras layers, or any function of images."""
 
 import contextlib
 import importlib
