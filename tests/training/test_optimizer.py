@@ -1,5 +1,6 @@
 """AdamW: its rate, its decay, its factors."""
 
+import contextlib
 from pathlib import Path
 
 import keras
@@ -139,11 +140,13 @@ def test_twenty_recorded_steps_are_pytorchs():
     names = [n.split()[-1] for n in arrays if n.startswith("first")]
     variables = []
     for name in names:
-        value = arrays[f"first {name}"]
-        with keras.name_scope(name.rpartition("/")[0]):
-            variables.append(
-                keras.Variable(value, name=name.rpartition("/")[2])
-            )
+        *scopes, last = name.split("/")
+        with contextlib.ExitStack() as inside:
+            for scope in scopes:
+                inside.enter_context(keras.name_scope(scope))
+            value = arrays[f"first {name}"]
+            variables.append(keras.Variable(value, name=last))
+    assert [v.path for v in variables] == names
     optimizer = adamw(
         small(
             "optimizer.learning_rate=2e-3",

@@ -9,6 +9,7 @@ import yaml
 from harness import goes_through, metrics
 from recipe import small
 
+from gcvit_keras import ImageReader
 from gcvit_training import read_config
 from gcvit_training.tasks import find_task
 
@@ -56,6 +57,7 @@ def test_a_classifier_goes_through(data_dir, digits, tmp_path):
     assert model.output_shape == (None, 10)
     labels = (out / "labels.txt").read_text().splitlines()
     assert labels == list(digits.names)
+    assert ImageReader.of(out) == small().data.image_reader
     rows = metrics(out)
     # One number: cross-entropy without label smoothing.
     assert float(rows[-1]["val_loss"]) == pytest.approx(

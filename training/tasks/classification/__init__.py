@@ -141,9 +141,11 @@ class Classification(Task):
         )
 
     def write(self, folder):
-        """Writes `labels.txt`, a class name per line."""
+        """Writes `labels.txt`, a class name per line, and the image reader."""
         names = "".join(f"{name}\n" for name in self.source.names)
         folder.write_text("labels.txt", names)
+        reader = self.config.data.image_reader
+        folder.write_text(reader.FILE, reader.to_json())
 
     def facts(self):
         """Counts images, classes and pixels."""
