@@ -1,6 +1,9 @@
 """Opening what this library saves and exports."""
 
+import contextlib
 import functools
+import json
+import zipfile
 from pathlib import Path
 
 from gcvit_cli.console import note_line, quietly
@@ -58,6 +61,32 @@ def load_keras(path):
     except Exception as error:  # Keras raises many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path} cannot be opened: {reason}") from error
+
+
+def load_compiled(path):
+    """Loads a `.keras` file, with the loss that it was compiled with.
+
+    The optimizer is left out: it takes twice the memory of the weights.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        `keras.Model`; not compiled where its loss is none of Keras's own.
+
+    Raises:
+        ValueError: If it cannot be loaded.
+    """
+    import keras
+
+    model = load_keras(path)
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    loss = (config.get("compile_config") or {}).get("loss")
+    if loss is not None:
+        with contextlib.suppress(Exception):  # a loss of the user's own
+            model.compile(loss=keras.saving.deserialize_keras_object(loss))
+    return model
 
 
 def in_run(path):

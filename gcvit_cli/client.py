@@ -3,11 +3,6 @@
 import functools
 import inspect
 import os
-import socket
-import threading
-import time
-import urllib.request
-from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +13,6 @@ from gcvit_cli.console import (
     UsageError,
     console,
     error_line,
-    import_tensorflow,
     print_json,
 )
 from gcvit_cli.options import Json
@@ -99,9 +93,6 @@ class Server:
             raise UsageError(
                 f"{source} needs --tls: the token would be readable"
             )
-        self._knock()
-        if not self.rest:
-            import_tensorflow()  # TensorFlow Serving's messages need it
         from gcvit_export import ServingClient
 
         return ServingClient(
@@ -114,21 +105,6 @@ class Server:
             token=token,
             **options,
         )
-
-    def _knock(self):
-        """Raises where nobody listens, before what takes seconds to import."""
-        host, _, port = self.address.rpartition(":")
-        try:
-            place = (host.strip("[]"), int(port))
-            if not urllib.request.getproxies():
-                socket.create_connection(place, min(self.timeout, 10)).close()
-        except (ValueError, OverflowError):
-            return  # `ServingClient` says what is wrong with an option
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(
-                f"{self.address} cannot be reached: {reason}"
-            ) from None
 
 
 def command(example):
@@ -195,108 +171,14 @@ def predict(
 
 @command("gcvit client status --address localhost:8500")
 def status(server: Server, json: Json = False):
-    """Show a model's versions, and what the served one takes and gives.
-
-    Exits with 1 where no version can be asked.
-    """
+    """Show a model's versions. Exits with 1 where none can be asked."""
     with server.connect() as client:
         versions = client.status()
-        ready = any(v.state == "AVAILABLE" for v in versions)
-        metadata = client.metadata() if ready else None
-    found = {
-        "versions": [vars(version) for version in versions],
-        "signatures": {},
-    }
-    if metadata is not None:
-        for name, signature in sorted(metadata.signatures.items()):
-            found["signatures"][name] = {
-                key: {name: vars(tensor) for name, tensor in tensors.items()}
-                for key, tensors in vars(signature).items()
-            }
     if json:
-        print_json(found)
-        return ready
-    for version in versions:
-        line = f"version {version.version}  {version.state}  {version.error}"
-        console.print(line.rstrip(), soft_wrap=True)
-    for name, signature in found["signatures"].items():
-        console.print(name, style="bold")
-        for key, arrow in (("inputs", "<-"), ("outputs", "->")):
-            for tensor, info in sorted(signature[key].items()):
-                sizes = ", ".join(str(size or "any") for size in info["shape"])
-                dtype = info["dtype"].removeprefix("DT_").lower()
-                console.print(f"  {arrow} {tensor}  {dtype} ({sizes})")
-    return ready
-
-
-@command(
-    "gcvit client bench cat.jpg --address localhost:8500 --requests 1000 "
-    "--concurrency 16"
-)
-def bench(
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE...", help="What each request holds."),
-    ],
-    server: Server,
-    requests: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=256, help="At once.")
-    ] = 8,
-    json: Json = False,
-):
-    """Measure latency and throughput of a server."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import numpy as np
-
-    contents = [path.read_bytes() for path in images]
-    times, errors, lock = [], Counter(), threading.Lock()
-
-    with server.connect(batch_size=len(contents)) as client:
-        from gcvit_export import ServingError
-
-        def ask(_):
-            start, failed = time.perf_counter(), None
-            try:
-                for answer in client.classify(contents):
-                    failed = failed or answer.error
-            except ServingError as error:
-                failed = error
-            with lock:
-                if failed is None:
-                    times.append(time.perf_counter() - start)
-                else:
-                    errors[f"{type(failed).__name__}: {failed}"] += 1
-
-        with ThreadPoolExecutor(concurrency) as threads:
-            list(threads.map(ask, range(concurrency)))
-            times.clear()
-            errors.clear()
-            start = time.perf_counter()
-            list(threads.map(ask, range(requests)))
-            seconds = time.perf_counter() - start
-    found = {
-        "requests": requests,
-        "concurrency": concurrency,
-        "images_per_request": len(contents),
-        "errors": dict(errors),
-        "images_per_second": len(times) * len(contents) / seconds,
-    }
-    for percent in (50, 95, 99):
-        found[f"p{percent}_milliseconds"] = (
-            1000 * float(np.percentile(times, percent)) if times else None
-        )
-    for message, count in errors.items():
-        error_line(f"{count} x {message}")
-    if json:
-        print_json(found)
+        print_json({"versions": [vars(version) for version in versions]})
     else:
-        for name, value in found.items():
-            if name == "errors":
-                value = sum(errors.values())
-            elif isinstance(value, float):
-                value = f"{value:.1f}"
-            console.print(f"{name.replace('_', ' '):20}{value}")
-    if errors:
+        for v in versions:
+            line = f"version {v.version}  {v.state}  {v.error}"
+            console.print(line.rstrip(), soft_wrap=True)
+    if all(version.state != "AVAILABLE" for version in versions):
         raise typer.Exit(1)

@@ -1,6 +1,5 @@
 """`gcvit export`."""
 
-import json as json_module
 import shlex
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from gcvit_cli.artifacts import (
     find_labels,
-    load_keras,
+    load_compiled,
     model_file,
     reader_of,
 )
@@ -22,7 +21,16 @@ from gcvit_cli.console import (
     print_json,
     quietly,
 )
-from gcvit_cli.options import CropRatio, Data, DataDir, Json, Labels, Split
+from gcvit_cli.options import (
+    Activation,
+    ActivationName,
+    CropRatio,
+    Data,
+    DataDir,
+    Json,
+    Labels,
+    Split,
+)
 
 EXAMPLE = (
     "gcvit export run --format litert --quantize int8 --data photos "
@@ -31,6 +39,7 @@ EXAMPLE = (
 Format = StrEnum("Format", "savedmodel litert serving onnx")
 Quantize = StrEnum("Quantize", "float16 dynamic int8")
 PixelType = StrEnum("PixelType", "float32 uint8")
+Signature = StrEnum("Signature", "serve_images serve_bytes")
 
 
 def command(
@@ -63,6 +72,15 @@ def command(
         typer.Option(help="serving: the model's name. Default: its own."),
     ] = None,
     labels: Labels = None,
+    activation: Activation = ActivationName.auto,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="savedmodel, serving: side of the images that files become. "
+            "Default: the model's; needed where that is any.",
+        ),
+    ] = None,
     crop_ratio: CropRatio = None,
     max_pixels: Annotated[
         int | None,
@@ -77,6 +95,13 @@ def command(
             help="savedmodel, serving: take images of any size.",
         ),
     ] = False,
+    default_signature: Annotated[
+        Signature,
+        typer.Option(
+            help="savedmodel, serving: what is called where nothing is named. "
+            "Vertex AI and SageMaker call no other."
+        ),
+    ] = Signature.serve_images,
     data: Data = None,
     split: Split = None,
     calibration_split: Annotated[
@@ -93,17 +118,19 @@ def command(
     What computes something else than the model is not written.
     """
     source = Source(data, data_dir, split, calibration_split)
-    served = format in (Format.savedmodel, Format.serving)
+    is_served = format in (Format.savedmodel, Format.serving)
     _check_options(
         format,
         {
             "--quantize": quantize and format != Format.litert,
             "--input-dtype": input_dtype and format != Format.litert,
             "--name": name is not None and format != Format.serving,
-            "--labels": labels and format == Format.onnx,
-            "--dynamic-size": dynamic_size and not served,
-            "--crop-ratio": crop_ratio and not served,
-            "--max-pixels": max_pixels and not served,
+            "--default-signature": not is_served
+            and default_signature != Signature.serve_images,
+            "--image-size": image_size and not is_served,
+            "--dynamic-size": dynamic_size and not is_served,
+            "--crop-ratio": crop_ratio and not is_served,
+            "--max-pixels": max_pixels and not is_served,
         },
     )
     source.check(calibrates=quantize == Quantize.int8)
@@ -113,30 +140,31 @@ def command(
         )
     import_tensorflow()
     import gcvit_export
+    from gcvit_export.served import served
 
     model = model_file(model)
     with quietly():
-        network = load_keras(model)
-    if format != "onnx":
-        labels = find_labels(labels, model, network.output_shape[-1])
-    how = {"images": source.verification(model, network)}
-    if served:
-        reader = reader_of(model)
-        if reader is not None:
-            how |= {"crop_mode": reader.crop_mode}
-            how |= {"interpolation": reader.interpolation}
-            crop_ratio = crop_ratio or reader.crop_ratio
-        if crop_ratio is not None:
-            how["crop_ratio"] = crop_ratio
-        if max_pixels is not None:
-            how["max_pixels"] = max_pixels
-        how["labels"] = labels
+        network = load_compiled(model)
+    activation = None if activation == "none" else activation.value
+    classes = served(network, activation).classes
+    if classes is not None:
+        labels = find_labels(labels, model, classes)
+    how = {
+        "images": source.verification(model, network),
+        "activation": activation,
+        "labels": labels,
+        "image_reader": _reader(
+            reader_of(model), network, image_size, crop_ratio, max_pixels
+        ),
+    }
+    if is_served:
         how["dynamic_size"] = dynamic_size
+        how["default_signature"] = default_signature.value
     if format == "serving":
         how["name"] = name
     if format == "litert":
-        how |= {"quantize": quantize, "labels": labels}
-        how["input_dtype"] = input_dtype or "float32"
+        how["quantize"] = quantize and quantize.value
+        how["input_dtype"] = input_dtype.value if input_dtype else "float32"
         if quantize == "int8":
             how["calibration"] = source.calibration(model, network)
     write = {
@@ -154,10 +182,7 @@ def command(
         raise ValueError(
             f"--out cannot be written: {out}: {error.strerror or error}{where}"
         ) from error
-    report = path / "verification.json"
-    if path.is_file():
-        report = path.with_name(f"{path.name}.verification.json")
-    found = json_module.loads(report.read_text())
+    found = path.verification.as_dict()
     if json:
         print_json({"artifact": str(path), **found})
         return
@@ -166,6 +191,25 @@ def command(
     if format == "serving":
         folder = shlex.quote(str(out))
         console.print(f"Serve it: cd {folder} && docker compose up")
+
+
+def _reader(reader, network, size, crop_ratio, max_pixels):
+    """How the model's images are read; `None` where nothing tells the size."""
+    from gcvit_keras import ImageReader
+
+    *own, channels = network.input_shape[1:]
+    side = (size, size) if size else tuple(own)
+    if None in side:
+        side = reader and reader.size
+    if side is None or channels not in (1, 3, 4):
+        return None
+    reader = reader or ImageReader(side)
+    return reader.replace(
+        size=side,
+        channels=channels,
+        crop_ratio=crop_ratio,
+        max_pixels=max_pixels,
+    )
 
 
 def _check_options(format, misplaced):

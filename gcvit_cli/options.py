@@ -50,6 +50,14 @@ Labels = Annotated[
         "model; ImageNet's with published weights.",
     ),
 ]
+ActivationName = StrEnum("ActivationName", "auto softmax sigmoid none")
+Activation = Annotated[
+    ActivationName,
+    typer.Option(
+        help="What outputs without an activation need. auto: what the loss "
+        "that the model was compiled with tells."
+    ),
+]
 Variant = Annotated[
     VariantName | None,
     typer.Option(

@@ -5,10 +5,17 @@ from typing import Annotated
 
 import typer
 
-from gcvit_cli.artifacts import load_keras, model_file
+from gcvit_cli.artifacts import load_compiled, model_file
 from gcvit_cli.comparison import Source, print_verification
 from gcvit_cli.console import import_tensorflow, print_json, quietly
-from gcvit_cli.options import Data, DataDir, Json, Split
+from gcvit_cli.options import (
+    Activation,
+    ActivationName,
+    Data,
+    DataDir,
+    Json,
+    Split,
+)
 
 EXAMPLE = "gcvit verify photos.tflite --against run --data photos"
 
@@ -25,6 +32,7 @@ def command(
         Path,
         typer.Option(help="The .keras file that it came from, or the run."),
     ],
+    activation: Activation = ActivationName.auto,
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
@@ -38,9 +46,14 @@ def command(
 
     against = model_file(against)
     with quietly():
-        model = load_keras(against)
+        model = load_compiled(against)
         images = source.verification(against, model)
-        found = gcvit_export.verify(artifact, model, images).as_dict()
+        found = gcvit_export.verify(
+            artifact,
+            model,
+            images,
+            activation=None if activation == "none" else activation.value,
+        ).as_dict()
     if json:
         print_json({"artifact": str(artifact), **found})
     else:

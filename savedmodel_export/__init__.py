@@ -3,13 +3,13 @@
 import importlib
 
 _MODULES = {
-    "client.answers": ("Classification",),
+    "client.answers": ("Classification", "VersionStatus"),
     "client.serving_client": ("ServingClient",),
     "litert": ("export_litert",),
     "onnx": ("export_onnx",),
     "saved_model": ("export_saved_model",),
     "serving": ("export_serving",),
-    "client.transport": (
+    "client.errors": (
         "DeadlineError",
         "InvalidImageError",
         "InvalidRequestError",
@@ -21,7 +21,8 @@ _MODULES = {
         "UnavailableError",
         "VersionNotFoundError",
     ),
-    "verification": ("Verification", "VerificationError", "verify"),
+    "comparison": ("VerificationError",),
+    "verification": ("Verification", "verify"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

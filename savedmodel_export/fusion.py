@@ -24,7 +24,7 @@ def fused(network):
     """Writes a network's layers for oneDNN, for the time of a `with`.
 
     Args:
-        network: As `served_network` returns. Its variables may not change:
+        network: As `Served.network` is. Its variables may not change:
             small ones become constants of the graph.
 
     Returns:
@@ -34,7 +34,7 @@ def fused(network):
 
 
 def _fused(layer):
-    """What replaces methods of a layer, by name."""
+    """Returns methods that replace those of a layer, by name."""
     if isinstance(layer, WindowAttention):
         bias = keras.ops.convert_to_numpy(layer.position_bias())
         return {"position_bias": lambda: tf.constant(bias)}
@@ -86,7 +86,7 @@ def by_rows(network):
     XNNPACK is slow where the last axis has three values.
 
     Args:
-        network: As `served_network` returns, of a fixed size.
+        network: As `Served.network` is, of a fixed size.
 
     Returns:
         A context manager.
@@ -96,7 +96,7 @@ def by_rows(network):
 
 
 def _normalizes_channels(layer):
-    """Whether it is Keras's `Normalization` of the channels of images."""
+    """Tells Keras's `Normalization` of the channels of images."""
     return (
         isinstance(layer, keras.layers.Normalization)
         and not layer.invert

@@ -1,36 +1,40 @@
-"""Names of classes, as artefacts carry them."""
+"""Names of classes, as artifacts carry them."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from gcvit_keras import checks
 from gcvit_keras.files import replacing
 
 
-def check_labels(labels, classes) -> list:
-    """The names of the classes, checked.
+def check_labels(labels, classes) -> list | None:
+    """Checks the names of the classes.
 
     Args:
-        labels: Strings, one a class, in order; `None` for `class 0` and on.
-        classes: How many classes there are.
+        labels: Strings, one per class, in order; `None` for `class 0` and so
+            on.
+        classes: Number of classes, or `None` for a model that has none.
 
     Returns:
-        List of `classes` strings.
+        List of `classes` strings, or `None` where there are no classes.
 
     Raises:
         ValueError: If there are more or fewer, or one is empty or not one
             line of text.
     """
     if labels is None:
-        return [f"class {k}" for k in range(classes)]
-    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+        return classes and [f"class {k}" for k in range(classes)]
+    if classes is None:
         raise ValueError(
-            "`labels` must be a list of names, one a class. "
-            f"Received: labels={labels!r}"
+            "`labels` must be None: the model has no single output of "
+            "probabilities that they would name"
         )
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+        raise checks.error("labels", "a list of names, one per class", labels)
     labels = list(labels)
     if len(labels) != classes:
         raise ValueError(
-            f"`labels` must be {classes} names, one a class. "
+            f"`labels` must be {classes} names, one per class. "
             f"Received: {len(labels)} of them"
         )
     for label in labels:
@@ -50,26 +54,34 @@ def _is_line(label):
     return label.splitlines() == [label]
 
 
+def labels_text(labels) -> str:
+    """Returns the content of a `labels.txt`: a name per line."""
+    return "".join(f"{label}\n" for label in labels)
+
+
 def write_labels(labels, path):
-    """Writes names, one a line.
+    """Writes names, one per line.
 
     Args:
-        labels: As `check_labels` returns.
+        labels: List of strings, checked by `check_labels`.
         path: Path of the text file.
     """
     with replacing(path) as beside:
-        beside.write_text("".join(f"{label}\n" for label in labels), "utf-8")
+        beside.write_text(labels_text(labels), "utf-8")
 
 
-def same_labels(labels, path):
-    """Whether a file is missing or names the same classes.
+def same_labels(labels, path) -> bool:
+    """Tells whether a file is missing or names the same classes.
 
     Args:
-        labels: As `check_labels` returns.
+        labels: List of strings.
         path: Path of the text file.
 
+    Returns:
+        A boolean.
+
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file cannot be read.
     """
     path = Path(path)
     if not path.exists():

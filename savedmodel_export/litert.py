@@ -9,12 +9,17 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from gcvit_export.fusion import by_rows
 from gcvit_export.labels import check_labels, same_labels, write_labels
+from gcvit_export.metadata import with_metadata
 from gcvit_export.paths import file_path
-from gcvit_export.saved_model import write_fixed
-from gcvit_export.served import is_quantized, served_network
-from gcvit_export.verification import checked_images, verified_file
+from gcvit_export.samples import checked_images
+from gcvit_export.served import AUTO, fixed_reader, is_quantized, served
+from gcvit_export.signatures import write_fixed
+from gcvit_export.verification import verified_file
+from gcvit_keras import checks
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
+LEAST_CALIBRATION = 16
+"""Images; ranges found from fewer are those of these images."""
 
 
 def export_litert(
@@ -24,6 +29,8 @@ def export_litert(
     calibration=None,
     *,
     labels=None,
+    activation=AUTO,
+    image_reader=None,
     input_dtype="float32",
     images=None,
     verify=True,
@@ -31,79 +38,77 @@ def export_litert(
     """Converts a model to a LiteRT file of builtin operations.
 
     The file is verified before it is put in its place, with
-    `NAME.tflite.verification.json` beside it.
+    `NAME.tflite.verification.json` beside it. Labels and how images are read
+    are in its metadata, as MediaPipe's `ImageClassifier` reads them.
 
     Args:
-        model: A classifier of this library with a fixed input size. Logits
-            get a softmax.
+        model: Functional or Sequential model of images of a fixed size.
         path: Path of the file, ending in `.tflite`; replaced if it is there,
             once the new one is whole.
         quantize: `None` for float32; `"float16"` for weights of half the
             size; `"dynamic"` for int8 weights, computing in int8 with ranges
-            found as it runs; `"int8"` for weights and activations in int8.
-            int8 weights have a scale for each channel. Only the last softmax
-            stays in float32, since int8 probabilities have steps of 1 / 256.
+            found as it runs (in runtimes of TensorFlow 2.17 or newer);
+            `"int8"` for weights and activations in int8. int8 weights have a
+            scale per channel. Only the last activation stays in float32,
+            since int8 probabilities have steps of 1 / 256.
         calibration: With `"int8"`: images that it will see, from which the
             ranges of the activations are found: array
-            `(images, height, width, channels)`, pixels in [0, 255]. 100 to
-            500 images are usual.
-        labels: Names of the classes, in order, for `labels.txt` beside the
-            file. Default: none is written.
+            `(images, height, width, channels)`, pixels in [0, 255]. 16 at
+            least; 100 to 500 are usual.
+        labels: Names of the classes, in order, for the metadata and for
+            `labels.txt` beside the file. Default: none.
+        activation: See `export_saved_model`.
+        image_reader: `gcvit_keras.ImageReader`, for the metadata. Default:
+            one of the model's size.
         input_dtype: `"float32"` or `"uint8"`, of the pixels.
-        images: What to verify on, array `(images, height, width, channels)`.
-            Default: photographs.
+        images: See `export_saved_model`.
         verify: Whether to run the file in a process of its own and compare
             it with the model.
 
     Returns:
         `pathlib.Path` of the file. Input `images`:
-        `(1, height, width, channels)` with pixels in [0, 255]. Output
-        `probabilities`: float32 `(1, classes)`.
+        `(1, height, width, channels)` with pixels in [0, 255]. Outputs as
+        `serve_images` of `export_saved_model` has them, float32.
 
     Raises:
         ValueError: For an argument out of range, a model whose height or
-            width is dynamic, or another `labels.txt` beside the file.
+            width is dynamic, an activation that nothing tells, or another
+            `labels.txt` beside the file.
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
     """
     path = file_path(path, ".tflite")
-    for argument, value, accepted in (
-        ("quantize", quantize, QUANTIZE),
-        ("input_dtype", input_dtype, ("float32", "uint8")),
-    ):
-        if value not in accepted:
-            raise ValueError(
-                f"`{argument}` must be one of {accepted}. "
-                f"Received: {argument}={value!r}"
-            )
-    network = served_network(model)
-    if is_quantized(network):
+    checks.one_of("quantize", quantize, QUANTIZE)
+    checks.one_of("input_dtype", input_dtype, ("float32", "uint8"))
+    model = served(model, activation)
+    if is_quantized(model.model):
         raise ValueError(
             "`model` must not be quantized by Keras, whose int8 LiteRT does "
             "not compute: export it as it was before `quantize`, with "
             'quantize="dynamic" or "int8"'
         )
-    shape = network.input_shape[1:]
-    if None in shape:
-        raise ValueError(
-            "LiteRT needs a fixed input size: build the model with "
-            "`input_shape=(height, width, channels)`. "
-            f"Received: a model of input shape {shape}"
-        )
-    calibration = _check_calibration(calibration, quantize, shape)
+    reader = fixed_reader(model, image_reader, "LiteRT")
+    calibration = _check_calibration(calibration, quantize, model.shape)
     labels_file = path.with_name("labels.txt")
     if labels is not None:
-        labels = check_labels(labels, model.output_shape[-1])
+        labels = check_labels(labels, model.classes)
         _check_labels_beside(labels, labels_file)
-    with verified_file(path, network, images, verify) as beside:
-        beside.write_bytes(
-            _convert(network, quantize, calibration, input_dtype)
+    with verified_file(path, model, images, verify) as (beside, result):
+        content = _convert(model, quantize, calibration, input_dtype)
+        content = with_metadata(
+            content,
+            model.network.name,
+            labels,
+            reader,
+            output=next(iter(model.meanings)),
+            normalize=input_dtype == "float32",
         )
+        beside.write_bytes(content)
         if labels is not None:  # which another export may have written now
             _check_labels_beside(labels, labels_file)
     if labels is not None:
         write_labels(labels, labels_file)
-    return path
+    return result[0]
 
 
 def _check_labels_beside(labels, path):
@@ -111,7 +116,7 @@ def _check_labels_beside(labels, path):
         raise ValueError(f"`labels` would replace {path}, which has others")
 
 
-def _convert(network, quantize, calibration, input_dtype):
+def _convert(model, quantize, calibration, input_dtype):
     """The file's content."""
     pixels = tf.dtypes.as_dtype(input_dtype)
 
@@ -135,7 +140,10 @@ def _convert(network, quantize, calibration, input_dtype):
         quantized.representative_dataset = samples
         # The converter's own way to leave operations in float.
         options = tf.lite.experimental.QuantizationDebugOptions(
-            denylisted_nodes=["StatefulPartitionedCall:0"]
+            denylisted_nodes=[
+                f"StatefulPartitionedCall:{i}"
+                for i in range(len(model.meanings))
+            ]
         )
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=quantized,
@@ -147,8 +155,8 @@ def _convert(network, quantize, calibration, input_dtype):
     with tempfile.TemporaryDirectory() as folder:
         # Through a SavedModel: converting a live function leaves variables
         # uninitialised and yields NaN.
-        with by_rows(network):
-            write_fixed(network, folder, pixels)
+        with by_rows(model.network):
+            write_fixed(model, folder, pixels)
         try:
             return convert()
         except ConverterError as error:
@@ -156,7 +164,8 @@ def _convert(network, quantize, calibration, input_dtype):
             line = (text.partition("error: ")[2] or text).split("\n")[0]
             reason = re.sub(r"^loc\(.*\): ", "", line)
             raise ValueError(
-                f"LiteRT's converter cannot convert {network.name}: {reason}"
+                "LiteRT's converter cannot convert "
+                f"{model.network.name}: {reason}"
             ) from error
 
 
@@ -173,4 +182,11 @@ def _check_calibration(calibration, quantize, shape):
             '`calibration` is missing: quantize="int8" needs images that the '
             "model will see"
         )
-    return checked_images(calibration, shape, "calibration")
+    images = checked_images(calibration, shape, "calibration")
+    if len(images) < LEAST_CALIBRATION:
+        raise ValueError(
+            f"`calibration` must be {LEAST_CALIBRATION} images at least: from "
+            "fewer the ranges of other images are not found. Received: "
+            f"{len(images)}"
+        )
+    return images

@@ -2,44 +2,57 @@
 
 import contextlib
 import importlib.util
-import math
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
+from gcvit_export.labels import check_labels
+from gcvit_export.metadata import onnx_properties
 from gcvit_export.paths import file_path
-from gcvit_export.served import served_network
+from gcvit_export.served import AUTO, fixed_reader, is_quantized, served
 from gcvit_export.verification import verified_file
-from gcvit_keras.layers.composite import CompositeLayer
+from gcvit_keras.layers.composite import replaced
 
 
-def export_onnx(model, path, *, images=None, verify=True) -> Path:
+def export_onnx(
+    model,
+    path,
+    *,
+    labels=None,
+    activation=AUTO,
+    image_reader=None,
+    images=None,
+    verify=True,
+) -> Path:
     """Converts a model to a float32 ONNX file.
 
     Needs `pip install "gcvit-keras[onnx]"`. The file is verified in
     `onnxruntime` before it is put in its place, with
-    `NAME.onnx.verification.json` beside it.
+    `NAME.onnx.verification.json` beside it. Its `metadata_props` hold
+    `labels` and `image_reader` as JSON.
 
     Args:
-        model: A classifier of this library with a fixed input size. Logits
-            get a softmax.
+        model: Functional or Sequential model of images of a fixed size.
         path: Path of the file, ending in `.onnx`; replaced if it is there,
             once the new one is whole.
-        images: What to verify on, array `(images, height, width, channels)`,
-            pixels in [0, 255]. Default: photographs.
+        labels: Names of the classes, in order, for its metadata.
+        activation: See `export_saved_model`.
+        image_reader: `gcvit_keras.ImageReader`, for its metadata. Default:
+            one of the model's size.
+        images: See `export_saved_model`.
         verify: Whether to run the file in a process of its own and compare
             it with the model.
 
     Returns:
         `pathlib.Path` of the file. Input `images`: float32
         `(batch, height, width, channels)` with pixels in [0, 255], the batch
-        dynamic. Output `probabilities`: float32 `(batch, classes)`.
+        dynamic. Outputs as `serve_images` of `export_saved_model` has them.
 
     Raises:
         ValueError: If `path` does not end in `.onnx`, a package is missing,
-            or the model's height or width is dynamic.
+            the model's height or width is dynamic, or nothing tells the
+            activation.
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
     """
@@ -50,50 +63,79 @@ def export_onnx(model, path, *, images=None, verify=True) -> Path:
                 f"ONNX needs {package}, which is not installed: "
                 'pip install "gcvit-keras[onnx]"'
             )
-    network = served_network(model)
-    if None in network.input_shape[1:]:
+    model = served(model, activation)
+    if is_quantized(model.model):
         raise ValueError(
-            "ONNX needs a fixed input size: build the model with "
-            "`input_shape=(height, width, channels)`. "
-            f"Received: a model of input shape {network.input_shape[1:]}"
+            "`model` must not be quantized by Keras: export it as it was "
+            "before `quantize`"
         )
-    signature = keras.InputSpec(
-        shape=(None, *network.input_shape[1:]), dtype="float32", name="images"
-    )
+    reader = fixed_reader(model, image_reader, "ONNX")
+    if labels is not None:
+        labels = check_labels(labels, model.classes)
     # Random augmentation that is part of a model is for training only.
-    images_in = keras.Input(network.input_shape[1:])
-    served = keras.Model(images_in, network(images_in, training=False))
-    with verified_file(path, network, images, verify) as beside:
-        with _convertible(served):
-            served.export(
+    images_in = keras.Input(model.shape)
+    network = keras.Model(images_in, model.network(images_in, training=False))
+    signature = keras.InputSpec(
+        shape=(None, *model.shape), dtype="float32", name="images"
+    )
+    with verified_file(path, model, images, verify) as (beside, result):
+        with convertible(network):
+            network.export(
                 str(beside),
                 format="onnx",
                 verbose=False,
                 input_signature=[signature],
             )
-    return path
+        _describe(beside, onnx_properties(labels, reader))
+    return result[0]
 
 
 @contextlib.contextmanager
-def _convertible(network):
-    """Works around what tf2onnx 1.17 cannot convert.
+def convertible(model):
+    """Makes a model one that tf2onnx 1.17 converts, for the time of a `with`.
 
-    It does not know TensorFlow's erfc, so the exact GELU is computed by erf;
-    and tensors that are no variables, as Keras's Normalization has them,
-    become inputs of the file, so they are numpy's meanwhile.
+    It does not know TensorFlow's Erfc, of which the exact GELU is made, and
+    takes tensors that are no variables, as Keras's Normalization has them, for
+    inputs of the file. So Keras's own `model.export(path, format="onnx")`
+    writes a file that ONNX Runtime refuses, but not inside of this.
+
+    Args:
+        model: A Keras model.
     """
-    changed = []
-    for layer in network._flatten_layers():
-        if isinstance(layer, CompositeLayer):
-            changed.append((layer, dict(vars(layer))))
-            layer.gelu = lambda x: 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
-        elif isinstance(layer, keras.layers.Normalization):
-            changed.append((layer, dict(vars(layer))))
-            layer.mean = np.asarray(layer.mean)
-            layer.variance = np.asarray(layer.variance)
-    try:
+    from tf2onnx.handler import tf_op
+
+    tf_op("Erfc")(_Erfc)  # for good: there is no way back
+    numpy_statistics = {
+        layer: {
+            "mean": np.asarray(layer.mean),
+            "variance": np.asarray(layer.variance),
+        }
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Normalization)
+    }
+    with replaced(numpy_statistics):
         yield
-    finally:
-        for layer, before in changed:
-            vars(layer).clear()
-            vars(layer).update(before)
+
+
+class _Erfc:
+    """How tf2onnx writes Erfc: 1 - Erf."""
+
+    @classmethod
+    def version_9(cls, ctx, node, **kwargs):
+        output, readers = node.output[0], None
+        readers = ctx.find_output_consumers(output)
+        dtype, shape = ctx.get_dtype(output), ctx.get_shape(output)
+        node.type = "Erf"
+        one = ctx.make_const(f"{node.name}/one", np.float32(1))
+        result = ctx.make_node(
+            "Sub", [one.output[0], output], shapes=[shape], dtypes=[dtype]
+        )
+        ctx.replace_all_inputs(output, result.output[0], ops=readers)
+
+
+def _describe(path, properties):
+    import onnx
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, path)

@@ -1,9 +1,9 @@
-"""Runs an exported artefact; needs neither Keras nor this package.
+"""Runs an exported artifact; needs neither Keras nor this package.
 
-Imported, it opens artefacts for this package. Run as a script, by its path
-and in a process of its own, it shows that an artefact stands alone:
+Imported, it opens artifacts for this package. Run as a script, by its path
+and in a process of its own, it shows that an artifact stands alone:
 
-    python runner.py ARTEFACT FOLDER
+    python runner.py ARTIFACT FOLDER
 
 FOLDER holds `images.npy`, and `encoded/*.png` for a SavedModel that reads
 files; `result.npz` is written into it.
@@ -15,42 +15,167 @@ from pathlib import Path
 
 import numpy as np
 
-SIGNATURE = "serving_default"
+PIXELS = "serve_images"
+"""Signature that takes images as pixels."""
+FILES = "serve_bytes"
+"""Signature that takes image files."""
+FEATURES = "features"
+"""Signature of the feature maps."""
 WARM_UP, TIMED = 3, 20
 BATCH = 32
-"""Images a call."""
+"""Images per call."""
 KINDS = {".tflite": "litert", ".onnx": "onnx"}
-"""Suffixes of artefacts that are files."""
+"""Suffixes of artifacts that are files."""
+
+
+class Artifact:
+    """An opened SavedModel, LiteRT or ONNX file.
+
+    Args:
+        path: Path of a `.tflite` or `.onnx` file, of a SavedModel's folder, or
+            of a folder of numbered versions, of which the highest is taken.
+
+    Attributes:
+        path: Path of the very artifact.
+        shape: Shape of one image, `(height, width, channels)`, `None` where
+            any size goes.
+        names: Names of the outputs.
+        signatures: Dict from names to functions; of a SavedModel only.
+
+    Raises:
+        ValueError: If there is no such artifact, or it cannot be opened.
+    """
+
+    def __init__(self, path):
+        """Opens the artifact."""
+        self.path = newest_version(path)
+        self.signatures = {}
+        kind = KINDS.get(self.path.suffix)
+        if self.path.is_file() and kind:
+            open_it = {"litert": self._litert, "onnx": self._onnx}[kind]
+        elif (self.path / "saved_model.pb").is_file():
+            open_it = self._saved_model
+        else:
+            raise ValueError(
+                f"{self.path} is neither a .keras, .tflite or .onnx file nor "
+                "a SavedModel"
+            )
+        try:
+            self._run, self.shape, self.names = open_it()
+        except Exception as error:  # runtimes raise many kinds
+            reason = str(error).split("\n")[0]
+            raise ValueError(
+                f"{self.path} cannot be opened: {reason}"
+            ) from error
+
+    def __call__(self, images):
+        """Computes the outputs of images.
+
+        Args:
+            images: Float32 array `(batch, height, width, channels)`, pixels
+                in [0, 255].
+
+        Returns:
+            Dict from names of outputs to arrays `(batch, ...)`.
+        """
+        images = np.asarray(images, "float32")
+        parts = [
+            self._run(images[i : i + BATCH])
+            for i in range(0, len(images), BATCH)
+        ]
+        return {
+            name: np.concatenate([part[name] for part in parts])
+            for name in self.names
+        }
+
+    def scores(self, images):
+        """Computes the scores of images: the probabilities, or all there is.
+
+        Args:
+            images: As of `__call__`.
+
+        Returns:
+            Array `(batch, classes)`.
+        """
+        (name,) = self.names if len(self.names) == 1 else ["probabilities"]
+        if name not in self.names:
+            raise ValueError(f"{self.path} has several outputs: {self.names}")
+        return self(images)[name]
+
+    def _saved_model(self):
+        import tensorflow as tf
+
+        self._loaded = tf.saved_model.load(str(self.path))  # outlives them
+        self.signatures = dict(self._loaded.signatures)
+        signature = self.signatures.get(PIXELS)
+        inputs = signature.structured_input_signature[1] if signature else {}
+        if set(inputs) != {"images"}:
+            raise ValueError(
+                f"it has no signature {PIXELS} that takes images, as this "
+                "library writes"
+            )
+
+        def run(images):
+            outputs = signature(images=tf.constant(images))
+            return {name: value.numpy() for name, value in outputs.items()}
+
+        shape = tuple(inputs["images"].shape[1:])
+        return run, shape, sorted(signature.structured_outputs)
+
+    def _litert(self):
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(self.path))
+        signature = interpreter.get_signature_runner()
+        ((entry, details),) = signature.get_input_details().items()
+
+        def run(images):
+            if details["dtype"] == np.uint8:
+                images = np.clip(np.round(images), 0, 255).astype("uint8")
+            rows = [signature(**{entry: image[None]}) for image in images]
+            return {
+                name: np.concatenate([row[name] for row in rows])
+                for name in rows[0]
+            }
+
+        shape = tuple(int(size) for size in details["shape"][1:])
+        return run, shape, sorted(signature.get_output_details())
+
+    def _onnx(self):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(self.path))
+        (entry,) = session.get_inputs()
+        names = [output.name for output in session.get_outputs()]
+
+        def run(images):
+            values = session.run(None, {entry.name: images})
+            return dict(zip(names, values, strict=True))
+
+        sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])
+        return run, tuple(sizes), sorted(names)
 
 
 def open_artifact(path):
     """Opens a SavedModel, a LiteRT or an ONNX file.
 
     Args:
-        path: A `.tflite` or `.onnx` file, a SavedModel's folder, or a folder
-            of numbered versions, of which the highest is taken.
+        path: As of `Artifact`.
 
     Returns:
-        Callable from images, float32 array `(batch, height, width, channels)`
-        with pixels in [0, 255], to an array `(batch, classes)`, and its input
+        Function from images, float32 array `(batch, height, width, channels)`
+        with pixels in [0, 255], to an array `(batch, classes)`; and its input
         shape `(height, width, channels)`, `None` where any size goes.
 
     Raises:
-        ValueError: If `path` is neither, or cannot be opened.
+        ValueError: If `path` is none of these, or cannot be opened.
     """
-    path = newest_version(path)
-    if path.is_file() and path.suffix in KINDS:
-        open_file = {"litert": _open_litert, "onnx": _open_onnx}
-        return open_file[KINDS[path.suffix]](path)
-    if (path / "saved_model.pb").is_file():
-        return _open_saved_model(path)
-    raise ValueError(
-        f"{path} is neither a .keras, .tflite or .onnx file nor a SavedModel"
-    )
+    artifact = Artifact(path)
+    return artifact.scores, artifact.shape
 
 
 def newest_version(path):
-    """The highest version in a folder of versions; else the path itself."""
+    """Returns the highest version in a folder of versions, or the path."""
     path = Path(path)
     versions = []
     if path.is_dir():
@@ -58,92 +183,8 @@ def newest_version(path):
     return max(versions, key=lambda p: int(p.name), default=path)
 
 
-def _open_saved_model(path):
-    import tensorflow as tf
-
-    loaded = _load(path)
-    signature = loaded.signatures.get(SIGNATURE)
-    inputs = signature.structured_input_signature[1] if signature else {}
-    outputs = signature.structured_outputs if signature else {}
-    if set(inputs) != {"images"} or "probabilities" not in outputs:
-        raise ValueError(
-            f"{path} has no signature {SIGNATURE} from images to "
-            "probabilities, as this library writes"
-        )
-
-    def predict(images, keep_alive=loaded):  # signatures do not
-        scores = signature(images=tf.constant(images, tf.float32))
-        return scores["probabilities"].numpy()
-
-    return predict, tuple(inputs["images"].shape[1:])
-
-
-def _load(path):
-    import tensorflow as tf
-
-    try:
-        return tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow raises many kinds
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be opened: {reason}") from error
-
-
-def _open_litert(path):
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        interpreter = Interpreter(model_path=str(path))
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be opened: {reason}") from error
-    (entry,) = interpreter.get_input_details()
-    (leaving,) = interpreter.get_output_details()
-
-    def predict(images):
-        scores = []
-        for image in np.asarray(images, "float32"):
-            pixels = image[None]
-            if entry["dtype"] == np.uint8:
-                pixels = np.clip(np.round(pixels), 0, 255).astype("uint8")
-            interpreter.set_tensor(entry["index"], pixels)
-            interpreter.invoke()
-            scores.append(interpreter.get_tensor(leaving["index"])[0])
-        return np.stack(scores)
-
-    return predict, tuple(int(size) for size in entry["shape"][1:])
-
-
-def _open_onnx(path):
-    import onnxruntime
-
-    try:
-        session = onnxruntime.InferenceSession(str(path))
-    except Exception as error:  # of no common class
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be opened: {reason}") from error
-    (entry,) = session.get_inputs()
-
-    def predict(images):
-        images = np.asarray(images, "float32")
-        return session.run(None, {entry.name: images})[0]
-
-    sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])
-    return predict, tuple(sizes)
-
-
-def _read_files(path, files):
-    """What `serve_bytes` says of image files."""
-    import tensorflow as tf
-
-    loaded = _load(path)  # has to outlive its signature
-    return loaded.signatures["serve_bytes"](
-        image_bytes=tf.constant([file.read_bytes() for file in files])
-    )
-
-
 def latency(predict, image):
-    """Median milliseconds for one image, after a warm-up."""
+    """Measures the median milliseconds for one image, after a warm-up."""
     times = []
     for _ in range(WARM_UP + TIMED):
         start = time.perf_counter()
@@ -152,7 +193,7 @@ def latency(predict, image):
     return 1000 * float(np.median(times[WARM_UP:]))
 
 
-def _main(artifact, folder):
+def _main(path, folder):
     # TensorFlow imports Keras where it finds it; here any import of these
     # fails, so what runs does so without them.
     packages = ("gcvit_cli", "gcvit_keras", "keras", "gcvit_export")
@@ -160,26 +201,25 @@ def _main(artifact, folder):
         sys.modules[package] = None
     folder = Path(folder)
     images = np.load(folder / "images.npy")
-    predict, _ = open_artifact(artifact)
-    result = {
-        "scores": np.concatenate(
-            [
-                predict(images[i : i + BATCH])
-                for i in range(0, len(images), BATCH)
-            ]
-        ),
-        "milliseconds": latency(predict, images[:1]),
-        "tensorflow": "tensorflow" in sys.modules,
-    }
+    artifact = Artifact(path)
+    found = {f"images/{k}": v for k, v in artifact(images).items()}
+    found["milliseconds"] = latency(artifact, images[:1])
+    found["tensorflow"] = "tensorflow" in sys.modules
+    given = {}
+    if FEATURES in artifact.signatures:
+        given[FEATURES] = {"images": images[:BATCH]}
     files = sorted(folder.glob("encoded/*.png"))
-    if files:
-        read = _read_files(artifact, files)
-        result["read_scores"] = read["probabilities"].numpy()
-        result["read_valid"] = read["valid"].numpy()
-        result["read_labels"] = [
-            label.decode() for label in read["top_labels"][:, 0].numpy()
-        ]
-    np.savez(folder / "result.npz", **result)
+    if FILES in artifact.signatures and files:
+        contents = [file.read_bytes() for file in files]
+        given[FILES] = {"image_bytes": np.array(contents, object)}
+    for name, inputs in given.items():
+        import tensorflow as tf
+
+        inputs = {k: tf.constant(v) for k, v in inputs.items()}
+        for key, value in artifact.signatures[name](**inputs).items():
+            found[f"{name}/{key}"] = value.numpy()
+    texts = {k: v.astype("S") for k, v in found.items() if k.endswith("labels")}
+    np.savez(folder / "result.npz", **(found | texts))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Real photographs to compare an artefact with its model on."""
+"""Images to compare an artifact with its model on."""
+
+import io
 
 import numpy as np
 from PIL import Image
@@ -43,3 +45,62 @@ def photographs(height, width, channels=3, count=COUNT) -> np.ndarray:
         parts.append(np.array(part).reshape(height, width, -1))
     images = np.stack(parts).astype("float32")
     return images[..., np.arange(channels) % images.shape[-1]]
+
+
+def checked_images(images, shape, argument="images"):
+    """Checks images and rounds them to whole pixels.
+
+    Args:
+        images: Array of images, as the user gave it.
+        shape: `(height, width, channels)`, `None` where any size goes.
+        argument: Name of the argument, a string.
+
+    Returns:
+        Float32 array `(images, height, width, channels)` of whole numbers in
+        [0, 255].
+
+    Raises:
+        ValueError: If they are of another shape, none, or no pixels.
+    """
+    images = np.asarray(images)
+    if (
+        images.dtype.kind not in "uif"
+        or images.ndim != 4
+        or not images.size
+        or any(
+            size not in (None, given)
+            for size, given in zip(shape, images.shape[1:], strict=True)
+        )
+        or not (images.min() >= 0 and images.max() <= 255)  # NaN is neither
+    ):
+        between = ""
+        if images.dtype.kind in "uif" and images.size:
+            between = f", from {images.min()} to {images.max()}"
+        raise ValueError(
+            f"`{argument}` must be pixels in [0, 255] of shape "
+            f"{(None, *shape)}. Received: an array of {images.dtype} of shape "
+            f"{images.shape}{between}"
+        )
+    return np.round(images.astype("float32"))
+
+
+def framed(pixels, reader) -> bytes:
+    """Makes a PNG file of which a reader crops these very pixels.
+
+    Args:
+        pixels: Array `(height, width, channels)` of the reader's size.
+        reader: `ImageReader`.
+
+    Returns:
+        Content of the file.
+    """
+    height, width = reader.size
+    frame = np.zeros((*reader.resized_size, reader.channels), "uint8")
+    top, left = (
+        round((whole - side) / 2)
+        for whole, side in zip(frame.shape, reader.size, strict=False)
+    )
+    frame[top : top + height, left : left + width] = pixels
+    content = io.BytesIO()
+    Image.fromarray(frame.squeeze()).save(content, "PNG")
+    return content.getvalue()

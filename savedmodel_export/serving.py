@@ -1,5 +1,6 @@
 """The folder that a TensorFlow Serving container mounts."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -7,11 +8,20 @@ from pathlib import Path
 import tensorflow as tf
 from google.protobuf import text_format
 
+from gcvit_export.client.messages import pb
 from gcvit_export.paths import made_folder
 from gcvit_export.saved_model import check_batch_sizes, export_saved_model
+from gcvit_export.signatures import READERS
+from gcvit_keras import ImageReader
 from gcvit_keras.files import replacing
+from gcvit_keras.images.reader import MAX_PIXELS
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
+BATCH_THREADS = 2
+"""Number of batches that are computed at once."""
+BYTES_PER_PIXEL = 15
+"""Memory that reading an image takes: three bytes once it is decoded, twelve
+as its rows are resized in float32."""
 GIB = 2**30
 FILES = (
     "models.config",
@@ -41,6 +51,8 @@ BATCHING_CONFIG = """\
 max_batch_size {{ value: {largest} }}
 batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 100 }}
+# Batches at once: what decoding needs of memory grows with them.
+num_batch_threads {{ value: {threads} }}
 {allowed}
 """
 
@@ -194,7 +206,10 @@ def export_serving(
             model, directory / name, labels, warmup_batch_sizes=sizes, **how
         )
         try:
-            for file, text in _configurations(model, name, sizes).items():
+            reader = ImageReader.of(version)
+            most = reader.max_pixels if reader else 0
+            texts = _configurations(model, name, sizes, most)
+            for file, text in texts.items():
                 path = directory / file
                 if not path.exists():
                     with replacing(path) as beside:
@@ -211,12 +226,11 @@ def _check_served(name, config):
     """That a server of this configuration has the model."""
     if not config.exists():
         return
-    # Imports gRPC, which exporting a SavedModel alone does not need.
-    from tensorflow_serving.config import model_server_config_pb2
-
     try:
         parsed = text_format.Parse(
-            config.read_bytes(), model_server_config_pb2.ModelServerConfig()
+            config.read_bytes(),
+            pb.ModelServerConfig(),
+            allow_unknown_field=True,
         )
     except text_format.ParseError as error:
         raise ValueError(f"{config} cannot be read: {error}") from None
@@ -260,7 +274,7 @@ def _sizes(config, given):
     return there or sizes
 
 
-def _configurations(model, name, sizes):
+def _configurations(model, name, sizes, max_pixels=MAX_PIXELS):
     """The text of each file beside the versions."""
     release = ".".join(tf.__version__.split(".")[:2]) + ".0"
     # Kubernetes takes 63 lower case letters, digits and hyphens, of which a
@@ -270,19 +284,25 @@ def _configurations(model, name, sizes):
         host = f"model-{host}"
     host = host[:50].strip("-")
     weights = sum(v.value.shape.num_elements() * 4 for v in model.variables)
-    # Two versions while one takes over, and room for activations.
-    memory = 1 + -(-2 * weights // GIB)
+    # The process and its activations; two versions while one takes over.
+    memory = 1 + math.ceil(2 * weights / GIB)
+    # Of the largest images, as many as are decoded at once.
+    reading = BATCH_THREADS * READERS * BYTES_PER_PIXEL * max_pixels
     fields = {"name": name, "host": host, "release": release}
     return {
         "models.config": MODELS_CONFIG.format(name=name),
         "batching.config": BATCHING_CONFIG.format(
             largest=sizes[-1],
+            threads=BATCH_THREADS,
             allowed="\n".join(f"allowed_batch_sizes: {s}" for s in sizes),
         ),
         "monitoring.config": MONITORING_CONFIG,
         "compose.yaml": COMPOSE.format(arguments=_listed(6), **fields),
         "kubernetes.yaml": KUBERNETES.format(
-            arguments=_listed(12), memory=memory, limit=2 * memory, **fields
+            arguments=_listed(12),
+            memory=memory,
+            limit=memory + math.ceil(reading / GIB),
+            **fields,
         ),
     }
 

@@ -16,11 +16,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from client_help import NOWHERE, encoded
 from loopback import Server, torch_file
 from safetensors.numpy import save_file
 
 import gcvit_keras
-from gcvit_export import export_saved_model
+from gcvit_export import ServingClient, export_saved_model
 from gcvit_keras.weights.porting import checkpoint_variables
 from gcvit_training.sources import open_source
 
@@ -173,3 +174,50 @@ def server(request, exported):
     if request.param == "loopback":
         return request.getfixturevalue("loopback")
     return serving.Real(exported[1])
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def protocol(request):
+    return request.param
+
+
+@pytest.fixture
+def connect(protocol):
+    """Makes clients of a server, as of the protocol."""
+    opened = []
+
+    def make(server, model="gcvit", **options):
+        address = server if server == NOWHERE else getattr(server, protocol)
+        client = ServingClient(address, model, protocol=protocol, **options)
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def faulty(loopback):
+    """The server on the loopback, for faults that end with the test."""
+    yield loopback
+    loopback.test(unavailable=0, pause=0.0, most=2**31)
+
+
+@pytest.fixture(scope="session")
+def pixels():
+    """Five images for the model."""
+    shape = (5, 64, 64, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
+@pytest.fixture(scope="session")
+def scores(exported, pixels):
+    """What the model makes of them."""
+    return np.asarray(exported[0](pixels))
+
+
+@pytest.fixture
+def files(pixels):
+    """The images as files."""
+    return [encoded(image) for image in pixels]

@@ -1,13 +1,29 @@
-"""What `ServingClient` answers with."""
+"""What a client asks for, and what it is answered with."""
 
 from dataclasses import dataclass
 
-from gcvit_export.client.transport import ServingError
+from gcvit_export.client.errors import ServingError
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on a server.
+
+    Attributes:
+        name: The model's name.
+        version: Number of a version, or `None`.
+        label: Label of a version, or `None`. With neither, the server takes
+            the newest version that it has loaded.
+    """
+
+    name: str
+    version: int | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What the server says of one image.
+    """Classes of one image.
 
     Attributes:
         classes: Numbers of the best classes, the best first.
@@ -25,7 +41,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version of a model on the server.
+    """State of one version of a model on the server.
 
     Attributes:
         version: Its number.
@@ -37,42 +53,3 @@ class VersionStatus:
     version: int
     state: str
     error: str
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of a signature.
-
-    Attributes:
-        dtype: TensorFlow's name of it, such as `"DT_FLOAT"`.
-        shape: Its sizes, `None` where any goes.
-    """
-
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One way to call a model.
-
-    Attributes:
-        inputs: Dict from names to `Tensor`.
-        outputs: Dict from names to `Tensor`.
-    """
-
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What the server says of a model.
-
-    Attributes:
-        version: Number of the version that answered.
-        signatures: Dict from names to `Signature`.
-    """
-
-    version: int
-    signatures: dict[str, Signature]

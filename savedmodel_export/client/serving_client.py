@@ -10,26 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from gcvit_export.client.answers import (
-    Classification,
-    Metadata,
-    Signature,
-    Tensor,
-    VersionStatus,
-)
-from gcvit_export.client.transport import (
-    MOST_RETRIES,
-    Grpc,
+from gcvit_export.client.answers import Classification, Model, VersionStatus
+from gcvit_export.client.errors import (
     InvalidImageError,
     InvalidRequestError,
     MessageTooLargeError,
-    Model,
     ModelNotFoundError,
-    Rest,
     ServingError,
     VersionNotFoundError,
 )
 
+MOST_RETRIES = 4
+"""gRPC sends a request five times at most, whatever its retry policy says."""
 _BYTES = (bytes, bytearray, memoryview)
 HOST = r"([\w-]{1,63}\.)*[\w-]{1,63}|\[[0-9a-fA-F:.]+\]"
 """A name, or an address of IPv4 or, in brackets, IPv6."""
@@ -87,76 +79,48 @@ class ServingClient:
         """Checks the arguments; connects at the first request."""
         host, _, port = str(address).rpartition(":")
         is_port = re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 2**16
-        if not re.fullmatch(HOST, host) or not is_port:
-            raise ValueError(
-                f'`address` must be "host:port". Received: address={address}'
-            )
-        for argument, value in (("model", model), ("label", label)):
-            if value is None and argument == "label":
-                continue
-            if not isinstance(value, str) or not value:
-                raise ValueError(
-                    f"`{argument}` must be the {argument}'s name. "
-                    f"Received: {argument}={value!r}"
-                )
-        if protocol not in ("grpc", "rest"):
-            raise ValueError(
-                '`protocol` must be "grpc" or "rest". '
-                f"Received: protocol={protocol!r}"
-            )
+        is_address = re.fullmatch(HOST, host) and is_port
+        _check("address", is_address, '"host:port"', address)
+        _check("model", _is_name(model), "the model's name", model)
+        is_label = label is None or _is_name(label)
+        _check("label", is_label, "a label's name", label)
+        is_protocol = protocol in ("grpc", "rest")
+        _check("protocol", is_protocol, '"grpc" or "rest"', protocol)
         for argument, value, least, most in (
-            ("version", version, 0, 2**63 - 1),
+            ("version", 0 if version is None else version, 0, 2**63 - 1),
             ("retries", retries, 0, MOST_RETRIES),
             ("batch_size", batch_size, 1, 2**31 - 1),
             ("max_message_bytes", max_message_bytes, 1, 2**31 - 1),
         ):
-            if value is None and argument == "version":
-                continue
-            if (
-                not isinstance(value, numbers.Integral)
-                or isinstance(value, bool)
-                or not least <= value <= most
-            ):
-                raise ValueError(
-                    f"`{argument}` must be an integer from {least} to {most}. "
-                    f"Received: {argument}={value!r}"
-                )
-        if version is not None and label is not None:
-            raise ValueError(
-                "give either `version` or `label`, not both. "
-                f"Received: version={version}, label={label}"
+            is_integer = isinstance(value, numbers.Integral)
+            is_integer = is_integer and not isinstance(value, bool)
+            accepted = f"an integer from {least} to {most}"
+            _check(
+                argument, is_integer and least <= value <= most, accepted, value
             )
-        if not isinstance(timeout, numbers.Real) or not 0 < timeout <= 1e6:
-            raise ValueError(
-                "`timeout` must be above 0 s, and 1,000,000 s at most. "
-                f"Received: timeout={timeout!r}"
-            )
-        tls = None if tls is False else tls
-        if tls is not None and tls is not True:
-            try:
-                # Empty, it would mean that anyone is trusted.
-                if not isinstance(tls, (str, os.PathLike)) or not str(tls):
-                    raise ValueError("no path")
-                ssl.create_default_context(cafile=tls)
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    "`tls` must be True or the path of a PEM file of "
-                    f"certificates: {error}. Received: tls={tls!r}"
-                ) from None
-        if token is not None and tls is None:
-            raise ValueError(
-                "`token` needs `tls`: without, anyone on the way could read it"
-            )
+        both = version is not None and label is not None
+        _check("version", not both, "None where `label` is given", version)
+        is_time = isinstance(timeout, numbers.Real) and 0 < timeout <= 1e6
+        _check("timeout", is_time, "seconds in (0, 1000000]", timeout)
+        tls = _checked_tls(tls)
         if token is not None and (
-            not isinstance(token, str)
+            tls is None
+            or not isinstance(token, str)
             or not re.fullmatch(r"[!-~]+", token)  # a header's value
-        ):
-            raise ValueError("`token` must be printable ASCII without spaces")
+        ):  # does not show it
+            raise ValueError(
+                "`token` must be printable ASCII without spaces, and needs "
+                "`tls`: without, anyone on the way could read it"
+            )
+        if protocol == "grpc":
+            from gcvit_export.client.over_grpc import Grpc as Transport
+        else:
+            from gcvit_export.client.over_rest import Rest as Transport
         version = None if version is None else int(version)
         self._model = Model(model, version, label)
         self._batch_size = int(batch_size)
-        self._open = {"grpc": Grpc, "rest": Rest}[protocol](
-            address,
+        self._open = Transport(
+            str(address),
             float(timeout),
             int(retries),
             tls,
@@ -185,22 +149,23 @@ class ServingClient:
             raise ValueError("this client is closed")
         return transport
 
-    def predict(self, images) -> np.ndarray:
-        """Computes the probabilities of images given as pixels.
+    def predict(self, images):
+        """Computes the outputs of images given as pixels.
 
         Args:
             images: Array of numbers `(batch, height, width, channels)`, in
                 [0, 255].
 
         Returns:
-            Float32 array `(batch, classes)`.
+            Float32 array `(batch, classes)` of probabilities; of a model of
+            several outputs a dict of arrays by their names.
 
         Raises:
             ValueError: If `images` is not such an array.
             ServingError: If the server does not answer.
         """
-        outputs = self._ask_pixels("serving_default", images, ["probabilities"])
-        return outputs["probabilities"]
+        outputs = self._ask_pixels("serve_images", images)
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def features(self, images) -> dict[str, np.ndarray]:
         """Computes the features of images given as pixels.
@@ -217,7 +182,7 @@ class ServingClient:
             ValueError: If `images` is not such an array.
             ServingError: If the server does not answer.
         """
-        return self._ask_pixels("features", images, [])
+        return self._ask_pixels("features", images)
 
     def classify(self, images) -> list[Classification]:
         """Classifies encoded images, which the server decodes.
@@ -230,8 +195,8 @@ class ServingClient:
                 path of a file.
 
         Returns:
-            A `Classification` an image, in their order; that of an image that
-            cannot be read, decoded or sent has an `error`.
+            One `Classification` per image, in their order; that of an image
+            that cannot be read, decoded or sent has an `error`.
 
         Raises:
             ValueError: If `images` is empty or holds anything else.
@@ -288,52 +253,17 @@ class ServingClient:
         Raises:
             ServingError: If the server does not answer.
         """
-        answer = self._transport.status(Model(self._model.name))
-        states = [
-            VersionStatus(
-                version=int(entry["version"]),
-                state=entry["state"],
-                error=entry.get("status", {}).get("error_message", ""),
-            )
-            for entry in answer["model_version_status"]
-        ]
-        return sorted(states, key=lambda s: -s.version)
+        states = self._transport.status(Model(self._model.name))
+        return sorted(states, key=lambda state: -state.version)
 
-    def metadata(self) -> Metadata:
-        """Asks for the signatures of the model.
-
-        Returns:
-            A `Metadata`.
-
-        Raises:
-            ServingError: If the server does not answer.
-        """
-        answer = self._named(self._transport.metadata, self._model)
-        signatures = answer["metadata"]["signature_def"]["signature_def"]
-        return Metadata(
-            version=int(answer["model_spec"]["version"]),
-            signatures={
-                name: Signature(
-                    inputs=_tensors(found["inputs"]),
-                    outputs=_tensors(found["outputs"]),
-                )
-                for name, found in signatures.items()
-                if found.get("inputs")  # not TensorFlow's own initialisation
-            },
-        )
-
-    def _ask_pixels(self, signature, images, wanted):
+    def _ask_pixels(self, signature, images):
         images = _checked(images)
         try:
-            answers = self._ask(signature, "images", images, wanted)
+            answers = self._ask(signature, "images", images, [])
         except InvalidRequestError as error:
-            inputs = self.metadata().signatures[signature].inputs
-            takes = (
-                f"`{name}` {found.shape}" for name, found in inputs.items()
-            )
             raise InvalidRequestError(
-                f"{signature} takes {', '.join(takes)}. Received: `images` "
-                f"{images.shape}; the server says: {_line(error)}",
+                f"{signature} does not take `images` {images.shape}; the "
+                f"server says: {_line(error)}",
                 error.code,
             ) from error
         return {
@@ -396,9 +326,10 @@ class ServingClient:
 
     def _one_version(self):
         """The model, with the number of the version that is served now."""
-        if self._model.version is not None:
+        if self._model.version is not None or self._model.label is not None:
             return self._model
-        return replace(self._model, version=self.metadata().version, label=None)
+        ready = [s.version for s in self.status() if s.state == "AVAILABLE"]
+        return replace(self._model, version=max(ready, default=None))
 
     def _named(self, call, *arguments):
         """Calls the server; tells a missing version from a missing model."""
@@ -407,12 +338,39 @@ class ServingClient:
         except ModelNotFoundError as error:
             if self._model.version is None:
                 raise
-            found = [f"{s.version} ({s.state})" for s in self.status()]
+            versions = [f"{s.version} ({s.state})" for s in self.status()]
             raise VersionNotFoundError(
                 f"model {self._model.name} has no version "
                 f"{self._model.version} to ask; on the server: "
-                f"{', '.join(found)}"
+                f"{', '.join(versions)}"
             ) from error
+
+
+def _check(argument, is_accepted, accepted, value):
+    # Not `gcvit_keras.checks`: that imports Keras, which takes seconds.
+    if not is_accepted:
+        raise ValueError(
+            f"`{argument}` must be {accepted}. Received: {argument}={value!r}"
+        )
+
+
+def _is_name(value):
+    return isinstance(value, str) and value != ""
+
+
+def _checked_tls(tls):
+    """`None`, `True`, or the path of a file of certificates."""
+    if tls is None or tls is False or tls is True:
+        return tls or None
+    try:
+        # Empty, it would mean that anyone is trusted.
+        if not isinstance(tls, (str, os.PathLike)) or not str(tls):
+            raise ValueError("no path")
+        ssl.create_default_context(cafile=tls)
+    except (OSError, ValueError) as error:
+        accepted = f"True or the path of a PEM file of certificates ({error})"
+        _check("tls", False, accepted, tls)
+    return tls
 
 
 def _checked(images):
@@ -439,7 +397,7 @@ def _checked(images):
 
 
 def _rows(answer):
-    """One dict an image, or the error in place of an image's."""
+    """Returns one dict per image, or the error in its place."""
     if isinstance(answer, ServingError):
         return [answer]
     return [
@@ -471,16 +429,3 @@ def _classification(name, row):
 def _line(error):
     """The first line of a message; TensorFlow's have a trace below it."""
     return str(error).split("\n")[0]
-
-
-def _tensors(infos):
-    return {
-        name: Tensor(
-            dtype=info["dtype"],
-            shape=tuple(
-                None if int(dim["size"]) < 0 else int(dim["size"])
-                for dim in info["tensor_shape"].get("dim", [])
-            ),
-        )
-        for name, info in infos.items()
-    }

@@ -54,7 +54,7 @@ def test_list_shows_every_preset_in_80_columns(tmp_path):
 COMMANDS = (
     *("quickstart", "train", "evaluate", "list", "predict", "convert"),
     *("export", "verify", "explain"),
-    *("client predict", "client status", "client bench"),
+    *("client predict", "client status"),
 )
 HEAVY = {"tensorflow", "keras", "torch", "numpy", "sklearn", "matplotlib"}
 

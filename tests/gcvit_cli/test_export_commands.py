@@ -86,7 +86,11 @@ def test_an_artifact_is_verified_and_that_of_another_model_refused(
         (["--format", "litert", "--quantize", "int8"], "int8 needs --data"),
         (["--format", "serving", "--input-dtype", "uint8"], "--input-dtype"),
         (["--format", "onnx", "--data", ""], "--data is empty"),
-        (["--format", "onnx", "--labels", "x"], "--labels does not go"),
+        (["--format", "litert", "--image-size", "64"], "--image-size does not"),
+        (
+            ["--format", "onnx", "--default-signature", "serve_bytes"],
+            "--default-signature does not go",
+        ),
         (["--format", "onnx", "--split", "test"], "--split goes with --data"),
         (["--format", "onnx", "--data-dir", "x"], "--data-dir goes with"),
         (

@@ -48,7 +48,7 @@ def not_classifiers(tmp_path_factory):
         (("--model", "features.keras"), "is no image classifier"),
         (("--model", "pyramid.keras"), "is no image classifier"),
         (("--model", "vectors.keras"), "is no image classifier"),
-        (("--model", "kerasexport"), "has no signature serving_default"),
+        (("--model", "kerasexport"), "has no signature serve_images"),
         (("--model", "missing.keras"), "missing.keras: no such model"),
         (("--model", "broken.keras"), "broken.keras cannot be opened"),
         (("--model", "broken.tflite"), "broken.tflite cannot be opened"),

@@ -20,6 +20,7 @@ from gcvit_export import (
     verify,
 )
 from gcvit_export.runner import open_artifact
+from gcvit_keras import ImageReader
 
 MODEL = {**SHALLOW, "layer_scale": 0.1, "drop_path_rate": 0.1}
 
@@ -95,7 +96,9 @@ def test_saved_model_stores_each_weight_once(model, tmp_path):
 
 def test_dynamic_sizes_stay_dynamic_in_a_saved_model(nano, images, tmp_path):
     model = nano(input_shape=(None, None, 3))
-    version = export_saved_model(model, tmp_path, verify=False)
+    version = export_saved_model(
+        model, tmp_path, image_reader=ImageReader(64), verify=False
+    )
     predict, shape = open_artifact(version)
     assert shape == (None, None, 3)
     for size in ((64, 64), (50, 77)):
@@ -115,15 +118,15 @@ def test_litert_holds_builtin_operations_only(model, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["savedmodel", "litert"])
-def test_artefacts_agree_in_a_process_without_keras(
+def test_artifacts_agree_in_a_process_without_keras(
     model, images, tmp_path, kind
 ):
     if kind == "savedmodel":
-        artefact = export_saved_model(model, tmp_path, verify=False)
+        artifact = export_saved_model(model, tmp_path, verify=False)
     else:
-        artefact = export_litert(model, tmp_path / "model.tflite", verify=False)
+        artifact = export_litert(model, tmp_path / "model.tflite", verify=False)
     x = images(70, 64, 64, 3)
-    seen = verify(artefact, model, x)
+    seen = verify(artifact, model, x)
     assert seen.kind.startswith(kind)
     assert seen.agreement == 1
     # Images are whole numbers; others are rounded.
@@ -131,21 +134,21 @@ def test_artefacts_agree_in_a_process_without_keras(
     assert seen.size > 4 * model.count_params()
 
 
-def test_artefacts_of_another_model_do_not_pass(nano, images, tmp_path):
+def test_artifacts_of_another_model_do_not_pass(nano, images, tmp_path):
     first, second = nano(**MODEL), nano(**MODEL)
-    artefact = export_litert(first, tmp_path / "model.tflite", verify=False)
+    artifact = export_litert(first, tmp_path / "model.tflite", verify=False)
     with pytest.raises(VerificationError, match="differs from the model by"):
-        verify(artefact, second, images(4, 64, 64, 3))
+        verify(artifact, second, images(4, 64, 64, 3))
 
 
 def test_scores_that_are_not_numbers_do_not_pass(model, images, tmp_path):
-    artefact = export_litert(model, tmp_path / "model.tflite", verify=False)
+    artifact = export_litert(model, tmp_path / "model.tflite", verify=False)
     model.get_layer("norm").gamma.assign(np.full(128, np.nan))
     with pytest.raises(VerificationError):
-        verify(artefact, model, images(2, 64, 64, 3))
+        verify(artifact, model, images(2, 64, 64, 3))
 
 
-def test_a_broken_artefact_is_an_error_that_names_it(model, images, tmp_path):
+def test_a_broken_artifact_is_an_error_that_names_it(model, images, tmp_path):
     path = export_litert(model, tmp_path / "model.tflite", verify=False)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="model.tflite"):
@@ -225,7 +228,7 @@ def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
 
 
 def test_the_runner_needs_nothing_of_this_package(tmp_path):
-    """Alone in a folder, it opens artefacts: no import leads back here."""
+    """Alone in a folder, it opens artifacts: no import leads back here."""
     source = gcvit_export.runner.__file__
     text = open(source).read()
     assert "import keras" not in text and "import savedmodel" not in text

@@ -15,7 +15,7 @@ from conftest import SMALL
 import gcvit_keras
 from gcvit_export import export_litert, export_saved_model
 from gcvit_export.fusion import by_rows, fused, layer_norm
-from gcvit_export.served import served_network
+from gcvit_export.served import served
 
 BLOCKS = sum(SMALL["depths"])
 NORMS = 2 * BLOCKS + 2 * 4 + 1
@@ -57,7 +57,7 @@ def test_layer_norm_is_exact_in_a_graph(scale):
 
 @pytest.mark.parametrize("side", [64, 76])
 def test_a_network_computes_the_same_fused(model, images, side):
-    network = served_network(model, dynamic_size=True, features=True)
+    network = served(model, dynamic_size=True, features=True).network
     x = images(3, side, side, 3)
 
     @tf.function(

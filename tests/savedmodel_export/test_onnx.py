@@ -3,12 +3,16 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import SHALLOW
 
 from gcvit_export import export_onnx
+from gcvit_export.onnx import convertible
 from gcvit_export.runner import open_artifact
+from gcvit_keras import ImageReader
 
 
 def test_a_file_computes_what_the_model_does(nano, images, tmp_path):
@@ -31,7 +35,57 @@ def test_a_file_computes_what_the_model_does(nano, images, tmp_path):
     assert found["kind"] == "onnx" and found["difference"] <= 1e-4
     # The model's layers are as they were.
     assert model.get_layer("preprocessing").mean is mean
-    assert "gelu" not in vars(model.get_layer("level_0_block_0"))
+
+
+def with_gelu():
+    entry = keras.Input((32, 32, 3))
+    x = keras.layers.Normalization(mean=[90, 99, 110], variance=[9, 25, 16])(
+        entry
+    )
+    x = keras.layers.Dense(7, "gelu")(keras.layers.GlobalAveragePooling2D()(x))
+    x = keras.layers.Activation("gelu")(keras.layers.Dense(5)(x))
+    return keras.Model(entry, keras.layers.Dense(4, "softmax")(x))
+
+
+def test_gelu_of_keras_in_a_head(images, tmp_path):
+    model = with_gelu()
+    x = np.round(images(3, 32, 32, 3))
+    path = export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(path))
+    (found,) = session.run(["probabilities"], {"images": x})
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-5)
+
+
+def test_keras_exports_what_is_made_convertible(images, tmp_path):
+    """By itself it writes a file that ONNX Runtime refuses."""
+    model = with_gelu()
+    x = np.round(images(3, 32, 32, 3))
+    expected = model.predict(x, verbose=0)
+    with convertible(model):
+        path = str(tmp_path / "keras.onnx")
+        model.export(path, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    (entry,) = session.get_inputs()
+    (found,) = session.run(None, {entry.name: x})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_names_and_reading_are_in_the_metadata(nano, tmp_path):
+    labels = [f"digit {k}" for k in range(10)]
+    reader = ImageReader(64, crop_ratio=0.9)
+    path = export_onnx(
+        nano(**SHALLOW),
+        tmp_path / "m.onnx",
+        labels=labels,
+        image_reader=reader,
+        verify=False,
+    )
+    session = onnxruntime.InferenceSession(str(path))
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["labels"]) == labels
+    assert ImageReader.from_dict(json.loads(found["image_reader"])) == reader
+    assert json.loads(found["mean"]) == [0, 0, 0]
+    assert json.loads(found["std"]) == [1, 1, 1]
 
 
 def test_what_cannot_be_is_refused(nano, tmp_path, monkeypatch):

@@ -1,13 +1,16 @@
 """LiteRT files of smaller weights, and what lies beside them."""
 
 import json
+import zipfile
 
+import flatbuffers
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from conftest import NANO, SHALLOW
+from tensorflow.lite.python import schema_py_generated as schema
 
 import gcvit_keras
 from gcvit_export import export_litert
@@ -141,6 +144,62 @@ def test_labels_lie_beside_the_file(nano, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_names_and_reading_are_in_the_file(nano, tmp_path):
+    """As MediaPipe reads them: a table, and a zip archive behind the model."""
+    names = [f"digit {k}" for k in range(10)]
+    reader = gcvit_keras.ImageReader(64, crop_ratio=0.9)
+    for dtype in ("float32", "uint8"):
+        path = export_litert(
+            nano(**SHALLOW),
+            tmp_path / dtype / "model.tflite",
+            labels=names,
+            image_reader=reader,
+            input_dtype=dtype,
+            verify=False,
+        )
+        with zipfile.ZipFile(path) as archive:
+            assert archive.read("labels.txt").decode().splitlines() == names
+            found = json.loads(archive.read("image_reader.json"))
+            assert gcvit_keras.ImageReader.from_dict(found) == reader
+        metadata = tflite_metadata(path)
+        subgraph = follow(metadata, 3, 0)
+        entry, leaving = follow(subgraph, 2, 0), follow(subgraph, 3, 0)
+        image = follow(entry, 3, None, 1, None)
+        size = follow(image, 1, None)
+        read = flatbuffers.number_types.Uint32Flags
+        side = [
+            size.Get(read, size.Pos + size.Offset(4 + 2 * i)) for i in (0, 1)
+        ]
+        assert side == [64, 64]
+        file = follow(leaving, 6, 0)
+        assert file.String(file.Pos + file.Offset(4)) == b"labels.txt"
+        # What MediaPipe asks of float32, and refuses of bytes.
+        assert bool(entry.Offset(4 + 2 * 4)) == (dtype == "float32")
+
+
+def tflite_metadata(path):
+    """The root table of the metadata of a LiteRT file."""
+    model = schema.Model.GetRootAs(path.read_bytes())
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name() == b"TFLITE_METADATA":
+            content = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    assert content[4:8] == b"M001"
+    (root,) = np.frombuffer(content[:4], "<u4")
+    return flatbuffers.table.Table(bytearray(content), int(root))
+
+
+def follow(table, *places):
+    """The table behind fields: place and index, `None` for no vector."""
+    for place, index in zip(places[::2], places[1::2], strict=True):
+        offset = table.Offset(4 + 2 * place)
+        at = table.Indirect(table.Pos + offset)
+        if index is not None:
+            at = table.Indirect(table.Vector(offset) + 4 * index)
+        table = flatbuffers.table.Table(table.Bytes, at)
+    return table
+
+
 def test_labels_beside_may_begin_with_a_mark(nano, tmp_path):
     model = nano(**SHALLOW)
     names = [f"digit {k}" for k in range(10)]
@@ -179,6 +238,10 @@ def test_what_the_converter_refuses_is_said(tmp_path):
         ({"input_dtype": "int8"}, "`input_dtype` must be one of.*'int8'"),
         ({"quantize": "int8"}, "`calibration` is missing"),
         ({"calibration": np.zeros((1, 64, 64, 3))}, "`calibration` goes with"),
+        (
+            {"quantize": "int8", "calibration": np.zeros((15, 64, 64, 3))},
+            "`calibration` must be 16 images at least.*15",
+        ),
         (
             {"quantize": "int8", "calibration": np.zeros((4, 32, 32, 3))},
             r"`calibration` must be pixels.*\(4, 32, 32, 3\)",

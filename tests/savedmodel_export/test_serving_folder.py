@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 
 import keras
 import pytest
@@ -21,6 +23,7 @@ from tensorflow_serving.config import model_server_config_pb2
 import gcvit_export.serving as serving_folder
 import gcvit_keras
 from gcvit_export import export_serving
+from gcvit_export.signatures import READERS
 
 SIZES = (1, 3)
 
@@ -110,6 +113,7 @@ def test_the_batching_config_allows_what_is_warmed_up(folder):
     assert parsed.max_batch_size.value == SIZES[-1]
     assert parsed.batch_timeout_micros.value > 0
     assert parsed.max_enqueued_batches.value > 0
+    assert parsed.num_batch_threads.value == 2
 
 
 def test_the_monitoring_config_opens_prometheus(folder):
@@ -141,7 +145,7 @@ def test_there_is_a_warm_up_request_for_every_signature_and_size(folder):
             assert inputs[0].numpy().startswith(b"\xff\xd8")  # a JPEG
             assert found["valid"].numpy().all()
         seen.add((request.model_spec.signature_name, len(inputs)))
-    names = ("serving_default", "serve_bytes", "features")
+    names = ("serving_default", "serve_bytes", "serve_images", "features")
     assert seen == {(name, size) for name in names for size in SIZES}
     assert path.stat().st_size < 200_000
 
@@ -181,6 +185,60 @@ def test_the_kubernetes_manifest_waits_until_a_version_is_there(folder):
     assert ports == {8500: "grpc", 8501: "rest"}
 
 
+def memory_limit(folder):
+    """Bytes that the manifest allows a server."""
+    deployment, _ = yaml.safe_load_all((folder / "kubernetes.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    assert limit.endswith("Gi")
+    return 2**30 * int(limit.removesuffix("Gi"))
+
+
+def test_the_memory_holds_what_is_read_at_once(folder, nano, tmp_path):
+    """The figures of three files, and of the graph."""
+    reader = gcvit_keras.ImageReader.of(folder / "Nano_1")
+    at_once = 2 * READERS  # num_batch_threads
+    assert memory_limit(folder) >= 2**30 + at_once * 15 * reader.max_pixels
+    small = gcvit_keras.ImageReader(64, max_pixels=10**6)
+    export_serving(
+        nano(**SHALLOW), tmp_path, image_reader=small, name="a", verify=False
+    )
+    assert memory_limit(tmp_path) <= 3 * 2**30
+
+
+LARGE = """
+import io, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+import tensorflow as tf
+from PIL import Image
+loaded = tf.saved_model.load(sys.argv[1])
+file = io.BytesIO()
+image = Image.new("RGB", (9400, 9400), (9, 99, 200))
+image.save(file, sys.argv[2], progressive=True)
+del image
+batch = tf.constant([file.getvalue()] * 8)
+serve = loaded.signatures["serve_bytes"]
+with ThreadPoolExecutor(2) as threads:  # as num_batch_threads
+    for answer in threads.map(lambda _: serve(image_bytes=batch), range(2)):
+        assert answer["valid"].numpy().all()
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_the_largest_images_fit_the_memory(folder, kind):
+    """16 images just below `max_pixels`, in two batches at once."""
+    version = folder / "Nano_1" / "1"
+    process = subprocess.run(
+        [sys.executable, "-c", LARGE, version, kind],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-900:]
+    assert int(process.stdout) < memory_limit(folder)
+
+
 def test_a_second_export_adds_a_version_and_keeps_what_was_edited(folder, nano):
     config = folder / "batching.config"
     edited = config.read_text().replace("2000", "500")
@@ -198,7 +256,7 @@ def test_sizes_are_those_of_the_configuration_that_is_there(folder, nano):
     version = export_serving(model, folder, name="Nano_1", verify=False)
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     records = list(tf.data.TFRecordDataset(str(path)))
-    assert len(records) == 3 * len(SIZES)
+    assert len(records) == 4 * len(SIZES)
     with pytest.raises(ValueError, match=r"`batch_sizes` must be.*\[1, 3\]"):
         export_serving(model, folder, name="Nano_1", batch_sizes=(1, 2))
     text = "max_batch_size { value: 4 } # allowed_batch_sizes: 9\n"
@@ -293,7 +351,7 @@ def test_warm_up_gives_a_size_to_models_of_any(nano, tmp_path):
         tmp_path,
         name="any",
         batch_sizes=(1,),
-        image_size=(64, 80),
+        image_reader=gcvit_keras.ImageReader((64, 80)),
         verify=False,
     )
     path = version / "assets.extra" / "tf_serving_warmup_requests"
@@ -302,4 +360,4 @@ def test_warm_up_gives_a_size_to_models_of_any(nano, tmp_path):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         for tensor in log.predict_log.request.inputs.values():
             shapes.append(tf.make_ndarray(tensor).shape)
-    assert sorted(shapes, key=len) == [(1,), (1, 64, 80, 3), (1, 64, 80, 3)]
+    assert sorted(shapes, key=len) == [(1,), *[(1, 64, 80, 3)] * 3]

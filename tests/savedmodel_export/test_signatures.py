@@ -30,8 +30,9 @@ def served(tmp_path_factory):
         model,
         tmp_path_factory.mktemp("signatures"),
         LABELS,
-        crop_ratio=np.float32(0.875),
-        max_pixels=np.int64(10**6),
+        image_reader=ImageReader(
+            (64, 96), np.float32(0.875), max_pixels=np.int64(10**6)
+        ),
         verify=False,
     )
     return model, tf.saved_model.load(str(version)), version
@@ -211,7 +212,9 @@ def test_any_size_on_request(nano, images, tmp_path):
 
 def test_logits_become_probabilities(nano, images, tmp_path):
     model = nano(**SHALLOW, classifier_activation=None)
-    version = export_saved_model(model, tmp_path, verify=False)
+    version = export_saved_model(
+        model, tmp_path, activation="softmax", verify=False
+    )
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     x = images(2, 64, 64, 3)
     np.testing.assert_allclose(
@@ -253,7 +256,11 @@ def test_a_model_within_a_model_has_no_features_but_is_served(
     model = keras.Sequential([keras.Input((64, 64, 3)), base, head])
     version = export_saved_model(model, tmp_path, verify=False)
     loaded = tf.saved_model.load(str(version))
-    assert set(loaded.signatures) == {"serving_default", "serve_bytes"}
+    assert set(loaded.signatures) == {
+        "serving_default",
+        "serve_bytes",
+        "serve_images",
+    }
     x = images(2, 64, 64, 3)
     found = loaded.signatures["serving_default"](images=tf.constant(x))
     np.testing.assert_allclose(found["probabilities"], model(x), atol=1e-6)
@@ -261,11 +268,96 @@ def test_a_model_within_a_model_has_no_features_but_is_served(
         export_saved_model(model, tmp_path, dynamic_size=True)
 
 
-def test_grey_images_have_no_serve_bytes(nano, tmp_path):
+def test_grey_images_are_read_from_files(nano, tmp_path):
     model = nano(**{**SHALLOW, "input_shape": (64, 64, 1)})
+    version = export_saved_model(model, tmp_path)
+    assert version.verification.reads_files
+    loaded = tf.saved_model.load(str(version))
+    content = (FILES / "grey.jpg").read_bytes()
+    pixels = load_image(content, 64, channels=1).astype("float32")
+    found = loaded.signatures["serve_bytes"](image_bytes=tf.constant([content]))
+    np.testing.assert_allclose(
+        found["probabilities"], model(pixels[None]), atol=2e-3
+    )
+
+
+def test_other_channels_have_no_serve_bytes(nano, tmp_path):
+    model = nano(
+        **{**SHALLOW, "input_shape": (64, 64, 2)}, include_preprocessing=False
+    )
     version = export_saved_model(model, tmp_path, verify=False)
     names = set(tf.saved_model.load(str(version)).signatures)
-    assert names == {"serving_default", "features"}
+    assert names == {"serving_default", "serve_images", "features"}
+    with pytest.raises(ValueError, match="`default_signature` cannot be"):
+        export_saved_model(model, tmp_path, default_signature="serve_bytes")
+
+
+def test_files_may_be_the_default_signature(nano, tmp_path):
+    """As Vertex AI and SageMaker call no other."""
+    model = nano(**SHALLOW)
+    version = export_saved_model(
+        model, tmp_path, default_signature="serve_bytes"
+    )
+    loaded = tf.saved_model.load(str(version))
+    content = tf.constant([(FILES / "chelsea.png").read_bytes()])
+    first = loaded.signatures["serving_default"](image_bytes=content)
+    second = loaded.signatures["serve_bytes"](image_bytes=content)
+    assert set(first) == set(second) and first["valid"].numpy().all()
+    np.testing.assert_array_equal(
+        first["probabilities"], second["probabilities"]
+    )
+
+
+def pictures(count):
+    """Encoded photographs of stripes, of another size than any model's."""
+    y, x = np.mgrid[:150, :220]
+    for k in range(count):
+        waves = [
+            128 + 120 * np.sin(x / (7 + k)),
+            128 + 120 * np.cos(y / (9 + k)),
+            (x * (k + 2) + y) % 255,
+        ]
+        content = io.BytesIO()
+        Image.fromarray(np.stack(waves, -1).astype("uint8")).save(
+            content, "PNG"
+        )
+        yield content.getvalue()
+
+
+def test_a_model_made_dynamic_reads_files_at_its_own_size(nano, tmp_path):
+    model = nano(**{**SHALLOW, "input_shape": (80, 80, 3)})
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign_add(rng.normal(0, 0.1, weight.shape))
+    files = list(pictures(4))
+    pixels = np.stack([load_image(file, 80) for file in files])
+    expected = model.predict(pixels.astype("float32"), verbose=0)
+    whole = np.stack([load_image(file, 224) for file in files])
+    version = export_saved_model(model, tmp_path, dynamic_size=True)
+    loaded = tf.saved_model.load(str(version))
+    found = loaded.signatures["serve_bytes"](image_bytes=tf.constant(files))
+    np.testing.assert_allclose(found["probabilities"], expected, atol=2e-2)
+    images = tf.constant(whole.astype("float32"))
+    other = loaded.signatures["serve_images"](images=images)
+    assert np.abs(other["probabilities"] - expected).max() > 5e-2
+
+
+def test_a_model_of_any_size_is_told_one_for_files(nano, tmp_path):
+    model = nano(**{**SHALLOW, "input_shape": (None, None, 3)})
+    with pytest.raises(ValueError, match="`image_reader` must be given"):
+        export_saved_model(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+    version = export_saved_model(
+        model, tmp_path, image_reader=ImageReader((48, 64))
+    )
+    assert version.verification.reads_files
+    (file,) = pictures(1)
+    pixels = load_image(file, (48, 64)).astype("float32")
+    loaded = tf.saved_model.load(str(version))
+    found = loaded.signatures["serve_bytes"](image_bytes=tf.constant([file]))
+    np.testing.assert_allclose(
+        found["probabilities"], model(pixels[None]), atol=2e-3
+    )
 
 
 def test_how_files_are_read_is_written_down(served):
@@ -283,20 +375,19 @@ def test_how_files_are_read_is_written_down(served):
         ({"labels": [*"abcdefghi", "x\ny"]}, r"one line of text.*'x\\ny'"),
         ({"labels": [*"abcdefghi", ""]}, "one line of text each.*''"),
         ({"labels": [*"abcdefghi", 7]}, "one line of text each.*7"),
-        ({"crop_ratio": 0}, "`crop_ratio` must be in.*crop_ratio=0"),
-        ({"crop_ratio": "1"}, "`crop_ratio` must be in"),
-        ({"crop_mode": "middle"}, "`crop_mode` must be one of.*'middle'"),
-        ({"interpolation": "nearest"}, "`interpolation`.*'nearest'"),
         ({"labels": [*"abcdefghi", "\ud800"]}, "one line of text.*ud800"),
-        ({"max_pixels": -1}, "`max_pixels` must be.*-1"),
-        ({"max_pixels": 4095}, "`max_pixels` must be.*64 x 64.*4095"),
-        ({"crop_ratio": 0.001}, r"`max_pixels` must be.*64000 x 64000"),
         ({"warmup_batch_sizes": [0]}, r"`warmup_batch_sizes` must be.*\[0\]"),
         ({"warmup_batch_sizes": 4}, "`warmup_batch_sizes` must be.*=4"),
-        ({"image_size": (32, 32)}, "`image_size` must be.*64.*(32, 32)"),
-        ({"image_size": 64}, "`image_size` must be.*image_size=64"),
-        ({"image_size": (64,)}, r"`image_size` must be.*\(64,\)"),
-        ({"crop_ratio": 5e-324}, "`max_pixels` must be.*9007199254740992"),
+        (
+            {"image_reader": ImageReader(32)},
+            r"`image_reader` must be.*\[64, 64\].*\(32, 32\)",
+        ),
+        ({"image_reader": 64}, "`image_reader` must be.*=64"),
+        (
+            {"image_reader": ImageReader(64, interpolation="nearest")},
+            "`interpolation` must be one of.*'nearest'",
+        ),
+        ({"default_signature": "x"}, "`default_signature` must be one.*'x'"),
         (
             {"directory": "gs://bucket/models"},
             "`directory` must be a local.*gs:",
@@ -312,13 +403,3 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
             model, **{"directory": tmp_path / "models", **arguments}
         )
     assert not list(tmp_path.iterdir())
-
-
-def test_what_is_no_classifier_is_refused(nano, tmp_path):
-    model = nano(include_top=False, input_shape=(64, 64, 3))
-    with pytest.raises(ValueError, match="`model` must be a functional"):
-        export_saved_model(model, tmp_path)
-    with pytest.raises(ValueError, match="`model` must be a functional"):
-        export_saved_model(feature_pyramid(model), tmp_path)
-    with pytest.raises(ValueError, match="Received: str from None to None"):
-        export_saved_model("model.keras", tmp_path)

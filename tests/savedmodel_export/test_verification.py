@@ -31,7 +31,9 @@ def model():
 @pytest.fixture(scope="module")
 def version(model, tmp_path_factory):
     return export_saved_model(
-        model, tmp_path_factory.mktemp("verified"), crop_ratio=0.9
+        model,
+        tmp_path_factory.mktemp("verified"),
+        image_reader=gcvit_keras.ImageReader(64, crop_ratio=0.9),
     )
 
 
@@ -88,7 +90,7 @@ def test_an_export_beyond_the_tolerance_leaves_what_was_there(
     monkeypatch.setattr(
         litert,
         "_convert",
-        lambda network, *rest: convert(litert.served_network(other), *rest),
+        lambda model, *rest: convert(litert.served(other), *rest),
     )
     with pytest.raises(VerificationError, match="differs from the model by"):
         export_litert(model, path)
@@ -134,7 +136,7 @@ def test_a_process_that_hangs_is_given_up(version, model, monkeypatch):
 
 def test_int8_that_has_lost_the_signal_does_not_pass(model, tmp_path):
     # Ranges found from black images are of no use for others.
-    calibration = np.zeros((2, 64, 64, 3))
+    calibration = np.zeros((16, 64, 64, 3))
     with pytest.raises(VerificationError, match="signal-to-noise ratio of"):
         export_litert(model, tmp_path / "m.tflite", "int8", calibration)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,126 @@
+"""How far an artifact's outputs are from its model's, and what is allowed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TOLERANCE = {
+    "savedmodel": 1e-5,
+    "litert float32": 1e-4,
+    "litert float16": 1e-2,
+    "onnx": 1e-4,
+}
+"""Largest allowed difference of a probability, by kind of artifact."""
+LEAST_VALUE_TOLERANCE = 1e-4
+"""Least tolerance of values that are no probabilities, as a share of the
+largest of them."""
+LEAST_AGREEMENT = 0.97
+"""Least share of the user's images with the model's top class, for int8."""
+LEAST_SNR = 10.0
+"""Least signal-to-noise ratio for int8, in dB."""
+BEST_SNR = 300.0
+"""Ratio of outputs that are the same, in dB; JSON knows no infinity."""
+
+
+class VerificationError(ValueError):
+    """An artifact does not compute what its model does."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far outputs are from what they should be.
+
+    Attributes:
+        difference: Largest difference of a probability; of other values as a
+            share of the largest of them.
+        agreement: Share of images with the model's top class, or of labels on
+            the model's side of 0.5; 1 for what is no probabilities.
+        snr_db: Signal-to-noise ratio over all images, in dB: of the logits
+            where there are probabilities (the logarithms less their mean over
+            the classes, or log(p / (1 - p)) of each), else of the values.
+    """
+
+    difference: float
+    agreement: float
+    snr_db: float
+
+
+def compared(values, expected, meaning) -> Comparison:
+    """Compares an output with what it should be.
+
+    Args:
+        values: Array `(images, ...)`.
+        expected: Array of the same shape.
+        meaning: `"softmax"`, `"sigmoid"`, or `None` for no probabilities.
+
+    Returns:
+        A `Comparison`.
+    """
+    values, expected = (np.asarray(x, "float64") for x in (values, expected))
+    difference = np.abs(values - expected).max()
+    if meaning is None:
+        largest = max(np.abs(expected).max(), 1e-30)
+        return Comparison(
+            float(difference / largest), 1.0, _snr(values, expected)
+        )
+    if meaning == "softmax":
+        agree = values.argmax(-1) == expected.argmax(-1)
+    else:
+        agree = (values > 0.5) == (expected > 0.5)
+    logits = [_logits(x, meaning) for x in (values, expected)]
+    return Comparison(float(difference), float(agree.mean()), _snr(*logits))
+
+
+def _logits(scores, meaning):
+    logits = np.log(np.maximum(scores, 1e-12))
+    if meaning == "sigmoid":
+        return logits - np.log(np.maximum(1 - scores, 1e-12))
+    return logits - logits.mean(-1, keepdims=True)
+
+
+def _snr(values, expected):
+    noise = ((expected - values) ** 2).sum()
+    if noise == 0:
+        return BEST_SNR
+    # Values that are all zero have no signal.
+    power = max((expected**2).sum(), 1e-30)
+    return min(float(10 * np.log10(power / noise)), BEST_SNR)
+
+
+def check_allowed(name, kind, comparison, meaning, users_images=False):
+    """Refuses an output that differs by more than is allowed.
+
+    Args:
+        name: What the error calls the output, a string.
+        kind: Kind of the artifact, see `Verification`.
+        comparison: A `Comparison`.
+        meaning: As of `compared`.
+        users_images: Whether the images are the user's. On photographs of
+            something else the classes may be a toss-up.
+
+    Raises:
+        VerificationError: If it differs by more.
+    """
+    # Negated comparisons, so that NaN fails.
+    tolerance = TOLERANCE.get(kind)
+    if tolerance is not None:
+        if meaning is None:
+            tolerance = max(tolerance, LEAST_VALUE_TOLERANCE)
+        if not comparison.difference <= tolerance:
+            share = " of the largest value" * (meaning is None)
+            raise VerificationError(
+                f"{name} differs from the model by "
+                f"{comparison.difference:.1e}{share}, more than the "
+                f"{tolerance:.0e} allowed for {kind}"
+            )
+    elif not comparison.snr_db >= LEAST_SNR:
+        raise VerificationError(
+            f"{name} has a signal-to-noise ratio of {comparison.snr_db:.1f} "
+            f"dB, less than the {LEAST_SNR:.0f} asked of {kind}"
+        )
+    elif users_images and not comparison.agreement >= LEAST_AGREEMENT:
+        raise VerificationError(
+            f"{name} has the model's top class on "
+            f"{comparison.agreement:.1%} of the images, less than the "
+            f"{LEAST_AGREEMENT:.0%} asked of {kind}"
+        )
