@@ -30,8 +30,8 @@ from scipy.ndimage import gaussian_filter
 from gcvit_keras.explain import grad_cam
 from gcvit_keras.explain.cam import METHODS, enlarged
 from gcvit_training import read_config
-from gcvit_training.sources import Sample, open_source
 from gcvit_training.tasks.classification import evaluation_batches
+from gcvit_training.tasks.classification.sources import Sample, open_source
 
 LAYERS = ("stem", "level_0_block_1", "level_1_block_1", "level_2_block_1")
 STEPS = 16

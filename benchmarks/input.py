@@ -41,7 +41,7 @@ def pass_over(batches):
 OURS = """
 from gcvit_training import read_config
 from gcvit_training.data import training_batches
-from gcvit_training.sources import open_source
+from gcvit_training.tasks.classification.sources import open_source
 from gcvit_training.tasks.classification import Classification
 RESIZED = {
     "flip": 0.0, "rand_augment_layers": 0, "erasing": 0.0, "mixup": 0.0,

@@ -76,7 +76,7 @@ class Source:
     def _read(self, split, count, option, path, model):
         import numpy as np
 
-        from gcvit_training.sources import Sample
+        from gcvit_training.tasks.classification.sources import Sample
 
         run = run_data(path)
         source, batches = open_split(

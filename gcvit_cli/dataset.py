@@ -60,9 +60,12 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    from gcvit_training.sources import check_split, open_source
     from gcvit_training.tasks.classification import evaluation_batches
     from gcvit_training.tasks.classification.config import ImageDataConfig
+    from gcvit_training.tasks.classification.sources import (
+        check_split,
+        open_source,
+    )
 
     settings = {
         "dataset": dataset,

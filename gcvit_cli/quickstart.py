@@ -65,8 +65,8 @@ def _make_everything(out, report, verbose):
     from gcvit_export.paths import check_loadable
     from gcvit_export.runner import latency, newest_version
     from gcvit_training import read_config
-    from gcvit_training.sources import open_source
     from gcvit_training.tasks.classification import evaluate, evaluation_batches
+    from gcvit_training.tasks.classification.sources import open_source
 
     check_loadable(out)
     config = read_config("digits")

@@ -135,9 +135,12 @@ def _train(config, out, data_dir, report, verbose):
 
 
 def _look(config, out, data_dir, check, preview, report):
-    from gcvit_training.check import check_data
-    from gcvit_training.check import preview as augmented
-    from gcvit_training.sources import check_split, open_source
+    from gcvit_training.tasks.classification.check import check_data
+    from gcvit_training.tasks.classification.check import preview as augmented
+    from gcvit_training.tasks.classification.sources import (
+        check_split,
+        open_source,
+    )
 
     data = config.data
     if data_dir is None and out is not None:

@@ -13,11 +13,11 @@ from recipe import small
 
 from gcvit_keras import load_image
 from gcvit_training import data as pipeline
-from gcvit_training.sources import open_source
 from gcvit_training.tasks.classification import (
     Classification,
     evaluation_batches,
 )
+from gcvit_training.tasks.classification.sources import open_source
 
 IMAGES = Path(__file__).parent.parent / "data" / "images"
 PLAIN = ("augment={}", "data.batch_size=64")
@@ -91,7 +91,7 @@ def test_evaluation_crops_photographs_as_predict_does(mode, interpolation):
 
 def open_source_of(path):
     """A source of a single file."""
-    from gcvit_training.sources import Folders
+    from gcvit_training.tasks.classification.sources import Folders
 
     return Folders(("a",), {"test": [(str(path), 0)]})
 

@@ -9,7 +9,10 @@ import pytest
 from command import gcvit, refused
 from PIL import Image
 
-from gcvit_training.sources import describe_ignored, open_source
+from gcvit_training.tasks.classification.sources import (
+    describe_ignored,
+    open_source,
+)
 
 
 def image(path, kind=None, size=(30, 24), seed=0):

@@ -8,8 +8,12 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from gcvit_training.sources import Sample, check_split, open_source
-from gcvit_training.sources.records import INDEX
+from gcvit_training.tasks.classification.sources import (
+    Sample,
+    check_split,
+    open_source,
+)
+from gcvit_training.tasks.classification.sources.records import INDEX
 
 
 def png(value, size=(4, 4)):

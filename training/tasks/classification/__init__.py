@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_training import data as pipeline
-from gcvit_training.sources import check_split, open_source
 from gcvit_training.tasks import Task
 from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.config import (
@@ -29,6 +28,7 @@ from gcvit_training.tasks.classification.layers import (
 )
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.report import page
+from gcvit_training.tasks.classification.sources import check_split, open_source
 
 __all__ = [
     "Classification",
@@ -194,7 +194,7 @@ def evaluation_batches(source, split, data, batch_size):
     """Makes the batches on which any model is evaluated, without a run.
 
     Args:
-        source: As `gcvit_training.sources.open_source` returns.
+        source: As `sources.open_source` returns.
         split: Name of the split.
         data: An `ImageDataConfig`: image size, crop and interpolation.
         batch_size: Images per batch.

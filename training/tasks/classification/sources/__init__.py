@@ -5,10 +5,16 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from gcvit_training.digits import Digits
-from gcvit_training.sources.folders import Folders, open_class_folders
-from gcvit_training.sources.records import open_tfds, open_tfrecords
-from gcvit_training.sources.sample import Sample
+from gcvit_training.tasks.classification.digits import Digits
+from gcvit_training.tasks.classification.sources.folders import (
+    Folders,
+    open_class_folders,
+)
+from gcvit_training.tasks.classification.sources.records import (
+    open_tfds,
+    open_tfrecords,
+)
+from gcvit_training.tasks.classification.sources.sample import Sample
 
 __all__ = [
     "Folders",

@@ -9,8 +9,8 @@ import tensorflow as tf
 from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.data import training_batches
-from gcvit_training.sources import describe_ignored
 from gcvit_training.tasks import find_task
+from gcvit_training.tasks.classification.sources import describe_ignored
 
 UNREADABLE = np.int32([0, 0]), np.int64(1), np.int64(-1)
 """Size, orientation and label of an image that cannot be read."""
@@ -20,7 +20,7 @@ def check_data(source, splits, reader, report=print):
     """Reads every image of a dataset once, as a run reads it.
 
     Args:
-        source: As `gcvit_training.sources.open_source` returns.
+        source: As `sources.open_source` returns.
         splits: Names of the splits to read.
         reader: The run's `gcvit_keras.ImageReader`.
         report: Called with a line of text now and then.
@@ -104,7 +104,7 @@ def preview(source, config, count=32):
     """Makes the first training images as a run sees them.
 
     Args:
-        source: As `gcvit_training.sources.open_source` returns.
+        source: As `sources.open_source` returns.
         config: A `RunConfig`.
         count: Images, at most.
 
