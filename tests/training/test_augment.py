@@ -9,13 +9,15 @@ from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_sample_image
 
 from gcvit_training.tasks.classification.augment import (
-    OPERATIONS,
     augment,
     mix,
-    rand_augment,
     random_crop,
 )
 from gcvit_training.tasks.classification.config import AugmentConfig
+from gcvit_training.tasks.classification.rand_augment import (
+    OPERATIONS,
+    rand_augment,
+)
 
 
 def photograph():
