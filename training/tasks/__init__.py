@@ -10,7 +10,10 @@ import importlib
 
 from gcvit_training.config import RunConfig
 
-TASKS = {"classification": "gcvit_training.tasks.classification"}
+TASKS = {
+    "classification": "gcvit_training.tasks.classification",
+    "tabular": "gcvit_training.tasks.tabular",
+}
 """Module of each task, which has the `Task` as its attribute `TASK`, and its
 recipes in the folder `recipes`."""
 DEFAULT = "classification"

@@ -170,22 +170,15 @@ class ModelConfig(Strict):
         return weights.endswith(".keras")
 
 
-class ClassificationConfig(RunConfig):
-    """One run that trains a classifier.
+class ImageRunConfig(RunConfig):
+    """One run that trains a GC ViT with a head on images.
 
     Attributes:
-        label_smoothing: Share of each label given to all classes, in the
-            training loss only.
-        class_weights: Weight of each class in the training loss, by name;
-            1 for those not named. `balanced`: the inverse of how often a
-            class is in the training split, on average 1 per image.
         data: What is trained on.
         augment: How training images are varied.
         model: The architecture.
     """
 
-    label_smoothing: Share = 0.1
-    class_weights: dict[str, Positive] | Literal["balanced"] | None = None
     data: ImageDataConfig
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig
@@ -199,6 +192,21 @@ class ClassificationConfig(RunConfig):
                 f"`augment.cutmix`. Received: batch_size={batch}"
             )
         return self
+
+
+class ClassificationConfig(ImageRunConfig):
+    """One run that trains a classifier.
+
+    Attributes:
+        label_smoothing: Share of each label given to all classes, in the
+            training loss only.
+        class_weights: Weight of each class in the training loss, by name;
+            1 for those not named. `balanced`: the inverse of how often a
+            class is in the training split, on average 1 per image.
+    """
+
+    label_smoothing: Share = 0.1
+    class_weights: dict[str, Positive] | Literal["balanced"] | None = None
 
 
 def resolve(config):

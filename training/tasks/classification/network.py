@@ -9,12 +9,13 @@ from gcvit_keras.layers.conv import linear_initializer
 from gcvit_keras.models.gcvit import CONSTRUCTORS
 
 
-def build_network(config, classes) -> keras.Model:
+def build_network(config, classes, activation="softmax") -> keras.Model:
     """Builds the GC ViT that a run trains.
 
     Args:
         config: A `RunConfig`.
-        classes: Number of classes.
+        classes: Number of classes, or of other outputs.
+        activation: Activation of the head.
 
     Returns:
         Functional `keras.Model`: images `(batch, size, size, 3)`, pixels in
@@ -26,7 +27,7 @@ def build_network(config, classes) -> keras.Model:
         ValueError: If the weights do not fit.
         DownloadError: If a preset cannot be downloaded.
     """
-    network = _network(config, classes)
+    network = _network(config, classes, activation)
     if config.model.recompute:
         for layer in network.layers:
             if isinstance(layer, GCViTBlock):
@@ -34,14 +35,15 @@ def build_network(config, classes) -> keras.Model:
     return network
 
 
-def _network(config, classes):
+def _network(config, classes, activation):
     model = config.model
     side = config.data.image_size
     if model.is_keras_file and model.embed_dim is None:
-        return _with_head(model.weights, classes, side, model.name)
+        return _with_head(model.weights, classes, activation, side, model.name)
     arguments = {
         "input_shape": (side, side, 3),
         "classes": classes,
+        "classifier_activation": activation,
         "weights": model.weights,
         "drop_path_rate": model.drop_path_rate,
         "window_size": model.window_size,
@@ -76,13 +78,14 @@ def _recomputed(call):
     return recomputed
 
 
-def _with_head(path, classes, side, name):
+def _with_head(path, classes, activation, side, name):
     """A `.keras` file's network with a new head."""
     try:
         base = keras.models.load_model(path, compile=False)
         pooled = base.get_layer("pool").output
         base.get_layer("level_3_block_0")
-        known = base.get_layer("predictions").units
+        head = base.get_layer("predictions")
+        known = head.units, keras.activations.serialize(head.activation)
     except Exception as error:  # Keras raises many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
@@ -93,12 +96,12 @@ def _with_head(path, classes, side, name):
             f"`data.image_size` must be the {base.input_shape[1]} of {path}. "
             f"Received: image_size={side}"
         )
-    if known == classes:
+    if known == (classes, activation or "linear"):
         scores = base.output
     else:
         scores = keras.layers.Dense(
             classes,
-            activation="softmax",
+            activation=activation,
             kernel_initializer=linear_initializer(),
             dtype="float32",
             name="predictions",
