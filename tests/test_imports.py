@@ -73,7 +73,7 @@ BEHIND_A_CHECK = {
     "graph.py",
     "headers.py",
     "nms.py",
-    "roi_align.py",
+    "roi_sparse.py",
 }
 """Files that may import TensorFlow."""
 

@@ -1,12 +1,19 @@
 """Masks: what the mask head has to predict, and its result in the image."""
 
+import keras
 import numpy as np
 from keras import ops
 
-from gcvit_keras.detection.roi_align import axis_weights, finite_boxes
+from gcvit_keras.detection.boxes import corners
+from gcvit_keras.detection.roi_weights import (
+    cell_weights,
+    cut_bins,
+    end_cells,
+    finite_boxes,
+)
 
 
-def mask_targets(masks, boxes, objects, output_size=28):
+def mask_targets(masks, boxes, objects, output_size=28, fixed_size=False):
     """Cuts and scales the ground truth's masks to the boxes.
 
     RoIAlign of a mask at scale 1 on each box, on if >= 0.5.
@@ -18,29 +25,40 @@ def mask_targets(masks, boxes, objects, output_size=28):
         objects: Integer tensor `(batch, n)`: index of each box's ground truth,
             any valid one for filling.
         output_size: Height and width of a target. Defaults to 28.
+        fixed_size: Whether no tensor may size itself by the boxes, as for
+            `pyramid_roi_align`. Defaults to `False`.
 
     Returns:
         Float32 tensor `(batch, n, output_size, output_size)` of 0 and 1.
     """
-    batch, _, height, width = ops.shape(masks)
+    batch, count, height, width = ops.shape(masks)
     n = ops.shape(boxes)[1]
-    boxes = finite_boxes(boxes)
-    rows = axis_weights(boxes[..., 1], boxes[..., 3], output_size, height)
-    columns = axis_weights(boxes[..., 0], boxes[..., 2], output_size, width)
-    rows = ops.reshape(rows, (-1, output_size, height))
-    columns = ops.reshape(columns, (-1, output_size, width))
-    place = ops.arange(batch)[:, None] * ops.shape(masks)[1]
-    place = ops.reshape(ops.cast(objects, "int32") + place, (-1,))
+    fixed_size = fixed_size or keras.backend.backend() != "tensorflow"
+    place = ops.cast(objects, "int32") + ops.arange(batch)[:, None] * count
     masks = ops.reshape(masks, (-1, height, width))
 
+    def touched(begin, end, length):
+        """Pixels of a direction that the samples touch, and their weights."""
+        bins = cut_bins(begin, end, 1, length, output_size)
+        first, last = 0, length - 1
+        if not fixed_size:
+            first, last = (ops.cast(c, "int32") for c in end_cells(bins))
+            first = first[0, 0]
+            last = ops.maximum(first, last[-1, 0])  # a box may be reversed
+        pixels = ops.cast(ops.arange(first, last + 1), "float32")
+        return slice(first, last + 1), cell_weights(pixels, bins)
+
     def cut(box):
-        place, rows, columns = box
-        mask = ops.cast(ops.take(masks, place, axis=0), "float32")
+        (x1, y1, x2, y2), place = corners(box[0]), box[1]
+        y, rows = touched(y1, y2, height)
+        x, columns = touched(x1, x2, width)
+        mask = ops.cast(ops.take(masks, place, axis=0)[y, x], "float32")
         soft = ops.matmul(ops.matmul(rows, mask), ops.transpose(columns))
         return ops.cast(soft >= 0.5, "float32")
 
     # One mask at a time: all of them as numbers would not fit.
-    targets = ops.map(cut, (place, rows, columns))
+    boxes = ops.reshape(finite_boxes(boxes), (-1, 4))
+    targets = ops.map(cut, (boxes, ops.reshape(place, (-1,))))
     return ops.reshape(targets, (batch, n, output_size, output_size))
 
 

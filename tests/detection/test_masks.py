@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import units
 
 from gcvit_keras.detection import masks as m
@@ -10,11 +11,14 @@ UNITS = units.load()
 PASTED = UNITS["paste_masks"], UNITS["paste_boxes"]
 
 
-def test_targets_are_mmdets_bit_by_bit():
-    targets = m.mask_targets(
+@pytest.mark.parametrize("compiled", [False, True])
+def test_targets_are_mmdets_bit_by_bit(compiled):
+    cut = tf.function(m.mask_targets, jit_compile=compiled)
+    targets = cut(
         UNITS["crop_gt_masks"][None],
         UNITS["crop_boxes"][None],
         UNITS["crop_gt"][None],
+        fixed_size=compiled,
     )
     assert targets.dtype == "float32"
     np.testing.assert_array_equal(targets[0], UNITS["crop_binary"])
@@ -39,11 +43,18 @@ def test_targets_of_boxes_that_are_none_are_empty():
     assert not np.any(m.mask_targets(masks, boxes, np.zeros((1, 3), int)))
 
 
-def paste_in_graph(probabilities, boxes, height, width):
-    return m.paste_masks(probabilities[None], boxes[None], height, width)[0]
+def paste_in_graph(probabilities, boxes, height, width, compiled=False):
+    paste = tf.function(m.paste_masks, jit_compile=compiled)
+    return paste(probabilities[None], boxes[None], height, width)[0]
 
 
-@pytest.mark.parametrize("paste", [paste_in_graph, m.paste_masks_numpy])
+def paste_in_xla(*arguments):
+    return paste_in_graph(*arguments, compiled=True)
+
+
+@pytest.mark.parametrize(
+    "paste", [paste_in_graph, paste_in_xla, m.paste_masks_numpy]
+)
 def test_pasted_masks_are_mmdets_bit_by_bit(paste):
     """Boxes over the border, smaller than a pixel, as large as the image."""
     masks = np.asarray(paste(*PASTED, 50, 70))

@@ -46,6 +46,43 @@ def test_is_mmdets_with_its_gradient(size):
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [7, 14])
+def test_is_mmdets_in_xla(size):
+    """No tensor sizes itself by the boxes; the other backends' way, too."""
+    boxes, images, places = on_both_images(ROIS)
+
+    @tf.function(jit_compile=True)
+    def align(features, boxes):
+        return r.roi_align(features, boxes, size, STRIDE, fixed_size=True)
+
+    bins = align(FEATURES, boxes).numpy()[images, places]
+    expected = UNITS[f"roi_out_{size}"]
+    np.testing.assert_allclose(bins, expected, rtol=0, atol=2e-5)
+
+
+def test_windows_of_a_fixed_size_hold_the_longest_boxes():
+    features, boxes = pyramid(batch=1), boxes_of_all_sizes(12)[:1]
+    boxes[0, :4] = [
+        [0, 99, 640, 118],
+        [300, 0, 324, 512],
+        [0, 0, 640, 512],
+        [3, 3, 114.9, 114.9],
+    ]
+    bins, gradients = aligned_with_gradient(
+        lambda features: r.pyramid_roi_align(
+            features, boxes, 7, fixed_size=True
+        ),
+        features,
+        1.0,
+    )
+    expected, expected_gradients = aligned_with_gradient(
+        lambda features: r.pyramid_roi_align(features, boxes, 7), features, 1.0
+    )
+    np.testing.assert_allclose(bins, expected, rtol=0, atol=2e-5)
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
+
+
 def test_levels_are_mmdets():
     levels = r.box_levels(UNITS["level_rois"][:, 1:])
     np.testing.assert_array_equal(levels, UNITS["level_out"])
