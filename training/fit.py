@@ -66,6 +66,8 @@ def train(
     with folder.claimed(config):
         task = open_task(config, data_dir or Path(out) / "data")
         _check_batches(task, strategy)
+        for line in task.notes():
+            report(line)
         folder.write_config(config)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.precision)

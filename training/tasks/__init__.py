@@ -241,6 +241,10 @@ class Task(abc.ABC):
             f"{k} {v:.4g}" for k, v in self.numbers(result).items()
         )
 
+    def notes(self):
+        """Returns lines that a run begins with, such as of ignored files."""
+        return []
+
     def write(self, folder):
         """Writes what the model's users need beside it.
 

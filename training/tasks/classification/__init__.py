@@ -28,7 +28,11 @@ from gcvit_training.tasks.classification.layers import (
 )
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.report import page
-from gcvit_training.tasks.classification.sources import check_split, open_source
+from gcvit_training.tasks.classification.sources import (
+    check_split,
+    describe_ignored,
+    open_source,
+)
 
 __all__ = [
     "Classification",
@@ -139,6 +143,10 @@ class Classification(Task):
             f"Top-1 on {result['images']} images of "
             f"{self.config.data.evaluation_split}: {result['top1']:.2%}"
         )
+
+    def notes(self):
+        """Counts the files of the data that are no examples."""
+        return describe_ignored(self.source)
 
     def write(self, folder):
         """Writes `labels.txt`, a class name per line, and the image reader."""
