@@ -2,7 +2,7 @@
 
 from gcvit_keras import explain, layers
 from gcvit_keras.images import ImageReader, load_image
-from gcvit_keras.models.gcvit import (
+from gcvit_keras.models.classifier import (
     GCViT,
     GCViTBase,
     GCViTLarge,

@@ -10,7 +10,7 @@ import pytest
 
 import gcvit_keras
 from gcvit_keras import VARIANTS, find_preset
-from gcvit_keras.models.gcvit import CONSTRUCTORS, _constructor
+from gcvit_keras.models.classifier import CONSTRUCTORS, _constructor
 
 ROOT = Path(__file__).parent.parent.parent
 
