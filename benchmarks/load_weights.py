@@ -31,7 +31,7 @@ def peak():  # not ru_maxrss, which a process inherits from its parent
     return int(status["VmHWM"].split()[0]) / 1024
 variant, weights = sys.argv[1:]
 import gcvit_keras
-from gcvit_keras.models.classifier import CONSTRUCTORS
+from gcvit_keras.models.constructors import CONSTRUCTORS
 imported = peak()
 start = time.perf_counter()
 model = CONSTRUCTORS[variant](weights=None)
@@ -97,7 +97,7 @@ def make_files(folder, variant, torch_python):
     from loopback import torch_file
     from safetensors.numpy import load_file, save_file
 
-    from gcvit_keras.models.classifier import CONSTRUCTORS
+    from gcvit_keras.models.constructors import CONSTRUCTORS
 
     model = CONSTRUCTORS[variant](weights=None)
     official = folder / "official.safetensors"

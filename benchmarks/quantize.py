@@ -18,7 +18,7 @@ from contenders import machine
 
 from gcvit_export import export_litert
 from gcvit_export.samples import photographs
-from gcvit_keras.models.classifier import CONSTRUCTORS
+from gcvit_keras.models.constructors import CONSTRUCTORS
 
 WAYS = (None, "float16", "dynamic", "int8")
 

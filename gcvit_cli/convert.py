@@ -85,7 +85,7 @@ def build(checkpoint, variant):
         ValueError: If the checkpoint is not of the variant.
         DownloadError: If a preset cannot be downloaded.
     """
-    from gcvit_keras.models.classifier import CONSTRUCTORS
+    from gcvit_keras.models.constructors import CONSTRUCTORS
     from gcvit_keras.variants import VARIANTS
     from gcvit_keras.weights import describe_checkpoint, find_preset
 

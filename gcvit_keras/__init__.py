@@ -2,8 +2,9 @@
 
 from gcvit_keras import explain, layers
 from gcvit_keras.images import ImageReader, load_image
-from gcvit_keras.models.classifier import (
-    GCViT,
+from gcvit_keras.models.backbone import GCViTBackbone
+from gcvit_keras.models.classifier import GCViT
+from gcvit_keras.models.constructors import (
     GCViTBase,
     GCViTLarge,
     GCViTSmall,
@@ -12,12 +13,12 @@ from gcvit_keras.models.classifier import (
     GCViTTiny2,
     GCViTXTiny,
     GCViTXXTiny,
-    feature_pyramid,
 )
 from gcvit_keras.models.preprocessing import (
     decode_predictions,
     preprocess_input,
 )
+from gcvit_keras.models.structure import feature_pyramid
 from gcvit_keras.variants import VARIANTS, Variant
 from gcvit_keras.weights import (
     PRESETS,
@@ -35,6 +36,7 @@ __all__ = [
     "VARIANTS",
     "DownloadError",
     "GCViT",
+    "GCViTBackbone",
     "GCViTBase",
     "GCViTLarge",
     "GCViTSmall",

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "gcvit_keras.weights": {"gcvit_keras.cubic", "gcvit_keras.variants"},
     "gcvit_keras.images": {"gcvit_keras.checks", "gcvit_keras.weights"},
     "gcvit_keras.models": {
+        "gcvit_keras.checks",
         "gcvit_keras.layers",
         "gcvit_keras.weights",
         "gcvit_keras.variants",

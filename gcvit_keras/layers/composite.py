@@ -19,22 +19,36 @@ class CompositeLayer(keras.layers.Layer):
         return ops.gelu(x, approximate=False)
 
     def get_config(self):
-        config = super().get_config()
-        # Private, but what KerasHub's backbones use for the same purpose.
-        quantized = {
-            layer.path: layer.dtype_policy
-            for layer in self._flatten_layers(include_self=False)
-            if layer.quantization_mode is not None
+        policy = policy_with_quantized(self, self.dtype_policy)
+        return {
+            **super().get_config(),
+            "dtype": keras.dtype_policies.serialize(policy),
         }
-        policy = self.dtype_policy
-        if quantized and not isinstance(
-            policy, keras.dtype_policies.DTypePolicyMap
-        ):
-            policy = keras.dtype_policies.DTypePolicyMap(policy)
-            for path, inner_policy in quantized.items():
-                policy[path] = inner_policy
-            config["dtype"] = keras.dtype_policies.serialize(policy)
-        return config
+
+
+def policy_with_quantized(layer, policy):
+    """The dtype policy of a layer whose inner layers may be quantized.
+
+    Args:
+        layer: A layer of layers, or a model.
+        policy: What it was made with, a `keras.DTypePolicy`.
+
+    Returns:
+        `policy`, or a `DTypePolicyMap` that gives each quantized inner layer
+        its own, too.
+    """
+    # Private, but what KerasHub's backbones use for the same purpose.
+    quantized = {
+        inner.path: inner.dtype_policy
+        for inner in layer._flatten_layers(include_self=False)
+        if inner.quantization_mode is not None
+    }
+    if not quantized or isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        return policy
+    by_path = keras.dtype_policies.DTypePolicyMap(policy)
+    for path, inner_policy in quantized.items():
+        by_path[path] = inner_policy
+    return by_path
 
 
 @contextlib.contextmanager

@@ -9,11 +9,20 @@ import numpy as np
 from gcvit_keras.weights.presets import IMAGENET_MEAN, IMAGENET_STD
 
 
-def normalization(name):
-    """Layer that takes RGB pixels in [0, 255] to the models' input range."""
+def normalization(name, dtype=None):
+    """Makes the layer that takes RGB in [0, 255] to the models' input range.
+
+    Args:
+        name: Name of the layer.
+        dtype: Its dtype policy. Default: the global one.
+
+    Returns:
+        `keras.layers.Normalization`.
+    """
     return keras.layers.Normalization(
         mean=[255 * m for m in IMAGENET_MEAN],
         variance=[(255 * s) ** 2 for s in IMAGENET_STD],
+        dtype=dtype,
         name=name,
     )
 

@@ -6,7 +6,7 @@ A third scheme, `"keras"`, is that of our own cache: the variables' paths.
 import re
 
 LAYER = re.compile(
-    r"stem|level_\d+_(query|block_\d+|downsample)|norm|predictions"
+    r"stem|level_\d+_(query|block_\d+|downsample|norm)|norm|predictions"
 )
 """Names of the layers whose variables a checkpoint holds."""
 
@@ -25,6 +25,7 @@ _SCHEMES = {
         (r"^level_(\d)_query", r"levels.\1.q_global_gen.to_q_global"),
         (r"^level_(\d)_block_(\d+)", r"levels.\1.blocks.\2"),
         (r"^level_(\d)_downsample", r"levels.\1.downsample"),
+        (r"^level_(\d)_norm", r"norm\1"),
         (r"^predictions", "head"),
         (r"/fused_mbconv_(\d)", r".\1.conv"),
         (r"/fused_mbconv", ".conv"),

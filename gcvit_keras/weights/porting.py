@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 import tempfile
 
 import h5py
@@ -25,6 +26,8 @@ from gcvit_keras.weights.names import (
 )
 from gcvit_keras.weights.presets import Preset
 from gcvit_keras.weights.torch_file import LazyTensor
+
+NORM_PARTS = ("gamma", "beta")
 
 CHECKPOINTS = (".safetensors", ".pth", ".pth.tar")
 """Suffixes of files in PyTorch's names and layouts."""
@@ -288,6 +291,21 @@ def port(model, tensors, source):
             }
             variables.pop(kernel, None)
             variables.pop(bias, None)
+
+    final_norm = {checkpoint_key(f"norm/{p}", scheme) for p in NORM_PARTS}
+    if final_norm <= set(tensors) and not final_norm & set(variables):
+        # A backbone normalises each level, if any, in place of the last map.
+        notes.append("without its final norm")
+        tensors = {k: t for k, t in tensors.items() if k not in final_norm}
+        level_norms = [
+            key
+            for key, variable in variables.items()
+            if re.match(r"level_\d_norm/", variable.path)
+        ]
+        if level_norms and not set(level_norms) & set(tensors):
+            notes.append("the norms of the levels are untrained")
+            for key in level_norms:
+                del variables[key]
 
     missing = [key for key in variables if key not in tensors]
     unexpected = [

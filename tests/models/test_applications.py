@@ -1,6 +1,5 @@
 """What Keras's own applications_test.py asks, for all eight constructors."""
 
-import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -9,8 +8,8 @@ import keras
 import pytest
 
 import gcvit_keras
-from gcvit_keras import VARIANTS, find_preset
-from gcvit_keras.models.classifier import CONSTRUCTORS, _constructor
+from gcvit_keras import VARIANTS
+from gcvit_keras.models.constructors import CONSTRUCTORS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -81,13 +80,25 @@ def test_every_variants_constructor_is_public_and_documented():
         assert f"| {name} |" in table
 
 
-def test_a_variant_without_published_weights_says_that_it_has_none():
-    pico = dataclasses.replace(VARIANTS["xxtiny"], name="pico")
-    build = _constructor(pico)
-    assert build.__name__ == "GCViTPico"
-    assert find_preset("pico", "nvidia") is None
-    with pytest.raises(ValueError, match=r"None, one of \[\] for GC ViT pico"):
-        build()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_constructors_help_names_its_variants_facts_and_arguments(variant):
+    build, facts = CONSTRUCTORS[variant], VARIANTS[variant]
+    text = inspect.getdoc(build)
+    million = f"{facts.parameters / 1e6:.1f} M parameters"
+    assert text.startswith(
+        f"GC ViT {variant}: {million}, {facts.top1}% published top-1."
+    )
+    assert f"Default: {facts.drop_path_rate}." in text
+    for argument in inspect.signature(build).parameters:
+        assert f"    {argument}: " in text
+    # As `def`s: an editor finds where each is written.
+    line = inspect.getsource(build).splitlines()[0]
+    assert line == f"def {build.__name__}("
+
+
+def test_a_name_of_no_preset_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match="'imagenet'.*for GC ViT xxtiny"):
+        gcvit_keras.GCViTXXTiny(weights="imagenet_21k")
 
 
 def test_everything_public_is_importable_from_the_package():

@@ -10,7 +10,7 @@ from conftest import REFERENCE
 from safetensors.numpy import load_file, save_file
 
 import gcvit_keras
-from gcvit_keras.models.classifier import CONSTRUCTORS
+from gcvit_keras.models.constructors import CONSTRUCTORS
 from gcvit_keras.weights.names import checkpoint_key, detect_scheme
 from gcvit_keras.weights.porting import checkpoint_variables, to_keras_layout
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from gcvit_keras import GCViT
 from gcvit_keras.layers import GCViTBlock
 from gcvit_keras.layers.conv import linear_initializer
-from gcvit_keras.models.classifier import CONSTRUCTORS
+from gcvit_keras.models.constructors import CONSTRUCTORS
 
 
 def build_network(config, classes, activation="softmax") -> keras.Model:

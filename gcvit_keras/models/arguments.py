@@ -1,0 +1,200 @@
+"""Checks of the arguments that the models share."""
+
+import os
+
+import keras
+
+from gcvit_keras import checks
+from gcvit_keras.weights import PRESETS, Preset, find_preset
+
+DEFAULT_WINDOWS = (7, 7, 14, 7)
+CHANNELS = (1, 3, 4)
+"""Channel counts that tell channels first from last."""
+
+
+def per_level(argument, values, least=1) -> tuple[int, int, int, int]:
+    """Checks four integers, one per level.
+
+    Args:
+        argument: Name of the argument, a string.
+        values: Iterable of four integers.
+        least: The least integer that is accepted, 0 or 1.
+
+    Returns:
+        Tuple of four `int`.
+
+    Raises:
+        ValueError: If `values` is anything else.
+    """
+    try:
+        integers = tuple(checks.integer(argument, v, least) for v in values)
+        _, _, _, _ = integers
+        return integers
+    except (TypeError, ValueError):
+        kind = "positive" if least else "non-negative"
+        accepted = f"four {kind} integers, one per level"
+        raise checks.error(argument, accepted, values) from None
+
+
+def architecture(embed_dim, depths, num_heads, mlp_ratio, drop_path_rate):
+    """Checks the sizes of a GC ViT.
+
+    Args:
+        embed_dim: See `GCViT`.
+        depths: See `GCViT`.
+        num_heads: See `GCViT`.
+        mlp_ratio: See `GCViT`.
+        drop_path_rate: See `GCViT`.
+
+    Returns:
+        Dict of the arguments, as Python's own numbers and tuples.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
+    embed_dim = checks.integer("embed_dim", embed_dim)
+    num_heads = per_level("num_heads", num_heads)
+    for level, heads in enumerate(num_heads):
+        width = embed_dim * 2**level
+        if width % heads:
+            accepted = f"divisors of the widths; level {level} has {width}"
+            raise checks.error("num_heads", accepted, num_heads)
+    return {
+        "embed_dim": embed_dim,
+        "depths": per_level("depths", depths),
+        "num_heads": num_heads,
+        "mlp_ratio": checks.number(
+            "mlp_ratio", mlp_ratio, "a positive number", lambda x: x > 0
+        ),
+        "drop_path_rate": checks.number(
+            "drop_path_rate",
+            0.0 if drop_path_rate is None else drop_path_rate,
+            "None or a number in [0, 1)",
+            lambda x: 0 <= x < 1,
+        ),
+    }
+
+
+def image_input(input_tensor, input_shape, default_shape):
+    """Makes the tensor that a model is built upon.
+
+    Args:
+        input_tensor: Keras tensor `(batch, height, width, channels)`, or
+            `None` for a new input.
+        input_shape: `(height, width, channels)`, or `None`.
+        default_shape: Shape of a new input where none is given.
+
+    Returns:
+        Keras tensor `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: If the shape is no image's, or channels come first.
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "GC ViT takes channels_last images only. Call "
+            '`keras.config.set_image_data_format("channels_last")` first.'
+        )
+    if input_tensor is not None:
+        if not keras.utils.is_keras_tensor(input_tensor):
+            raise ValueError(
+                "`input_tensor` must be a Keras tensor, as `keras.Input` or "
+                "a layer call returns. "
+                f"Received: input_tensor of type {type(input_tensor)}"
+            )
+        shape = tuple(input_tensor.shape[1:])
+        if input_shape is not None and tuple(input_shape) != shape:
+            accepted = f"that of `input_tensor`, {shape}, or None"
+            raise checks.error("input_shape", accepted, input_shape)
+        input_shape = shape
+    elif input_shape is None:
+        input_shape = default_shape
+    try:
+        height, width, channels = (
+            size if size is None else checks.integer("input_shape", size)
+            for size in input_shape
+        )
+        checks.integer("input_shape", channels)
+    except (TypeError, ValueError):
+        accepted = (
+            "(height, width, channels), positive integers; height and width "
+            "may be None"
+        )
+        raise checks.error("input_shape", accepted, input_shape) from None
+    if height in CHANNELS and channels not in CHANNELS:
+        accepted = "(height, width, channels), the channels last"
+        raise checks.error("input_shape", accepted, input_shape)
+    if input_tensor is None:
+        return keras.Input((height, width, channels), name="images")
+    return input_tensor
+
+
+def source(images):
+    """Finds what a model upon a tensor takes.
+
+    Args:
+        images: Keras tensor that `image_input` returned.
+
+    Returns:
+        Keras tensor of the input that `images` is made of, `images` itself
+        where it is one, or a list of several.
+    """
+    inputs = keras.utils.get_source_inputs(images)
+    return inputs[0] if len(inputs) == 1 else inputs
+
+
+def windows(window_size, image_size, preset):
+    """The window of each level, as the docstring of `GCViT` says.
+
+    Args:
+        window_size: See `GCViT`.
+        image_size: `(height, width)` of the input, each may be `None`.
+        preset: The `Preset` that is loaded, or `None`.
+
+    Returns:
+        Tuple of four.
+
+    Raises:
+        ValueError: If `window_size` is not one per level.
+    """
+    if window_size is not None:
+        return per_level("window_size", window_size)
+    height, width = image_size
+    if height is None or height != width or height % 32:
+        return preset.window_size if preset else DEFAULT_WINDOWS
+    return (height // 32, height // 32, height // 16, height // 32)
+
+
+def named_weights(variant, weights):
+    """Finds the preset of a variant that `weights` names.
+
+    Args:
+        variant: Key in `VARIANTS`.
+        weights: See `GCViT`.
+
+    Returns:
+        A `Preset`, or `weights` where it may be a file or is `None`.
+
+    Raises:
+        ValueError: If it is a preset of another variant, or no name of one
+            and no name of a file.
+    """
+    if isinstance(weights, Preset) and weights.variant != variant:
+        raise ValueError(
+            f"`weights` must be a preset of GC ViT {variant}. Received one of "
+            f"{weights.variant}: {weights.file}"
+        )
+    if not isinstance(weights, str):
+        return weights
+    preset = find_preset(variant, weights)
+    # What has no suffix was meant as a name.
+    if preset is None and not os.path.splitext(weights)[1]:
+        names = sorted({p.name for p in PRESETS if p.variant == variant})
+        if names:  # what the default is, in any case
+            names = ["imagenet", *(n for n in names if n != "imagenet")]
+        accepted = (
+            f"None, one of {names} for GC ViT {variant}, or the path of a "
+            ".safetensors, .pth, .pth.tar or .weights.h5 file"
+        )
+        raise checks.error("weights", accepted, weights)
+    return preset or weights

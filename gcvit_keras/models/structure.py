@@ -1,0 +1,191 @@
+"""What the layers of a GC ViT are called, and where in the network they are.
+
+The one file that knows: whoever freezes, decays, explains or exports parts of
+a model asks here.
+"""
+
+import re
+
+import keras
+
+from gcvit_keras.layers import GCViTBlock, GlobalQueryGenerator, Stem
+
+HEAD = "predictions"
+FINAL_NORM = "norm"
+POOL = "pool"
+_BLOCK = re.compile(r"level_(\d)_block_(\d+)")
+_QUERY = re.compile(r"level_(\d)_query")
+
+
+def all_layers(model) -> list[keras.layers.Layer]:
+    """Lists the layers of a model and of the models and layers within it.
+
+    Args:
+        model: A `keras.Model`.
+
+    Returns:
+        List of layers, in the order of the network.
+    """
+    return list(model._flatten_layers(include_self=False))
+
+
+def blocks(model) -> dict[tuple[int, int], GCViTBlock]:
+    """Finds the blocks of the GC ViT that a model is or holds.
+
+    Args:
+        model: A `keras.Model`.
+
+    Returns:
+        Dict from `(level, block)`, both from 0, to `GCViTBlock`, in the order
+        of the network.
+
+    Raises:
+        ValueError: If the model holds no GC ViT, or more than one.
+    """
+    found = _numbered(model, _BLOCK, GCViTBlock)
+    if not found:
+        raise ValueError(
+            "`model` must be a GC ViT of this library or hold one. "
+            f"Received: {model.name!r}, which holds none"
+        )
+    return found
+
+
+def last_blocks(model) -> dict[int, GCViTBlock]:
+    """Finds the last block of each level; arguments as `blocks`.
+
+    Args:
+        model: See `blocks`.
+
+    Returns:
+        Dict from the level, from 0, to `GCViTBlock`.
+    """
+    return {level: block for (level, _), block in blocks(model).items()}
+
+
+def query_generators(model) -> dict[int, GlobalQueryGenerator]:
+    """Finds the global query generator of each level that has one.
+
+    Args:
+        model: See `blocks`.
+
+    Returns:
+        Dict from the level, from 0, to `GlobalQueryGenerator`.
+    """
+    generators = _numbered(model, _QUERY, GlobalQueryGenerator)
+    return {level: layer for (level,), layer in generators.items()}
+
+
+def stem(model) -> Stem:
+    """Finds the stem of the GC ViT that a model is or holds.
+
+    Args:
+        model: See `blocks`.
+
+    Returns:
+        `Stem`.
+    """
+    blocks(model)  # one GC ViT it is
+    return next(x for x in all_layers(model) if isinstance(x, Stem))
+
+
+def head(model) -> keras.layers.Layer | None:
+    """Finds the classifier on top of a GC ViT.
+
+    Args:
+        model: A `keras.Model`.
+
+    Returns:
+        `keras.layers.Layer`, or `None` if the model has no layer of that name.
+    """
+    layers = getattr(model, "layers", ())
+    return next((x for x in layers if x.name == HEAD), None)
+
+
+def has_levels(model) -> bool:
+    """Tells whether a model's own layers are those of a GC ViT.
+
+    Args:
+        model: A `keras.Model`.
+
+    Returns:
+        Boolean; `False` where the GC ViT is a model within the model.
+    """
+    names = {layer.name for layer in getattr(model, "layers", ())}
+    return {"level_0_block_0", "level_3_block_0", FINAL_NORM} <= names
+
+
+def depth_groups(model) -> list[list[keras.layers.Layer]]:
+    """Groups the layers of a model by depth, for layer-wise learning rates.
+
+    Args:
+        model: A GC ViT, its levels being the model's own layers.
+
+    Returns:
+        List of lists of layers, from the input on: one list per block, with
+        what comes between the block before and it, and at last the final norm
+        with the last block; then the list of the head, and what has no place
+        among the blocks but comes after them.
+    """
+    order = list(blocks(model).values())
+    groups, place = [[] for _ in (*order, HEAD)], 0
+    for layer in model.layers:
+        groups[-1 if layer.name == HEAD else place].append(layer)
+        if layer in order:
+            place = min(place + 1, len(order) - 1)
+    return groups
+
+
+def feature_pyramid(model: keras.Model) -> keras.Model:
+    """Makes a model of the four feature maps of a GC ViT.
+
+    `GCViTBackbone` is one without a classifier.
+
+    Args:
+        model: A model of this library, with or without the top.
+
+    Returns:
+        A functional `keras.Model` that shares `model`'s layers and weights,
+        with outputs `{"P2", "P3", "P4", "P5"}`: the last block of each level,
+        before downsampling and without the final norm, at strides 4, 8, 16
+        and 32, of widths `embed_dim` times 1, 2, 4 and 8.
+
+    Raises:
+        ValueError: If `model` does not have the four levels as its own layers.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> gcvit_keras.feature_pyramid(model).output_shape["P5"]
+    (None, 2, 2, 128)
+    """
+    levels = {}
+    for layer in getattr(model, "layers", ()):
+        if match := _BLOCK.fullmatch(layer.name):
+            levels[f"P{int(match[1]) + 2}"] = layer.output  # the last one stays
+    if sorted(levels) != ["P2", "P3", "P4", "P5"]:
+        raise ValueError(
+            "`model` must be a GC ViT of this library, with the four levels as "
+            f"its own layers. Received: model={model.name!r} with levels of "
+            f"{sorted(levels) or 'none'}"
+        )
+    return keras.Model(model.input, levels, name=f"{model.name}_pyramid")
+
+
+def _numbered(model, pattern, kind):
+    """Dict from the numbers in the names of layers of a kind to the layers."""
+    found = {}
+    for layer in all_layers(model):
+        match = pattern.fullmatch(layer.name)
+        if not match or not isinstance(layer, kind):
+            continue
+        numbers = tuple(int(number) for number in match.groups())
+        if numbers in found:
+            raise ValueError(
+                f"`model` must hold one GC ViT. Received: {model.name!r}, in "
+                f"which there are several layers {layer.name}"
+            )
+        found[numbers] = layer
+    return dict(sorted(found.items()))
