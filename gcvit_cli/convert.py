@@ -131,6 +131,7 @@ def _verify(model, checkpoint, variant):
     import numpy as np
 
     from gcvit_cli import reference
+    from gcvit_keras.models import structure
     from gcvit_keras.variants import VARIANTS
     from gcvit_keras.weights import download_weights, find_preset
 
@@ -146,8 +147,8 @@ def _verify(model, checkpoint, variant):
     normalised = np.asarray(model.get_layer("preprocessing")(pixels))
     expected = reference.logits(path, model, VARIANTS[variant], normalised)
     # The classifier by hand: the model's own ends in a softmax.
-    pooled = keras.Model(model.input, model.get_layer("pool").output)
-    head = model.get_layer("predictions")
+    pooled = keras.Model(model.input, structure.pooled(model))
+    head = structure.head(model)
     found = np.asarray(pooled(pixels)) @ np.asarray(head.kernel)
     found = found + np.asarray(head.bias)
     difference = float(np.abs(found - expected).max())

@@ -100,11 +100,11 @@ def _attention(maps, size, photo):
             (f"head {k}", heat)
             for k, heat in zip(found.heads, heads, strict=True)
         ]
-        w = found.window_size
+        h, w = found.window_size
         pictures.append(
             _picture(
                 f"level-{level}",
-                f"Level {level}: windows of {w} by {w} places of "
+                f"Level {level}: windows of {h} by {w} places of "
                 f"{_place(found, size)}",
                 "Attention of",
                 [(text + _sameness(heat), heat) for text, heat in choices],

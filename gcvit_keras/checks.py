@@ -30,6 +30,18 @@ def error(argument, accepted, value) -> ValueError:
     )
 
 
+def is_integer(value) -> bool:
+    """Tells whether a value is an integer, of Python or numpy, and no boolean.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        Boolean.
+    """
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def integer(argument, value, least=1) -> int:
     """Checks an integer of at least `least`; numpy's integers are accepted.
 
@@ -44,11 +56,7 @@ def integer(argument, value, least=1) -> int:
     Raises:
         ValueError: If `value` is no integer, a boolean, or below `least`.
     """
-    if (
-        not isinstance(value, (int, np.integer))
-        or isinstance(value, bool)
-        or value < least
-    ):
+    if not is_integer(value) or value < least:
         what = {0: "a non-negative integer", 1: "a positive integer"}
         accepted = what.get(least, f"an integer of at least {least}")
         raise error(argument, accepted, value)

@@ -24,6 +24,11 @@ class Variant:
         top1: Published ImageNet-1K top-1 accuracy in percent at 224.
         crop_ratio: Share of the resized image kept by the published
             evaluation's centre crop.
+
+    Examples:
+    >>> from gcvit_keras import VARIANTS
+    >>> VARIANTS["tiny"].depths, VARIANTS["tiny"].top1
+    ((3, 4, 19, 5), 83.5)
     """
 
     name: str

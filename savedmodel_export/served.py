@@ -13,6 +13,7 @@ import numpy as np
 
 from gcvit_export.activations import activation_of, applied
 from gcvit_keras import ImageReader, checks, feature_pyramid
+from gcvit_keras.models import structure
 
 AUTO = "auto"
 """Stands for an activation that the model itself has to tell."""
@@ -187,7 +188,7 @@ def served(
         for name, tensor in outputs.items()
     }
     maps = {}
-    if features and has_levels(functional):
+    if features and structure.has_levels(functional):
         maps = _feature_maps(functional)
     network = keras.Model(
         functional.input, outputs | maps, name=functional.name
@@ -229,15 +230,9 @@ def fixed_reader(model, reader, what) -> ImageReader:
 
 def _feature_maps(model):
     """The pyramid, and the mean over the normalised last map."""
-    last_map = model.get_layer("norm").output
+    last_map = structure.last_map(model)
     pooled = keras.layers.GlobalAveragePooling2D()(last_map)
     return {**feature_pyramid(model).output, "pooled": pooled}
-
-
-def has_levels(model) -> bool:
-    """Returns whether the levels of a GC ViT are the model's own layers."""
-    names = {layer.name for layer in getattr(model, "layers", ())}
-    return {"level_0_block_0", "level_3_block_0", "norm"} <= names
 
 
 def is_quantized(model) -> bool:
@@ -278,7 +273,7 @@ def _loss(model, place, name):
 
 
 def _of_any_size(network):
-    if not has_levels(network):
+    if not structure.has_levels(network):
         raise ValueError(
             "`dynamic_size` needs a model that has the levels of a GC ViT as "
             f"its own layers. Received: {network.name} without"

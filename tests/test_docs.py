@@ -6,6 +6,7 @@ addresses of servers that run, and the weights that the loopback has.
 
 import contextlib
 import html
+import inspect
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from loopback import torch_file
 from PIL import Image
 
 import gcvit_keras
+from gcvit_keras.models.constructors import CONSTRUCTORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(p.name for p in (ROOT / "docs").glob("*.md"))
@@ -216,7 +218,14 @@ def test_the_documentation_is_built_without_a_warning(tmp_path):
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )
     page = (tmp_path / "api" / "models" / "index.html").read_text()
-    assert "GCViTTiny" in page and "drop_path_rate" in page
+    for build in CONSTRUCTORS.values():
+        _, section = page.split(f'id="gcvit_keras.{build.__name__}"')
+        section, *_ = section.split('id="gcvit_keras.')
+        text = " ".join(html.unescape(re.sub("<[^>]+>", "", section)).split())
+        assert f"{build.__name__}( include_top=True," in text
+        _, described = text.split("Parameters:")
+        for argument in inspect.signature(build).parameters:
+            assert re.search(rf"\b{argument} [^,=]*–", described), argument
     page = (tmp_path / "api" / "explain" / "index.html").read_text()
     assert 'id="gcvit_keras.explain.grad_cam"' in page
     text = " ".join(html.unescape(re.sub("<[^>]+>", "", page)).split())

@@ -1,11 +1,12 @@
 """AdamW on a cosine, as GC ViT was trained (paper section 4)."""
 
 import math
-import re
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from gcvit_keras.models import structure
 
 NOT_DECAYED = ("beta", "bias", "gamma")
 """Parts of the names of variables without weight decay; the position tables
@@ -218,20 +219,13 @@ def layer_scales(model, decay):
         Factor by variable path: 1 for the head, `decay` for the last block
         and the final norm, `decay ** 2` for the block before it, and so on.
     """
-    blocks = [
-        layer.name
-        for layer in model.layers
-        if re.fullmatch(r"level_\d_block_\d+", layer.name)
-    ]
-    scales, next_block = {}, 0
-    for layer in model.layers:
-        depth = len(blocks) - min(next_block, len(blocks) - 1)
-        if layer.name in blocks:
-            next_block += 1
-        power = 0 if layer.name == "predictions" else depth
-        for variable in layer.trainable_variables:
-            scales[variable.path] = decay**power
-    return scales
+    groups = structure.depth_groups(model)
+    return {
+        variable.path: decay ** (len(groups) - 1 - place)
+        for place, layers in enumerate(groups)
+        for layer in layers
+        for variable in layer.trainable_variables
+    }
 
 
 def global_sum(gradients):

@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.explain.recording import (
     batches,
-    blocks_of,
     checked_images,
     input_size,
-    is_integer,
-    layers_of,
     watched,
 )
-from gcvit_keras.layers import GlobalQueryGenerator
+from gcvit_keras.models import structure
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class AttentionMap:
             each place of a window and the same for all windows, rather than
             those of the window itself.
         heads: Numbers of the heads.
-        window_size: Side w of a window, in places of the feature map: a
+        window_size: `(h, w)` of a window, in places of the feature map: a
             place is one of its `height * width` positions.
         size: `(height, width)` of the feature map, in places.
         input_size: `(height, width)` in pixels of what the GC ViT was given,
@@ -37,28 +35,40 @@ class AttentionMap:
             fill the windows. Attention on them is part of `weights`, but of
             no map.
         weights: Float32 array `(images, rows of windows, columns of windows,
-            heads, w * w, w * w)`: for each query of a window, row by row, how
+            heads, h * w, h * w)`: for each query of a window, row by row, how
             much it takes of each place of that window. Rows sum to one
             within 1e-5; within 2e-3 where the model computed in float16, and
             1.6e-2 in bfloat16, two machine epsilons.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
+    >>> maps = gcvit_keras.explain.attention_maps(model, images, level=1)
+    >>> (maps[1].is_global, maps[1].window_size, maps[1].weights.shape)
+    (True, (2, 2), (1, 4, 4, 2, 4, 4))
+    >>> maps[1].query_map(0, 1).shape
+    (1, 2, 8, 8)
     """
 
     level: int
     block: int
     is_global: bool
     heads: tuple[int, ...]
-    window_size: int
+    window_size: tuple[int, int]
     size: tuple[int, int]
     input_size: tuple[int, int]
     padding: tuple[int, int]
     weights: np.ndarray
 
     def query_map(self, y, x) -> np.ndarray:
-        """What a query takes of all windows, side by side.
+        """Maps what a query takes of all windows, side by side.
 
         Args:
-            y: Row of the query in a window, from 0 to w - 1.
-            x: Column of it.
+            y: Row of the query in a window, from 0 to h - 1.
+            x: Column of the query, from 0 to w - 1.
 
         Returns:
             Float32 array `(images, heads, *size)`. Of a global block it is
@@ -68,13 +78,13 @@ class AttentionMap:
         Raises:
             ValueError: If the window has no such place.
         """
-        w = self.window_size
-        _check_place("y", y, w)
+        h, w = self.window_size
+        _check_place("y", y, h)
         _check_place("x", x, w)
         return self._stitched(self.weights[..., y * w + x, :])
 
     def mean_map(self) -> np.ndarray:
-        """What the queries of a window take of it on average.
+        """Maps what the queries of a window take of it on average.
 
         Returns:
             Float32 array `(images, heads, *size)`.
@@ -82,7 +92,7 @@ class AttentionMap:
         return self._stitched(self.weights.mean(-2))
 
     def position_map(self, y, x) -> np.ndarray:
-        """What a place of the feature map takes of the others.
+        """Maps what a place of the feature map takes of the others.
 
         Args:
             y: Row of the place in the feature map.
@@ -95,29 +105,29 @@ class AttentionMap:
         Raises:
             ValueError: If the feature map has no such place.
         """
-        w = self.window_size
+        h, w = self.window_size
         _check_place("y", y, self.size[0])
         _check_place("x", x, self.size[1])
         whole = np.zeros_like(self.weights[..., 0, :])
-        token = y % w * w + x % w
-        row, column = y // w, x // w
+        token = y % h * w + x % w
+        row, column = y // h, x // w
         whole[:, row, column] = self.weights[:, row, column, :, token]
         return self._stitched(whole)
 
     def _stitched(self, windows):
-        """Windows `(images, rows, columns, heads, w * w)` as one map."""
-        w, (height, width) = self.window_size, self.size
+        """Joins windows `(images, rows, columns, heads, h * w)` to a map."""
+        (h, w), (height, width) = self.window_size, self.size
         images, rows, columns, heads, _ = windows.shape
-        x = windows.reshape(images, rows, columns, heads, w, w)
+        x = windows.reshape(images, rows, columns, heads, h, w)
         x = x.transpose(0, 3, 1, 4, 2, 5)
-        x = x.reshape(images, heads, rows * w, columns * w)
+        x = x.reshape(images, heads, rows * h, columns * w)
         return x[..., :height, :width]
 
 
 def attention_maps(
     model, images, level=None, block=None, head=None, batch_size=16
 ) -> list[AttentionMap]:
-    """The attention weights that a model computes.
+    """Computes the attention weights of a model.
 
     Args:
         model: A GC ViT of this library, or a model that holds one.
@@ -137,6 +147,16 @@ def attention_maps(
         ValueError: For an argument out of range, or a model that calls its GC
             ViT more than once, or gives it something else than the whole
             image, resized at most.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
+    >>> maps = gcvit_keras.explain.attention_maps(model, images, block=1)
+    >>> [found.mean_map().shape for found in maps]
+    [(1, 1, 16, 16), (1, 2, 8, 8), (1, 4, 4, 4), (1, 8, 2, 2)]
     """
     images = checked_images(images, model)
     found = _computed(model, images, level, block, head, batch_size)
@@ -145,8 +165,8 @@ def attention_maps(
 
 
 def _computed(model, images, level, block, head, batch_size):
-    """`attention_maps`, of no known place in the image."""
-    blocks = blocks_of(model)
+    """Computes `attention_maps`, wherever they lie in the image."""
+    blocks = structure.blocks(model)
     _check_choice("level", level, {n for n, _ in blocks})
     blocks = {k: b for k, b in blocks.items() if level in (None, k[0])}
     _check_choice("block", block, {n for _, n in blocks})
@@ -184,11 +204,11 @@ def _attention_map(place, block, images, calls, weights, head):
     layer = block.attention
     (inputs, *_), _ = calls[layer]
     height, width = inputs.shape[1:3]
-    w = layer.window_size
-    below, right = -height % w, -width % w
-    rows, columns = (height + below) // w, (width + right) // w
+    h, w = layer.window_size
+    below, right = -height % h, -width % w
+    rows, columns = (height + below) // h, (width + right) // w
     values = ops.convert_to_numpy(ops.cast(weights[layer][1], "float32"))
-    values = values.reshape(-1, images, rows, columns, w * w, w * w)
+    values = values.reshape(-1, images, rows, columns, h * w, h * w)
     values = np.moveaxis(values, 0, 3)
     heads = tuple(range(layer.num_heads))
     if head is not None:
@@ -198,7 +218,7 @@ def _attention_map(place, block, images, calls, weights, head):
         block=place[1],
         is_global=layer.global_query,
         heads=heads,
-        window_size=w,
+        window_size=layer.window_size,
         size=(height, width),
         input_size=(height, width),
         padding=(below, right),
@@ -207,28 +227,34 @@ def _attention_map(place, block, images, calls, weights, head):
 
 
 def global_query_tokens(model, images, batch_size=16) -> dict[int, np.ndarray]:
-    """The query tokens that each level makes of an image (paper figure 4).
+    """Computes the query tokens of each level (paper figure 4).
 
     Args:
         model: See `attention_maps`.
-        images: See there.
+        images: See `attention_maps`.
         batch_size: Images that are computed at once.
 
     Returns:
-        Dict from the level to a float32 array `(images, w, w, channels)`,
+        Dict from the level to a float32 array `(images, h, w, channels)`,
         the features of one query for each place of a window. Levels without
         global blocks have none.
 
     Raises:
         ValueError: For an argument out of range.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
+    >>> tokens = gcvit_keras.explain.global_query_tokens(model, images)
+    >>> {level: array.shape for level, array in tokens.items()}
+    {0: (1, 2, 2, 16), 1: (1, 2, 2, 32), 2: (1, 4, 4, 64), 3: (1, 2, 2, 128)}
     """
     images = checked_images(images, model)
-    blocks_of(model)  # one GC ViT it is
-    generators = {
-        int(name.split("_")[1]): layer
-        for name, (layer, *_) in layers_of(model).items()
-        if isinstance(layer, GlobalQueryGenerator)
-    }
+    structure.blocks(model)  # one GC ViT it is
+    generators = structure.query_generators(model)
     parts = []
     for part in batches(images, batch_size):
         with watched(generators.values(), "call") as calls:
@@ -241,12 +267,12 @@ def global_query_tokens(model, images, batch_size=16) -> dict[int, np.ndarray]:
                 for part in parts
             ]
         )
-        for level in sorted(generators)
+        for level in generators
     }
 
 
 def attention_rollout(model, images, batch_size=16) -> np.ndarray:
-    """How much of each place attention carries to the last feature map.
+    """Computes how much of each place attention carries to the last map.
 
     Attention rollout (Abnar and Zuidema, arXiv 2005.00928): the mean of the
     heads and of the identity, which stands for the residual connection,
@@ -256,7 +282,7 @@ def attention_rollout(model, images, batch_size=16) -> np.ndarray:
 
     Args:
         model: See `attention_maps`.
-        images: See there.
+        images: See `attention_maps`.
         batch_size: Images that are computed at once.
 
     Returns:
@@ -265,6 +291,16 @@ def attention_rollout(model, images, batch_size=16) -> np.ndarray:
 
     Raises:
         ValueError: For an argument out of range.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
+    >>> rollout = gcvit_keras.explain.attention_rollout(model, images)
+    >>> rollout.shape, round(float(rollout.sum()), 3)
+    ((1, 16, 16), 1.0)
     """
     images = checked_images(images, model)
     parts = []
@@ -282,7 +318,7 @@ def attention_rollout(model, images, batch_size=16) -> np.ndarray:
 
 
 def _children(carried, size):
-    """What falls on each of the places that a place is made of."""
+    """Shares the value of each place among the places it is made of."""
     for axis, places in ((1, size[0]), (2, size[1])):
         of = np.arange(places) // 2
         share = 1 / np.bincount(of)[of]
@@ -293,31 +329,27 @@ def _children(carried, size):
 
 
 def _before(found, carried):
-    """What fell on each place before a block, of what falls on it after."""
-    w = found.window_size
+    """Carries shares from the places after a block to those before it."""
+    h, w = found.window_size
     padding = ((0, 0), *((0, added) for added in found.padding))
     images = len(carried)
     _, rows, columns, *_ = found.weights.shape
-    x = np.pad(carried, padding).reshape(images, rows, w, columns, w)
-    x = x.transpose(0, 1, 3, 2, 4).reshape(images, rows, columns, w * w)
+    x = np.pad(carried, padding).reshape(images, rows, h, columns, w)
+    x = x.transpose(0, 1, 3, 2, 4).reshape(images, rows, columns, h * w)
     x = np.einsum("nrcq,nrcqk->nrck", x, found.weights.mean(3))
     attended = found._stitched(x[:, :, :, None])[:, 0]
     return (carried + attended) / 2
 
 
 def _check_choice(argument, value, choices, why=""):
-    if value is None or (is_integer(value) and value in choices):
+    if value is None or (checks.is_integer(value) and value in choices):
         return
     why = why and f": {why}"
-    raise ValueError(
-        f"`{argument}` must be None or one of {sorted(choices)}{why}. "
-        f"Received: {argument}={value!r}"
-    )
+    accepted = f"None or one of {sorted(choices)}{why}"
+    raise checks.error(argument, accepted, value)
 
 
 def _check_place(argument, value, size):
-    if not is_integer(value) or not 0 <= value < size:
-        raise ValueError(
-            f"`{argument}` must be an integer from 0 to {size - 1}. "
-            f"Received: {argument}={value!r}"
-        )
+    if not checks.is_integer(value) or not 0 <= value < size:
+        accepted = f"an integer from 0 to {size - 1}"
+        raise checks.error(argument, accepted, value)

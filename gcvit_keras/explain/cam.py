@@ -4,14 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.explain.gradient import score_gradient
-from gcvit_keras.explain.recording import (
-    batches,
-    blocks_of,
-    checked_images,
-    input_size,
-    layers_of,
-)
+from gcvit_keras.explain.recording import batches, checked_images, input_size
+from gcvit_keras.models import structure
 
 METHODS = ("gradcam", "gradcam++", "layercam")
 
@@ -24,12 +20,12 @@ def grad_cam(
     method="gradcam",
     batch_size=16,
 ) -> np.ndarray:
-    """Where an image speaks for a class.
+    """Maps where an image speaks for a class.
 
-    Of the class's logit: what the last activation is given, where that is a
-    layer's (`Dense(activation=...)`, `Activation`, `Softmax`) or
-    `keras.ops.softmax` or `sigmoid`. Other heads, such as a `Lambda` layer,
-    are differentiated through, and their gradient may vanish.
+    The gradient is of the class's logit: what the last activation is given,
+    where that is a layer's (`Dense(activation=...)`, `Activation`,
+    `Softmax`) or `keras.ops.softmax` or `sigmoid`. Other heads, such as a
+    `Lambda` layer, are differentiated through, and their gradient may vanish.
 
     Args:
         model: A classifier of this library, or a functional or Sequential
@@ -62,13 +58,19 @@ def grad_cam(
         ValueError: For an argument out of range, scores that are NaN, or a
             model that calls its GC ViT more than once, or gives it something
             else than the whole image, resized at most.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
+    >>> gcvit_keras.explain.grad_cam(model, images, class_index=3).shape
+    (1, 64, 64)
     """
     images = checked_images(images, model)
-    blocks_of(model)  # one GC ViT it is
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(
-            f"`method` must be one of {METHODS}. Received: method={method!r}"
-        )
+    structure.blocks(model)  # one GC ViT it is
+    checks.one_of("method", method, METHODS)
     layer = _layer(model, layer)
     classes = _classes(model, class_index, len(images))
     maps = []
@@ -170,31 +172,26 @@ def _interpolation(places, side, reach):
 
 
 def _layer(model, layer):
-    """The layer that is meant."""
+    """Finds the layer that is meant."""
+    last = structure.last_blocks(model)
     if layer is None:
-        return list(blocks_of(model).values())[-1]
+        return last[max(last)]
     if isinstance(layer, keras.Layer):
         return layer
-    named = layers_of(model)
-    found = named.get(layer, []) if isinstance(layer, str) else []
-    if len(found) != 1:
-        raise ValueError(
-            "`layer` must be a layer of the model or the name of one, such as "
-            + ", ".join(repr(name) for name in _some_names(model))
-            + f". Received: layer={layer!r}"
-            + (f", the name of {len(found)} layers" if found else "")
-        )
-    return found[0]
-
-
-def _some_names(model):
-    """The stem and each level's last block."""
-    last = {level: f"level_{level}_block_{j}" for level, j in blocks_of(model)}
-    return ["stem", *last.values()]
+    named = [x for x in structure.all_layers(model) if x.name == layer]
+    if len(named) != 1:
+        some = [structure.stem(model), *last.values()]
+        names = ", ".join(repr(x.name) for x in some)
+        accepted = f"a layer of the model or the name of one, such as {names}"
+        error = checks.error("layer", accepted, layer)
+        if named:
+            error.args = (f"{error}, the name of {len(named)} layers",)
+        raise error
+    return named[0]
 
 
 def _classes(model, class_index, count):
-    """An integer an image."""
+    """Checks the classes, one integer per image."""
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1]:
         raise ValueError(

@@ -1,12 +1,10 @@
 """Maps over their images, as figures of matplotlib."""
 
-import numbers
-
 import numpy as np
 
+from gcvit_keras import checks
 from gcvit_keras.explain.attention import AttentionMap
 from gcvit_keras.explain.cam import enlarged
-from gcvit_keras.explain.recording import is_integer
 
 COLOURS = "inferno"
 SIDE = 2.4
@@ -32,6 +30,12 @@ def plot_overlay(image, heat, title=None, opacity=0.5, input_size=None):
 
     Raises:
         ValueError: For an argument of another shape or out of range.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.explain import plot_overlay
+    >>> figure = plot_overlay(np.zeros((64, 64, 3)), np.eye(4), "a diagonal")
+    >>> figure.savefig("diagonal.png")
     """
     return _grid([[(image, heat, title)]], opacity, input_size)
 
@@ -52,6 +56,17 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
 
     Raises:
         ValueError: For an argument of another shape or out of range.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> model = gcvit_keras.GCViT(
+    ...     embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8),
+    ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
+    >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
+    >>> maps = gcvit_keras.explain.attention_maps(model, images, level=3)
+    >>> figure = gcvit_keras.explain.plot_attention(images[0], maps)
+    >>> len(figure.axes)
+    16
     """
     if not isinstance(maps, (list, tuple)) or not all(
         isinstance(found, AttentionMap) for found in maps
@@ -63,15 +78,10 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
     if not maps:
         raise ValueError("`maps` must hold one map at least. Received: none")
     most = min(len(found.weights) for found in maps) - 1
-    if not is_integer(index) or not 0 <= index <= most:
-        raise ValueError(
-            f"`index` must be an integer from 0 to {most}. "
-            f"Received: index={index!r}"
-        )
+    if not checks.is_integer(index) or not 0 <= index <= most:
+        raise checks.error("index", f"an integer from 0 to {most}", index)
     if query is not None and np.shape(query) != (2,):
-        raise ValueError(
-            f"`query` must be None or (y, x). Received: query={query!r}"
-        )
+        raise checks.error("query", "None or (y, x)", query)
     rows = []
     for found in maps:
         heads = found.mean_map() if query is None else found.query_map(*query)
@@ -101,6 +111,14 @@ def plot_comparison(images, first, second, names=("first", "second")):
     Raises:
         ValueError: For an argument of another shape, or another number of
             maps than of images.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.explain import plot_comparison
+    >>> images, maps = np.zeros((2, 64, 64, 3)), np.ones((2, 64, 64))
+    >>> figure = plot_comparison(images, maps, maps, ("before", "after"))
+    >>> len(figure.axes)
+    6
     """
     counts = [
         len(value) if np.iterable(value) else 0
@@ -112,9 +130,7 @@ def plot_comparison(images, first, second, names=("first", "second")):
             f"{counts[0]} images, {counts[1]} and {counts[2]} maps"
         )
     if not isinstance(names, (list, tuple)) or len(names) != 2:
-        raise ValueError(
-            f"`names` must be two texts. Received: names={names!r}"
-        )
+        raise checks.error("names", "two texts", names)
     return _grid(
         [
             [(image, None, "image"), (image, one, names[0])]
@@ -147,22 +163,12 @@ def _draw(axis, image, heat, title, opacity, input_size):
             "`image` must be pixels (height, width, 1 or 3). "
             f"Received: an array of shape {image.shape}"
         )
-    if (
-        not isinstance(opacity, numbers.Real)
-        or isinstance(opacity, bool)
-        or not 0 <= opacity <= 1
-    ):
-        raise ValueError(
-            f"`opacity` must be in [0, 1]. Received: opacity={opacity!r}"
-        )
+    checks.number("opacity", opacity, "in [0, 1]", lambda x: 0 <= x <= 1)
     if input_size is not None and (
         np.shape(input_size) != (2,)
-        or not all(is_integer(side) and side > 0 for side in input_size)
+        or not all(checks.is_integer(s) and s > 0 for s in input_size)
     ):
-        raise ValueError(
-            "`input_size` must be None or (height, width). "
-            f"Received: input_size={input_size!r}"
-        )
+        raise checks.error("input_size", "None or (height, width)", input_size)
     pixels = np.clip(np.round(image), 0, 255).astype("uint8")
     axis.imshow(pixels.repeat(3 // pixels.shape[-1], -1))
     if title:

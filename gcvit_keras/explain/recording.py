@@ -5,42 +5,51 @@ what the model used.
 """
 
 import contextlib
-import re
 import threading
 
 import keras
 import numpy as np
 from keras import ops
 
-from gcvit_keras.layers import GCViTBlock, Stem
+from gcvit_keras import checks
 from gcvit_keras.layers.composite import replaced
+from gcvit_keras.models import structure
 
 _LOCK = threading.RLock()
 """One thread at a time wraps layers; it may do so in nested blocks."""
-_OF_A_PIXEL = (
+_IN_PLACE = (
     keras.layers.InputLayer,
     keras.layers.Normalization,
     keras.layers.Rescaling,
+    keras.layers.RandomBrightness,
+    keras.layers.RandomContrast,
+    keras.layers.RandomFlip,
+    keras.layers.RandomRotation,
+    keras.layers.RandomTranslation,
+    keras.layers.RandomZoom,
 )
-"""Layers that leave every pixel where it is."""
-_CLOSE = 1.25
-"""Pixels that an edge may be moved by, as resizing does."""
+"""Layers that leave every pixel where it is, outside of training."""
 
 
 @contextlib.contextmanager
-def recorded(layers, name, then=None):
-    """Keeps what a method of layers is given and returns.
+def watched(layers, name, then=None):
+    """Keeps the arguments and the result of a method of layers.
+
+    The layers have to be called once. Other threads wait.
 
     Args:
-        layers: The layers.
+        layers: The layers, an iterable.
         name: Name of their method.
-        then: Function that is given what is returned, as it is.
+        then: Function that is given what the method returns.
 
     Yields:
-        Dict from each layer, once it was called, to its last arguments and
-        what it returned.
+        Dict from each layer, once it was called, to its arguments, a tuple,
+        and its result.
+
+    Raises:
+        ValueError: If a layer was called more than once.
     """
-    seen = {}
+    seen, repeated = {}, []
 
     def wrapped(layer):
         method = getattr(layer, name)
@@ -49,40 +58,16 @@ def recorded(layers, name, then=None):
             result = method(*arguments, **keywords)
             if then is not None:
                 then(result)
+            if layer in seen:
+                repeated.append(layer)
             seen[layer] = arguments, result
             return result
 
         return {name: record}
 
-    with replaced({layer: wrapped(layer) for layer in layers}):
+    with _LOCK, replaced({layer: wrapped(layer) for layer in layers}):
         yield seen
-
-
-@contextlib.contextmanager
-def watched(layers, name, then=None):
-    """`recorded`, of layers that are called once, while other threads wait.
-
-    Args:
-        layers: See `recorded`.
-        name: See there.
-        then: See there.
-
-    Yields:
-        What `recorded` does.
-
-    Raises:
-        ValueError: If a layer was called more than once.
-    """
-    calls = []
-
-    def count(result):
-        calls.append(name)
-        if then is not None:
-            then(result)
-
-    with _LOCK, recorded(layers, name, then=count) as seen:
-        yield seen
-    if len(calls) > len(seen):
+    if repeated:
         raise ValueError(
             "`model` must call each layer that is looked at once: of several "
             "calls, as of test-time augmentation, it is not known which is "
@@ -90,59 +75,11 @@ def watched(layers, name, then=None):
         )
 
 
-def layers_of(model):
-    """All layers of a model, also of the models within it.
-
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        Dict from names to lists of layers: inner layers of different blocks
-        have the same names.
-    """
-    named = {}
-    for layer in model._flatten_layers(include_self=False):
-        named.setdefault(layer.name, []).append(layer)
-    return named
-
-
-def blocks_of(model):
-    """The blocks of the GC ViT that a model is or holds.
-
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        Dict from (level, block) to `GCViTBlock`, in the order of the network.
-
-    Raises:
-        ValueError: If the model holds none, or more than one.
-    """
-    found = {}
-    for name, layers in layers_of(model).items():
-        match = re.fullmatch(r"level_(\d+)_block_(\d+)", name)
-        blocks = [layer for layer in layers if isinstance(layer, GCViTBlock)]
-        if not match or not blocks:
-            continue
-        if len(blocks) > 1:
-            raise ValueError(
-                f"`model` must hold one GC ViT. Received: {model.name!r}, in "
-                f"which there are {len(blocks)} layers {name}"
-            )
-        found[int(match[1]), int(match[2])] = blocks[0]
-    if not found:
-        raise ValueError(
-            "`model` must be a GC ViT of this library or hold one. "
-            f"Received: {model.name!r}, which holds none"
-        )
-    return dict(sorted(found.items()))
-
-
 def checked_model(model):
     """Refuses what has no layers to look into.
 
     Args:
-        model: As the user gave it.
+        model: Value that the user gave.
 
     Raises:
         ValueError: If it is no functional or built Sequential model.
@@ -157,11 +94,11 @@ def checked_model(model):
 
 
 def checked_images(images, model):
-    """Images as an array that the model takes.
+    """Turns images into an array that the model takes.
 
     Args:
-        images: As the user gave them.
-        model: As the user gave it.
+        images: Value that the user gave.
+        model: Value that the user gave.
 
     Returns:
         Float32 array `(images, height, width, channels)`.
@@ -205,66 +142,59 @@ def checked_images(images, model):
 
 
 def input_size(model, images):
-    """Size of what the GC ViT in a model is given, which its maps cover.
+    """Finds the size of what the GC ViT in a model is given.
 
-    Part of an image is brightened, and has to brighten the same part of that.
+    Maps cover that. Layers before it may resize whole images, and change
+    pixels where they are.
 
     Args:
         model: A `keras.Model`.
         images: Array `(images, height, width, channels)`.
 
     Returns:
-        `(height, width)`.
+        `(height, width)` in pixels.
 
     Raises:
-        ValueError: If it is not the whole image, resized at most.
+        ValueError: If another layer comes before the GC ViT: it may crop, pad
+            or move the image.
     """
-    stem = next(x for x in model._flatten_layers() if isinstance(x, Stem))
     size = images.shape[1:3]
-    if stem in model.layers:
-        before = model.layers[: model.layers.index(stem)]
-        if all(isinstance(layer, _OF_A_PIXEL) for layer in before):
-            return size
-    low = float(images.min())
-    span = float(images.max()) - low or 1.0
-    noise = np.random.default_rng(0).random((1, *images.shape[1:]), "float32")
-    probe = np.repeat(low + span / 3 * noise, 2, axis=0)
-    starts = size[0] // 8, size[1] // 2
-    stops = [at + max(s // 4, 1) for at, s in zip(starts, size, strict=True)]
-    probe[1, starts[0] : stops[0], starts[1] : stops[1]] += span / 2
-    with watched([stem], "call") as calls:
-        model(probe, training=False)
-    given = calls[stem][0][0]
-    given = ops.convert_to_numpy(ops.cast(given, "float32"))
-    change = np.abs(given[1] - given[0]).sum(-1)
-    bright = change > change.max() / 2
-    for axis, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        scale = bright.shape[axis] / size[axis]
-        (at,) = np.nonzero(bright.any(1 - axis))
-        if (
-            not at.size
-            or abs(at[0] - start * scale) > _CLOSE
-            or abs(at[-1] + 1 - stop * scale) > _CLOSE
+    for layer in _layers_before(model, structure.stem(model)):
+        if isinstance(layer, keras.layers.Resizing) and not (
+            layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio
         ):
+            size = (layer.height, layer.width)
+        elif not isinstance(layer, _IN_PLACE):
             raise ValueError(
                 "`model` must give its GC ViT the whole image, resized at "
                 "most: it is not known where maps lie otherwise. Received: "
-                f"{model.name!r}, which crops, pads or moves it"
+                f"{model.name!r} with the layer {layer.name!r} before it, a "
+                f"{type(layer).__name__}. Explain the GC ViT itself, on what "
+                "that layer gives"
             )
-    return bright.shape
+    return tuple(size)
 
 
-def is_integer(value):
-    """Whether a value is an integer, of Python or numpy; `True` is none."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+def _layers_before(model, stem):
+    """Lists what comes before a stem, in the models that it is within."""
+    before = []
+    for layer in model.layers:
+        if layer is stem:
+            break
+        if isinstance(layer, keras.Model):
+            inner = layer._flatten_layers(include_self=False)
+            if any(each is stem for each in inner):
+                return before + _layers_before(layer, stem)
+        before.append(layer)
+    return before
 
 
 def batches(images, size):
-    """Parts of an array.
+    """Cuts an array into parts.
 
     Args:
         images: Array `(images, ...)`.
-        size: Images at most of each part.
+        size: Largest number of images of a part.
 
     Returns:
         List of arrays.
@@ -272,9 +202,5 @@ def batches(images, size):
     Raises:
         ValueError: If `size` is no positive integer.
     """
-    if not is_integer(size) or size < 1:
-        raise ValueError(
-            "`batch_size` must be a positive integer. "
-            f"Received: batch_size={size!r}"
-        )
+    size = checks.integer("batch_size", size)
     return [images[i : i + size] for i in range(0, len(images), size)]

@@ -6,6 +6,7 @@ from keras import ops
 from gcvit_keras.layers.composite import CompositeLayer
 from gcvit_keras.layers.conv import linear_initializer
 from gcvit_keras.layers.window import (
+    checked_window,
     merge_windows,
     pad_to_windows,
     partition_windows,
@@ -23,23 +24,31 @@ class WindowAttention(CompositeLayer):
 
     Args:
         num_heads: Attention heads; must divide the channels.
-        window_size: Side of a window, an integer w.
+        window_size: Side of a window, an integer, or `(height, width)`;
+            `(h, w)` below.
         global_query: Whether the query is given rather than projected.
         **kwargs: Of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`. Sizes that windows
             do not divide are padded with zeros inside and cropped after.
-        query: With `global_query` only: tensor `(batch, w, w, channels)`.
+        query: With `global_query` only: tensor `(batch, h, w, channels)`.
 
     Returns:
         Tensor `(batch, height, width, channels)`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import WindowAttention
+    >>> x = keras.ops.ones((2, 14, 10, 16))
+    >>> tuple(WindowAttention(num_heads=2, window_size=(7, 5))(x).shape)
+    (2, 14, 10, 16)
     """
 
     def __init__(self, num_heads, window_size, global_query=False, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.window_size = window_size
+        self.window_size = checked_window(window_size)
         self.global_query = global_query
 
     def build(self, inputs_shape, query_shape=None):
@@ -65,9 +74,10 @@ class WindowAttention(CompositeLayer):
         )
         self.qkv.build((None, channels))
         self.proj.build((None, channels))
+        h, w = self.window_size
         self.relative_position_bias_table = self.add_weight(
             name="relative_position_bias_table",
-            shape=((2 * self.window_size - 1) ** 2, self.num_heads),
+            shape=((2 * h - 1) * (2 * w - 1), self.num_heads),
             initializer=linear_initializer(),
         )
         self._relative_position_index = relative_position_index(
@@ -80,9 +90,8 @@ class WindowAttention(CompositeLayer):
         _, padded_height, padded_width, _ = ops.shape(padded)
         scale = (channels // self.num_heads) ** -0.5
         if self.global_query:
-            windows = (padded_height // self.window_size) * (
-                padded_width // self.window_size
-            )
+            h, w = self.window_size
+            windows = (padded_height // h) * (padded_width // w)
             q = partition_windows(query, self.window_size, self.num_heads)
             q = _repeat(q, windows, scale)
             k, v = self._project(padded)
@@ -100,7 +109,7 @@ class WindowAttention(CompositeLayer):
         """Projects a feature map to query, key and value, or the last two.
 
         Returns:
-            List of tensors `(heads, windows, tokens a window, c)`.
+            List of tensors `(heads, windows, tokens per window, c)`.
         """
         _, height, width, channels = ops.shape(x)
         # Tokens as rows of a matrix: the projection is a plain matmul.
@@ -111,7 +120,7 @@ class WindowAttention(CompositeLayer):
         return ops.split(x, parts, axis=0)
 
     def attend(self, q, k, v, bias):
-        """Scaled dot-product attention; a method, as `gelu` is.
+        """Computes scaled dot-product attention; a method, as `gelu` is.
 
         Args:
             q: Tensor `(heads, windows, tokens, c)`, scaled.
@@ -125,22 +134,26 @@ class WindowAttention(CompositeLayer):
         return ops.matmul(self.attention_weights(q, k, bias), v)
 
     def attention_weights(self, q, k, bias):
-        """What `attend` weighs the values with.
+        """Computes what `attend` weighs the values with.
 
         Args:
             q: See `attend`.
-            k: See there.
-            bias: See there.
+            k: See `attend`.
+            bias: See `attend`.
 
         Returns:
             Tensor `(heads, windows, tokens, tokens)`, of which the last axis
             sums to one.
         """
         logits = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + bias
+        if logits.shape[-1] == 1:
+            # At 32 x 32 pixels the last windows hold one key, and Keras warns
+            # of a softmax over it. This is one, too, with a gradient of zero.
+            return ops.exp(logits - logits)
         return ops.softmax(logits, axis=-1)
 
     def position_bias(self):
-        """Tensor `(heads, 1, tokens, tokens)`."""
+        """Gathers the bias `(heads, 1, tokens, tokens)` from the table."""
         bias = ops.take(
             self.relative_position_bias_table,
             self._relative_position_index,
@@ -166,8 +179,8 @@ def _repeat(q, windows, scale):
 
     Args:
         q: Tensor `(heads, batch, tokens, c)`.
-        windows: Of an image.
-        scale: What to multiply with.
+        windows: Number of windows per image.
+        scale: Factor on the query.
 
     Returns:
         Tensor `(heads, batch * windows, tokens, c)`.

@@ -8,6 +8,7 @@ from gcvit_keras.layers.composite import CompositeLayer
 from gcvit_keras.layers.conv import linear_initializer
 from gcvit_keras.layers.norm import LayerNorm
 from gcvit_keras.layers.regularization import DropPath, LayerScale
+from gcvit_keras.layers.window import checked_window
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
@@ -16,7 +17,8 @@ class GCViTBlock(CompositeLayer):
 
     Args:
         num_heads: Attention heads; must divide the channels.
-        window_size: Side of a window, an integer w.
+        window_size: Side of a window, an integer, or `(height, width)`;
+            `(h, w)` below.
         global_query: Whether attention takes the level's query (the odd
             blocks of a level) or its own (the even ones).
         mlp_ratio: Hidden width of the MLP over the channels.
@@ -26,11 +28,18 @@ class GCViTBlock(CompositeLayer):
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`.
-        query: With `global_query` only: tensor `(batch, w, w, channels)`.
+        query: With `global_query` only: tensor `(batch, h, w, channels)`.
         training: Whether to drop paths.
 
     Returns:
         Tensor `(batch, height, width, channels)`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import GCViTBlock
+    >>> x = keras.ops.ones((2, 14, 10, 16))
+    >>> tuple(GCViTBlock(num_heads=2, window_size=7)(x).shape)
+    (2, 14, 10, 16)
     """
 
     def __init__(
@@ -45,7 +54,7 @@ class GCViTBlock(CompositeLayer):
     ):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.window_size = window_size
+        self.window_size = checked_window(window_size)
         self.global_query = global_query
         self.mlp_ratio = mlp_ratio
         self.layer_scale = layer_scale
@@ -112,7 +121,7 @@ class GCViTBlock(CompositeLayer):
             drop_path: The branch's `DropPath`.
             training: Whether to drop paths.
             inputs: Tensor `(batch, height, width, channels)`.
-            query: Tensor `(batch, w, w, channels)` or `None`.
+            query: Tensor `(batch, h, w, channels)` or `None`.
 
         Returns:
             Tensor `(batch, height, width, channels)`.

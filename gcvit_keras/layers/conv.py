@@ -63,6 +63,13 @@ class SqueezeExcite(CompositeLayer):
 
     Returns:
         Tensor of the same shape.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import SqueezeExcite
+    >>> x = keras.ops.ones((2, 7, 7, 16))
+    >>> tuple(SqueezeExcite()(x).shape)
+    (2, 7, 7, 16)
     """
 
     def __init__(self, divisor=1, **kwargs):
@@ -121,6 +128,13 @@ class FusedMBConv(CompositeLayer):
 
     Returns:
         Tensor of the same shape.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import FusedMBConv
+    >>> x = keras.ops.ones((2, 7, 7, 16))
+    >>> tuple(FusedMBConv()(x).shape)
+    (2, 7, 7, 16)
     """
 
     def __init__(self, se_divisor=1, **kwargs):
@@ -180,6 +194,13 @@ class Downsample(CompositeLayer):
 
     Returns:
         Tensor `(batch, ceil(height / 2), ceil(width / 2), filters)`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import Downsample
+    >>> x = keras.ops.ones((2, 7, 9, 16))
+    >>> tuple(Downsample(32)(x).shape)
+    (2, 4, 5, 32)
     """
 
     def __init__(self, filters, se_divisor=1, **kwargs):
@@ -237,6 +258,13 @@ class Stem(CompositeLayer):
 
     Returns:
         Tensor `(batch, ceil(height / 4), ceil(width / 4), filters)`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import Stem
+    >>> x = keras.ops.ones((2, 224, 160, 3))
+    >>> tuple(Stem(16)(x).shape)
+    (2, 56, 40, 16)
     """
 
     def __init__(self, filters, se_divisor=1, **kwargs):

@@ -8,7 +8,7 @@ from keras import ops
 class LayerNorm(keras.layers.LayerNormalization):
     """Layer normalisation over the channels (arXiv 1607.06450).
 
-    That of Keras with fewer passes over the feature map, and no cancellation
+    It is Keras's with fewer passes over the feature map, and no cancellation
     where the mean is far larger than the deviation.
 
     Args:
@@ -20,6 +20,13 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     Returns:
         Tensor of the same shape, computed in float32 at least.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import LayerNorm
+    >>> x = keras.ops.ones((2, 7, 7, 16))
+    >>> tuple(LayerNorm()(x).shape)
+    (2, 7, 7, 16)
     """
 
     def __init__(self, epsilon=1e-5, **kwargs):
@@ -42,6 +49,7 @@ class LayerNorm(keras.layers.LayerNormalization):
         x = x - ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
         x = x * ops.rsqrt(variance + self.epsilon)
-        x = x * self.gamma + self.beta
+        # Eagerly TensorFlow multiplies no float32 by a bfloat16 variable.
+        x = x * ops.cast(self.gamma, dtype) + ops.cast(self.beta, dtype)
         x = ops.cast(x, self.compute_dtype)
         return ops.reshape(x, (-1, *inner, channels))

@@ -6,6 +6,7 @@ from keras import ops
 from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.layers.composite import CompositeLayer
 from gcvit_keras.layers.conv import FusedMBConv, halved, repeat_edges
+from gcvit_keras.layers.window import checked_window
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
@@ -17,7 +18,8 @@ class GlobalQueryGenerator(CompositeLayer):
     resolution the windows were made for, the result is resized to it.
 
     Args:
-        window_size: Side of the level's windows, an integer w.
+        window_size: Side of the level's windows, an integer, or `(height,
+            width)`; `(h, w)` below.
         num_pools: How often the map is halved: 3, 2, 0, 0 in the four levels
             of the classification models.
         se_divisor: See `SqueezeExcite`.
@@ -27,13 +29,20 @@ class GlobalQueryGenerator(CompositeLayer):
         inputs: Tensor `(batch, height, width, channels)`, the level's input.
 
     Returns:
-        Tensor `(batch, w, w, channels)`, one query for each position of a
+        Tensor `(batch, h, w, channels)`, one query for each position of a
         window, the same for every window of an image.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import GlobalQueryGenerator
+    >>> x = keras.ops.ones((2, 28, 20, 16))
+    >>> tuple(GlobalQueryGenerator((7, 5), num_pools=2)(x).shape)
+    (2, 7, 5, 16)
     """
 
     def __init__(self, window_size, num_pools, se_divisor=1, **kwargs):
         super().__init__(**kwargs)
-        self.window_size = window_size
+        self.window_size = checked_window(window_size)
         self.num_pools = num_pools
         self.se_divisor = se_divisor
 
@@ -64,7 +73,7 @@ class GlobalQueryGenerator(CompositeLayer):
 
     def compute_output_shape(self, inputs_shape):
         batch, _, _, channels = inputs_shape
-        return (batch, self.window_size, self.window_size, channels)
+        return (batch, *self.window_size, channels)
 
     def get_config(self):
         return {
@@ -76,15 +85,15 @@ class GlobalQueryGenerator(CompositeLayer):
 
 
 def _resize(x, size):
-    """Cubic resize of `(batch, height, width, channels)` to `size` squared."""
-    if tuple(x.shape[1:3]) == (size, size):
+    """Resizes `(batch, height, width, channels)` to `size`, cubic."""
+    if tuple(x.shape[1:3]) == size:
         return x
     _, height, width, channels = ops.shape(x)
-    rows = ops.cast(_matrix(height, size), x.dtype)
-    columns = ops.cast(_matrix(width, size), x.dtype)
+    rows = ops.cast(_matrix(height, size[0]), x.dtype)
+    columns = ops.cast(_matrix(width, size[1]), x.dtype)
     x = ops.matmul(rows, ops.reshape(x, (-1, height, width * channels)))
     x = ops.matmul(columns, ops.reshape(x, (-1, width, channels)))
-    return ops.reshape(x, (-1, size, size, channels))
+    return ops.reshape(x, (-1, *size, channels))
 
 
 def _matrix(source, target):

@@ -22,6 +22,14 @@ class DropPath(keras.layers.Dropout):
 
     Returns:
         Tensor of the same shape, images kept scaled by `1 / (1 - rate)`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import DropPath
+    >>> images = keras.ops.ones((1000, 2, 2, 3))
+    >>> kept = DropPath(0.25, seed=1)(images, training=True)
+    >>> sorted({round(float(x), 3) for x in kept[:, 0, 0, 0]})
+    [0.0, 1.333]
     """
 
     def __init__(self, rate, seed=None, **kwargs):
@@ -70,6 +78,12 @@ class LayerScale(keras.layers.Layer):
 
     Returns:
         Tensor of the same shape.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.layers import LayerScale
+    >>> float(LayerScale(0.5)(keras.ops.ones((1, 3)))[0, 0])
+    0.5
     """
 
     def __init__(self, initial_value, **kwargs):

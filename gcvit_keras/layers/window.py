@@ -6,80 +6,114 @@ Every reshape and transpose stays at rank 6 or below: LiteRT has none above.
 import numpy as np
 from keras import ops
 
+from gcvit_keras import checks
 
-def pad_to_windows(x, window_size):
+
+def checked_window(window_size) -> tuple[int, int]:
+    """Checks the size of a window.
+
+    Args:
+        window_size: Side of a square window in pixels of the feature map, an
+            integer; or `(height, width)`.
+
+    Returns:
+        `(height, width)`, each an `int`.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Examples:
+    >>> from gcvit_keras.layers.window import checked_window
+    >>> checked_window(7), checked_window([10, 6])
+    ((7, 7), (10, 6))
+    """
+    try:
+        sides = tuple(window_size)
+    except TypeError:
+        sides = (window_size, window_size)
+    try:
+        height, width = (checks.integer("window_size", s) for s in sides)
+    except ValueError:
+        accepted = "a positive integer or two, (height, width)"
+        raise checks.error("window_size", accepted, window_size) from None
+    return height, width
+
+
+def pad_to_windows(x, window):
     """Pads a feature map with zeros, right and below, to whole windows.
 
     Args:
         x: Tensor `(batch, height, width, channels)`.
-        window_size: Side of a window, an integer.
+        window: `(height, width)` of a window.
 
     Returns:
         Tensor `(batch, H, W, channels)`, H and W being the next multiples of
-        `window_size`; `x` itself where nothing is missing.
+        the window's; `x` itself where nothing is missing.
     """
     height, width = ops.shape(x)[1:3]
-    below, right = -height % window_size, -width % window_size
+    below, right = -height % window[0], -width % window[1]
     if _is_zero(below) and _is_zero(right):
         return x
     return ops.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
 
 
-def partition_windows(x, window_size, heads):
+def partition_windows(x, window, heads):
     """Cuts a feature map into windows, and its channels into heads.
 
     Args:
         x: Tensor `(batch, height, width, heads * c)`, height and width
-            multiples of `window_size`.
-        window_size: Side of a window, an integer.
-        heads: How many parts the channels are cut into.
+            multiples of the window's.
+        window: `(h, w)` of a window.
+        heads: Number of parts that the channels are cut into.
 
     Returns:
-        Tensor `(heads, batch * windows, window_size**2, c)`; the windows of
-        one image are consecutive, row by row.
+        Tensor `(heads, batch * windows, h * w, c)`; the windows of one image
+        are consecutive, row by row.
     """
     _, _, width, channels = ops.shape(x)
-    w, c = window_size, channels // heads
-    x = ops.reshape(x, (-1, w, width // w, w, heads, c))
+    (h, w), c = window, channels // heads
+    x = ops.reshape(x, (-1, h, width // w, w, heads, c))
     x = ops.transpose(x, (4, 0, 2, 1, 3, 5))
-    return ops.reshape(x, (heads, -1, w * w, c))
+    return ops.reshape(x, (heads, -1, h * w, c))
 
 
-def merge_windows(windows, window_size, height, width):
+def merge_windows(windows, window, height, width):
     """Puts windows and heads together; the inverse of `partition_windows`.
 
     Args:
-        windows: Tensor `(heads, batch * windows, window_size**2, c)`.
-        window_size: Side of a window, an integer.
-        height: Height of the whole map, a multiple of `window_size`.
-        width: Width of the whole map, a multiple of `window_size`.
+        windows: Tensor `(heads, batch * windows, h * w, c)`.
+        window: `(h, w)` of a window.
+        height: Height of the whole map, a multiple of h.
+        width: Width of the whole map, a multiple of w.
 
     Returns:
         Tensor `(batch, height, width, heads * c)`.
     """
     heads, _, _, c = windows.shape
-    w = window_size
-    x = ops.reshape(windows, (heads, -1, width // w, w, w, c))
+    h, w = window
+    x = ops.reshape(windows, (heads, -1, width // w, h, w, c))
     x = ops.transpose(x, (1, 3, 2, 4, 0, 5))
     return ops.reshape(x, (-1, height, width, heads * c))
 
 
-def relative_position_index(window_size):
+def relative_position_index(window):
     """Row of the bias table for every (query, key) pair of a window.
 
-    The offset (dy, dx) = query - key, each in [-(w-1), w-1], is row
-    (dy + w - 1) * (2w - 1) + dx + w - 1, as in Swin (arXiv 2103.14030).
+    The offset (dy, dx) = query - key, dy in [-(h-1), h-1] and dx in
+    [-(w-1), w-1], is row (dy + h - 1) * (2w - 1) + dx + w - 1, as in Swin
+    (arXiv 2103.14030).
 
     Args:
-        window_size: Side of a window, an integer w.
+        window: `(h, w)` of a window.
 
     Returns:
-        Int32 numpy array `(w**2, w**2)` of values below `(2 * w - 1)**2`.
+        Int32 numpy array `(h * w, h * w)`, below `(2h - 1) * (2w - 1)`.
     """
-    y, x = np.divmod(np.arange(window_size**2), window_size)
-    dy = y[:, None] - y[None, :] + window_size - 1
-    dx = x[:, None] - x[None, :] + window_size - 1
-    return (dy * (2 * window_size - 1) + dx).astype("int32")
+    h, w = window
+    y, x = np.divmod(np.arange(h * w), w)
+    dy = y[:, None] - y[None, :] + h - 1
+    dx = x[:, None] - x[None, :] + w - 1
+    return (dy * (2 * w - 1) + dx).astype("int32")
 
 
 def _is_zero(size):

@@ -5,9 +5,12 @@ import os
 import keras
 
 from gcvit_keras import checks
+from gcvit_keras.layers.window import checked_window
 from gcvit_keras.weights import PRESETS, Preset, find_preset
 
 DEFAULT_WINDOWS = (7, 7, 14, 7)
+WINDOW_RATIOS = (32, 32, 16, 32)
+"""Sides of the image over those of each level's windows, as timm has them."""
 CHANNELS = (1, 3, 4)
 """Channel counts that tell channels first from last."""
 
@@ -144,7 +147,7 @@ def source(images):
 
 
 def windows(window_size, image_size, preset):
-    """The window of each level, as the docstring of `GCViT` says.
+    """Finds the window of each level, as the docstring of `GCViT` says.
 
     Args:
         window_size: See `GCViT`.
@@ -152,17 +155,25 @@ def windows(window_size, image_size, preset):
         preset: The `Preset` that is loaded, or `None`.
 
     Returns:
-        Tuple of four.
+        Tuple of four, each `(height, width)`.
 
     Raises:
         ValueError: If `window_size` is not one per level.
     """
-    if window_size is not None:
-        return per_level("window_size", window_size)
-    height, width = image_size
-    if height is None or height != width or height % 32:
-        return preset.window_size if preset else DEFAULT_WINDOWS
-    return (height // 32, height // 32, height // 16, height // 32)
+    if window_size is None and None not in image_size:
+        height, width = image_size
+        if height % 32 == width % 32 == 0:
+            return tuple(
+                (height // ratio, width // ratio) for ratio in WINDOW_RATIOS
+            )
+    if window_size is None:
+        window_size = preset.window_size if preset else DEFAULT_WINDOWS
+    try:
+        first, second, third, fourth = map(checked_window, window_size)
+    except (TypeError, ValueError):
+        accepted = "four windows, each a positive integer or (height, width)"
+        raise checks.error("window_size", accepted, window_size) from None
+    return first, second, third, fourth
 
 
 def named_weights(variant, weights):

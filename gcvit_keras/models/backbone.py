@@ -12,7 +12,7 @@ from gcvit_keras.layers import (
     Stem,
 )
 from gcvit_keras.layers.composite import policy_with_quantized
-from gcvit_keras.models import arguments
+from gcvit_keras.models import arguments, structure
 from gcvit_keras.models.preprocessing import normalization
 from gcvit_keras.variants import VARIANTS
 from gcvit_keras.weights import Preset, load_weights, prepare
@@ -48,7 +48,7 @@ def stem_and_levels(
         layer_scale: See `GCViT`.
         drop_path_rate: See `GCViT`.
         se_divisor: See `GCViT`.
-        windows: Window of each level.
+        windows: Window of each level, `(height, width)`.
         query_pools: How often each level's query generator halves its map.
         include_preprocessing: See `GCViT`.
         dtype: Dtype policy of the layers. Default: the global one.
@@ -62,7 +62,7 @@ def stem_and_levels(
     x = images
     if include_preprocessing and x.shape[-1] == 3:
         x = normalization("preprocessing", dtype)(x)
-    x = Stem(embed_dim, se_divisor, dtype=dtype, name="stem")(x)
+    x = Stem(embed_dim, se_divisor, dtype=dtype, name=structure.STEM)(x)
     levels = []
     for level, depth in enumerate(depths):
         if level > 0:
@@ -70,7 +70,7 @@ def stem_and_levels(
                 2 * x.shape[-1],
                 se_divisor,
                 dtype=dtype,
-                name=f"level_{level - 1}_downsample",
+                name=structure.downsample_name(level - 1),
             )(x)
         query = None
         if depth > 1:  # a single block is local and asks for none
@@ -79,7 +79,7 @@ def stem_and_levels(
                 query_pools[level],
                 se_divisor,
                 dtype=dtype,
-                name=f"level_{level}_query",
+                name=structure.query_name(level),
             )(x)
         for j in range(depth):
             is_global = j % 2 == 1
@@ -91,7 +91,7 @@ def stem_and_levels(
                 layer_scale=layer_scale,
                 drop_path_rate=drop_paths.pop(0),
                 dtype=dtype,
-                name=f"level_{level}_block_{j}",
+                name=structure.block_name(level, j),
             )
             x = block(x, query) if is_global else block(x)
         levels.append(x)
@@ -163,8 +163,8 @@ class GCViTBackbone(keras.Model):
     ...     query_pools=(3, 2, 1, 0), level_norms=True)
     >>> maps = backbone(keras.ops.zeros((1, 160, 224, 3)))
     >>> {name: tuple(x.shape) for name, x in sorted(maps.items())}
-    {'P2': (1, 40, 56, 16), 'P3': (1, 20, 28, 32), 'P4': (1, 10, 14, 64), \
-'P5': (1, 5, 7, 128)}
+    {'P2': (1, 40, 56, 16), 'P3': (1, 20, 28, 32), 'P4': (1, 10, 14, 64),
+     'P5': (1, 5, 7, 128)}
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class GCViTBackbone(keras.Model):
         )
         if level_norms:
             levels = [
-                LayerNorm(dtype=dtype, name=f"level_{i}_norm")(x)
+                LayerNorm(dtype=dtype, name=structure.norm_name(i))(x)
                 for i, x in enumerate(levels)
             ]
         inputs = arguments.source(images)

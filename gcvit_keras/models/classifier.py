@@ -5,7 +5,7 @@ import keras
 from gcvit_keras import checks
 from gcvit_keras.layers import LayerNorm
 from gcvit_keras.layers.conv import linear_initializer
-from gcvit_keras.models import arguments
+from gcvit_keras.models import arguments, structure
 from gcvit_keras.models.backbone import stem_and_levels
 from gcvit_keras.weights import Preset, load_weights, prepare
 
@@ -67,10 +67,11 @@ def GCViT(
         drop_path_rate: Stochastic depth rate of the last block, in [0, 1),
             growing linearly from 0 at the first. Default: the variant's own,
             0 for `GCViT`.
-        window_size: Sides of the windows of the four levels. `None`: a 32nd,
-            a 32nd, a 16th and a 32nd of a square input whose side 32 divides
-            (7, 7, 14, 7 at 224), else the preset's, else 7, 7, 14, 7.
-            Feature maps that windows do not divide are padded.
+        window_size: Windows of the four levels in pixels of their feature
+            maps, each an integer or `(height, width)`. `None`: a 32nd, a
+            32nd, a 16th and a 32nd of each side of an input whose sides 32
+            divides (7, 7, 14, 7 at 224), as in timm; else the preset's, else
+            7, 7, 14, 7. Feature maps that windows do not divide are padded.
 
     Returns:
         A functional `keras.Model` of the layers `stem`; for each level i
@@ -123,23 +124,37 @@ def GCViT(
         windows=windows,
         include_preprocessing=include_preprocessing,
     )
-    x = LayerNorm(name="norm")(x)
+    x = LayerNorm(name=structure.FINAL_NORM)(x)
     if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        x = keras.layers.GlobalAveragePooling2D(name=structure.POOL)(x)
     elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
+        x = keras.layers.GlobalMaxPooling2D(name=structure.POOL)(x)
     if include_top:
-        x = keras.layers.Dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer=linear_initializer(),
-            dtype=_head_dtype(),
-            name="predictions",
-        )(x)
+        x = head(classes, classifier_activation, _head_dtype())(x)
     model = keras.Model(arguments.source(images), x, name=name)
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def head(classes, activation, dtype) -> keras.layers.Dense:
+    """Makes a classifier to put upon the pooled features.
+
+    Args:
+        classes: Number of classes.
+        activation: Activation of the scores; `None` for logits.
+        dtype: Its dtype policy.
+
+    Returns:
+        `keras.layers.Dense`, new.
+    """
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        kernel_initializer=linear_initializer(),
+        dtype=dtype,
+        name=structure.HEAD,
+    )
 
 
 def _head_dtype():

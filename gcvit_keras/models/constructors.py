@@ -55,6 +55,11 @@ def GCViTXXTiny(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTXXTiny(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("xxtiny", **locals())
 
@@ -91,6 +96,11 @@ def GCViTXTiny(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTXTiny(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("xtiny", **locals())
 
@@ -127,6 +137,11 @@ def GCViTTiny(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTTiny(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("tiny", **locals())
 
@@ -163,6 +178,11 @@ def GCViTTiny2(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTTiny2(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("tiny2", **locals())
 
@@ -199,6 +219,11 @@ def GCViTSmall(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTSmall(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("small", **locals())
 
@@ -235,6 +260,11 @@ def GCViTSmall2(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTSmall2(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("small2", **locals())
 
@@ -271,6 +301,11 @@ def GCViTBase(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTBase(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("base", **locals())
 
@@ -307,6 +342,11 @@ def GCViTLarge(
 
     Returns:
         `keras.Model`, as `GCViT` describes it and what it may raise.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.GCViTLarge(weights=None, classes=10).output_shape
+    (None, 10)
     """
     return _build("large", **locals())
 

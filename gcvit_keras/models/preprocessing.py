@@ -36,6 +36,11 @@ def preprocess_input(x, data_format=None):
 
     Returns:
         `x`.
+
+    Examples:
+    >>> import gcvit_keras
+    >>> gcvit_keras.preprocess_input([[0.0, 255.0]])
+    [[0.0, 255.0]]
     """
     return x
 
@@ -54,6 +59,11 @@ def decode_predictions(preds, top=5):
 
     Raises:
         ValueError: If `preds` is not of shape `(images, 1000)`.
+
+    Examples:
+    >>> import gcvit_keras, numpy as np
+    >>> gcvit_keras.decode_predictions(np.eye(1000)[[281]], top=1)
+    [[('n02123045', 'tabby', 1.0)]]
     """
     preds = np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != 1000:

@@ -10,11 +10,32 @@ import keras
 
 from gcvit_keras.layers import GCViTBlock, GlobalQueryGenerator, Stem
 
-HEAD = "predictions"
+STEM = "stem"
 FINAL_NORM = "norm"
 POOL = "pool"
+HEAD = "predictions"
 _BLOCK = re.compile(r"level_(\d)_block_(\d+)")
 _QUERY = re.compile(r"level_(\d)_query")
+
+
+def query_name(level) -> str:
+    """Names the query generator of a level, an integer from 0."""
+    return f"level_{level}_query"
+
+
+def block_name(level, block) -> str:
+    """Names a block of a level, both integers from 0."""
+    return f"level_{level}_block_{block}"
+
+
+def downsample_name(level) -> str:
+    """Names what comes after a level, an integer from 0."""
+    return f"level_{level}_downsample"
+
+
+def norm_name(level) -> str:
+    """Names the norm of a level's output, an integer from 0."""
+    return f"level_{level}_norm"
 
 
 def all_layers(model) -> list[keras.layers.Layer]:
@@ -112,7 +133,37 @@ def has_levels(model) -> bool:
         Boolean; `False` where the GC ViT is a model within the model.
     """
     names = {layer.name for layer in getattr(model, "layers", ())}
-    return {"level_0_block_0", "level_3_block_0", FINAL_NORM} <= names
+    return {block_name(0, 0), block_name(3, 0), FINAL_NORM} <= names
+
+
+def last_map(model):
+    """Finds the normalised last feature map of a classifier.
+
+    Args:
+        model: A classifier of this library.
+
+    Returns:
+        Keras tensor `(batch, height / 32, width / 32, channels)`.
+
+    Raises:
+        ValueError: If the model has no layer of that name.
+    """
+    return model.get_layer(FINAL_NORM).output
+
+
+def pooled(model):
+    """Finds the features that a classifier's head is given.
+
+    Args:
+        model: A classifier of this library.
+
+    Returns:
+        Keras tensor `(batch, channels)`.
+
+    Raises:
+        ValueError: If the model has no layer of that name.
+    """
+    return model.get_layer(POOL).output
 
 
 def depth_groups(model) -> list[list[keras.layers.Layer]]:
@@ -122,10 +173,9 @@ def depth_groups(model) -> list[list[keras.layers.Layer]]:
         model: A GC ViT, its levels being the model's own layers.
 
     Returns:
-        List of lists of layers, from the input on: one list per block, with
-        what comes between the block before and it, and at last the final norm
-        with the last block; then the list of the head, and what has no place
-        among the blocks but comes after them.
+        List of lists of layers, from the input on: one per block, with what
+        comes between it and the block before, the final norm being with the
+        last block; then one of the head alone.
     """
     order = list(blocks(model).values())
     groups, place = [[] for _ in (*order, HEAD)], 0
@@ -182,7 +232,7 @@ def _numbered(model, pattern, kind):
         if not match or not isinstance(layer, kind):
             continue
         numbers = tuple(int(number) for number in match.groups())
-        if numbers in found:
+        if found.get(numbers, layer) is not layer:
             raise ValueError(
                 f"`model` must hold one GC ViT. Received: {model.name!r}, in "
                 f"which there are several layers {layer.name}"

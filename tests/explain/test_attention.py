@@ -12,7 +12,8 @@ from gcvit_keras.explain import (
     attention_rollout,
     global_query_tokens,
 )
-from gcvit_keras.explain.recording import blocks_of, recorded
+from gcvit_keras.explain.recording import watched
+from gcvit_keras.models import structure
 
 SIZES = {"whole windows": (64, 64), "padded windows": (50, 77)}
 
@@ -21,7 +22,7 @@ SIZES = {"whole windows": (64, 64), "padded windows": (50, 77)}
 def model():
     keras.utils.set_random_seed(0)
     return gcvit_keras.GCViT(
-        **NANO, input_shape=(None, None, 3), window_size=(4, 4, 4, 2)
+        **NANO, input_shape=(None, None, 3), window_size=(4, (4, 2), (2, 4), 2)
     )
 
 
@@ -31,10 +32,10 @@ def test_the_maps_times_the_values_are_the_layers_own_output(
 ):
     """With the values that the layers used, and numpy in float64."""
     x = images(3, *size, 3)
-    layers = {k: b.attention for k, b in blocks_of(model).items()}
+    layers = {k: b.attention for k, b in structure.blocks(model).items()}
     with (
-        recorded(layers.values(), "attend") as attended,
-        recorded(layers.values(), "call") as called,
+        watched(layers.values(), "attend") as attended,
+        watched(layers.values(), "call") as called,
     ):
         model(x, training=False)
     maps = attention_maps(model, x, batch_size=2)
@@ -44,20 +45,20 @@ def test_the_maps_times_the_values_are_the_layers_own_output(
         assert found.is_global == (found.block % 2 == 1)
         (_, _, v, _), _ = attended[layer]
         _, output = called[layer]
-        w, (height, width) = found.window_size, found.size
+        (h, w), (height, width) = found.window_size, found.size
         images_, rows, columns, heads, *_ = found.weights.shape
         v = np.asarray(v, "float64").reshape(
-            heads, images_, rows, columns, w * w, -1
+            heads, images_, rows, columns, h * w, -1
         )
         v = np.moveaxis(v, 0, 3)
         mixed = np.moveaxis(found.weights @ v, 3, 4)
         mixed = mixed.reshape(*mixed.shape[:4], -1)
         kernel, bias = layer.proj.get_weights()
         mixed = (mixed @ kernel + bias).reshape(
-            images_, rows, columns, w, w, -1
+            images_, rows, columns, h, w, -1
         )
         mixed = mixed.transpose(0, 1, 3, 2, 4, 5)
-        mixed = mixed.reshape(images_, rows * w, columns * w, -1)
+        mixed = mixed.reshape(images_, rows * h, columns * w, -1)
         np.testing.assert_allclose(mixed[:, :height, :width], output, atol=1e-5)
 
 
@@ -114,8 +115,8 @@ def test_the_query_tokens_are_those_that_the_blocks_got(model, images):
     x = images(3, 50, 77, 3)
     tokens = global_query_tokens(model, x, batch_size=2)
     assert list(tokens) == [0, 1, 2, 3]
-    blocks = blocks_of(model)
-    with recorded([b.attention for b in blocks.values()], "call") as calls:
+    blocks = structure.blocks(model)
+    with watched([b.attention for b in blocks.values()], "call") as calls:
         model(x, training=False)
     for level, found in tokens.items():
         (_, query), _ = calls[blocks[level, 1].attention]
@@ -186,7 +187,7 @@ def test_the_model_is_as_it_was(model, images):
 
     with (
         pytest.raises(RuntimeError, match="stop"),
-        recorded(layers[1:], "call", then=fail),
+        watched(layers[1:], "call", then=fail),
     ):
         model(x)
     assert [set(vars(layer)) for layer in layers] == before
@@ -236,5 +237,7 @@ def test_what_holds_no_gc_vit_or_two_is_refused(nano, images):
     x = keras.Input((64, 64, 3))
     ends = [nano(input_shape=(64, 64, 3), name=f"m{k}")(x) for k in range(2)]
     double = keras.Model(x, keras.layers.Average()(ends))
-    with pytest.raises(ValueError, match="must hold one GC ViT.*2 layers"):
+    with pytest.raises(
+        ValueError, match="must hold one GC ViT.*several layers"
+    ):
         attention_maps(double, images(1, 64, 64, 3))

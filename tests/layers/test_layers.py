@@ -10,6 +10,7 @@ from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.layers import (
     DropPath,
     FusedMBConv,
+    GCViTBlock,
     GlobalQueryGenerator,
     LayerNorm,
     SqueezeExcite,
@@ -43,32 +44,32 @@ def close(actual, expected):
 
 def test_windows_are_cut_row_by_row_and_merged_back():
     x = np.arange(2 * 4 * 6 * 3 * 2.0).reshape(2, 4, 6, 6)
-    windows = np.asarray(partition_windows(x, 2, 3))
+    windows = np.asarray(partition_windows(x, (2, 2), 3))
     assert windows.shape == (3, 12, 4, 2)
     for image, row, column, head in np.ndindex(2, 2, 3, 3):
         window = windows[head, image * 6 + row * 3 + column]
         expected = x[image, 2 * row :, 2 * column :, 2 * head :][:2, :2, :2]
         close(window, expected.reshape(4, 2))
-    close(merge_windows(windows, 2, 4, 6), x)
+    close(merge_windows(windows, (2, 2), 4, 6), x)
 
 
 def test_padding_adds_zeros_right_and_below_only():
     x = normal(1, 3, 5, 2)
-    padded = np.asarray(pad_to_windows(x, 4))
-    assert padded.shape == (1, 4, 8, 2)
+    padded = np.asarray(pad_to_windows(x, (4, 3)))
+    assert padded.shape == (1, 4, 6, 2)
     close(padded[:, :3, :5], x)
     assert padded[:, 3:].any() == padded[:, :, 5:].any() == 0
-    assert pad_to_windows(padded, 4) is padded
+    assert pad_to_windows(padded, (4, 3)) is padded
 
 
-@pytest.mark.parametrize("w", [1, 2, 7])
-def test_relative_position_index_is_the_offset_of_query_to_key(w):
-    index = relative_position_index(w)
-    for query in range(w * w):
-        for key in range(w * w):
+@pytest.mark.parametrize("h, w", [(1, 1), (2, 2), (2, 3), (7, 4)])
+def test_relative_position_index_is_the_offset_of_query_to_key(h, w):
+    index = relative_position_index((h, w))
+    for query in range(h * w):
+        for key in range(h * w):
             dy = query // w - key // w
             dx = query % w - key % w
-            row = (dy + w - 1) * (2 * w - 1) + dx + w - 1
+            row = (dy + h - 1) * (2 * w - 1) + dx + w - 1
             assert index[query, key] == row
 
 
@@ -142,44 +143,59 @@ def test_max_pool_of_the_query_pads_with_minus_infinity():
 
 def attention_in_numpy(layer, x, query=None):
     """One image after the other, one window after the other."""
-    w, heads = layer.window_size, layer.num_heads
+    (h, w), heads = layer.window_size, layer.num_heads
     batch, height, width, channels = x.shape
-    x = np.pad(x, ((0, 0), (0, -height % w), (0, -width % w), (0, 0)))
+    x = np.pad(x, ((0, 0), (0, -height % h), (0, -width % w), (0, 0)))
     kernel, bias = (np.asarray(v) for v in layer.qkv.weights)
     proj, proj_bias = (np.asarray(v) for v in layer.proj.weights)
     table = np.asarray(layer.relative_position_bias_table)
-    position = table[relative_position_index(w)]
+    # A grid of offsets: query minus key, by row and by column.
+    table = table.reshape(2 * h - 1, 2 * w - 1, heads)
+    y, x_ = (grid.ravel() for grid in np.mgrid[:h, :w])
+    position = table[
+        y[:, None] - y[None, :] + h - 1, x_[:, None] - x_[None, :] + w - 1
+    ]
     result = np.zeros_like(x)
     c = channels // heads
     count = kernel.shape[1] // channels
     for b in range(batch):
-        for i in range(0, x.shape[1], w):
+        for i in range(0, x.shape[1], h):
             for j in range(0, x.shape[2], w):
-                tokens = x[b, i : i + w, j : j + w].reshape(w * w, channels)
+                tokens = x[b, i : i + h, j : j + w].reshape(h * w, channels)
                 parts = np.split(tokens @ kernel + bias, count, -1)
                 if query is not None:
-                    parts.insert(0, query[b].reshape(w * w, channels))
+                    parts.insert(0, query[b].reshape(h * w, channels))
                 out = []
-                for h in range(heads):
-                    q, k, v = (p[:, h * c : (h + 1) * c] for p in parts)
-                    logits = q @ k.T / math.sqrt(c) + position[:, :, h]
+                for n in range(heads):
+                    q, k, v = (p[:, n * c : (n + 1) * c] for p in parts)
+                    logits = q @ k.T / math.sqrt(c) + position[:, :, n]
                     weights = np.exp(logits - logits.max(-1, keepdims=True))
                     out.append(weights / weights.sum(-1, keepdims=True) @ v)
                 out = np.concatenate(out, -1) @ proj + proj_bias
-                result[b, i : i + w, j : j + w] = out.reshape(w, w, channels)
+                result[b, i : i + h, j : j + w] = out.reshape(h, w, channels)
     return result[:, :height, :width]
 
 
+@pytest.mark.parametrize("window", [3, (3, 3), (3, 2), (2, 5)])
 @pytest.mark.parametrize("height, width", [(6, 9), (5, 7)])
 @pytest.mark.parametrize("is_global", [False, True])
-def test_window_attention(is_global, height, width):
-    layer = WindowAttention(2, 3, is_global)
+def test_window_attention(is_global, height, width, window):
+    layer = WindowAttention(2, window, is_global)
     x = normal(3, height, width, 8)
-    query = normal(3, 3, 3, 8, seed=1) if is_global else None
+    query = None
+    if is_global:
+        query = normal(3, *np.broadcast_to(window, 2), 8, seed=1)
     layer(x, query)
     for i, variable in enumerate(layer.weights):
         variable.assign(normal(*variable.shape, seed=i))
     close(layer(x, query), attention_in_numpy(layer, x, query))
+
+
+@pytest.mark.parametrize("layer", [WindowAttention, GCViTBlock])
+@pytest.mark.parametrize("window", [0, 2.5, "7", (7,), (7, 7, 7), (7, True)])
+def test_a_window_is_one_side_or_two(layer, window):
+    with pytest.raises(ValueError, match="`window_size` must be.*Received"):
+        layer(2, window)
 
 
 def test_window_attention_needs_heads_that_divide_the_channels():

@@ -37,7 +37,10 @@ def test_other_channel_counts_run_on_dynamic_sizes(nano, images, channels):
         ((384, 384, 3), (12, 12, 24, 12)),
         ((512, 512, 3), (16, 16, 32, 16)),
         ((123, 123, 3), (7, 7, 14, 7)),
-        ((224, 256, 3), (7, 7, 14, 7)),
+        ((224, 256, 3), ((7, 8), (7, 8), (14, 16), (7, 8))),
+        ((320, 192, 3), ((10, 6), (10, 6), (20, 12), (10, 6))),
+        ((224, 250, 3), (7, 7, 14, 7)),
+        ((224, None, 3), (7, 7, 14, 7)),
         ((None, None, 3), (7, 7, 14, 7)),
     ],
 )
@@ -46,7 +49,8 @@ def test_default_windows_follow_the_input_size(nano, input_shape, windows):
     for level, window in enumerate(windows):
         for layer in ("query", "block_0", "block_1"):
             name = f"level_{level}_{layer}"
-            assert model.get_layer(name).window_size == window
+            sides = tuple(np.broadcast_to(window, 2))
+            assert model.get_layer(name).window_size == sides
 
 
 def test_feature_maps_have_strides_4_to_32_at_odd_sizes(nano, images):
@@ -179,6 +183,41 @@ def test_fit_learns_and_xla_predicts_the_same(
     assert distance(model.predict(x, verbose=0), eager) < tolerance
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_pure_half_precision_predicts_what_float32_does(nano, images, policy):
+    """Eagerly, where TensorFlow multiplies numbers of one type only."""
+    x = images(2, 64, 32, 3)
+    options = {
+        "input_shape": (64, 32, 3),
+        "layer_scale": 1e-1,
+        "drop_path_rate": 0.2,
+        "classifier_activation": None,
+    }
+    full = nano(**options)
+    keras.config.set_dtype_policy(policy)
+    half = nano(**options)
+    half.set_weights(full.get_weights())
+    for training in (False, True):
+        scores = half(x, training=training)
+        assert scores.dtype == policy
+        assert np.isfinite(tf.cast(scores, "float32")).all()
+    scores, expected = tf.cast(half(x), "float32"), full(x)
+    assert distance(scores, expected) < 0.1 * np.abs(expected).max()
+    assert distance(scores, half.predict(x, verbose=0)) < 0.05
+
+
+@pytest.mark.filterwarnings("error")
+def test_windows_of_one_pixel_warn_of_nothing(nano, images):
+    """A softmax over a single key is right: Keras warns of it all the same."""
+    model = nano(input_shape=(32, 32, 3))
+    x = images(2, 32, 32, 3)
+    model(x)
+    model.predict(x, verbose=0)
+    block = model.get_layer("level_3_block_1").attention
+    one = keras.ops.ones((2, 3, 1, 4))
+    assert np.all(block.attention_weights(one, 3 * one, 5.0) == 1)
+
+
 @pytest.mark.parametrize("layer_scale", [None, 1e-5])
 def test_every_parameter_receives_a_gradient(nano, images, layer_scale):
     model = nano(input_shape=(64, 64, 3), layer_scale=layer_scale)
@@ -251,6 +290,10 @@ def test_drop_path_grows_linearly_from_zero(nano):
         ("drop_path_rate", 1.5),
         ("window_size", (7, 7, 14)),
         ("window_size", (7, 7, 14, 0)),
+        ("window_size", (7, 7, 14, (7, 7, 7))),
+        ("window_size", (7, 7, 14, (7, 2.5))),
+        ("input_shape", (3, 224, 224)),
+        ("input_shape", (1, 64, 32)),
         ("input_shape", (224, 224)),
         ("input_shape", (224, 224, None)),
         ("input_shape", (0, 224, 3)),

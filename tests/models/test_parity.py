@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import REFERENCE
+from safetensors.numpy import load_file, save_file
 
 from gcvit_keras import GCViTBackbone, feature_pyramid
 
@@ -73,6 +74,32 @@ def test_preprocessing_inside_equals_normalised_input(nano):
     np.testing.assert_allclose(
         inside(pixels.astype("float32")), expected["logits"], atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    "input_shape, window_size",
+    [
+        ((64, 96, 3), None),
+        ((None, None, 3), ((2, 3), (2, 3), (4, 6), (2, 3))),
+    ],
+)
+def test_windows_that_are_not_square_equal_timms(
+    nano, tmp_path, input_shape, window_size
+):
+    """On 64 x 96 pixels: rows and columns of windows differ at every level."""
+    tables = dict(np.load(REFERENCE / "timm_rectangular.npz"))
+    image, logits = tables.pop("image"), tables.pop("logits")
+    tensors = load_file(REFERENCE / "timm_nano.safetensors")
+    save_file(tensors | tables, tmp_path / "rectangular.safetensors")
+    model = nano(
+        se_divisor=8,
+        weights=tmp_path / "rectangular.safetensors",
+        input_shape=input_shape,
+        window_size=window_size,
+        include_preprocessing=False,
+        classifier_activation=None,
+    )
+    np.testing.assert_allclose(model(image), logits, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("input_shape", [(160, 224, 3), None])

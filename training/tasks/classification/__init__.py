@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gcvit_keras.models import structure
 from gcvit_training import data as pipeline
 from gcvit_training.tasks import Task
 from gcvit_training.tasks.classification.augment import mix
@@ -113,7 +114,7 @@ class Classification(Task):
 
     def frozen(self, network):
         """Trains the head alone."""
-        return network.get_layer("predictions").trainable_variables
+        return structure.head(network).trainable_variables
 
     def losses(self, network, inputs, targets, training):
         """Computes cross-entropy, and watches the accuracy."""

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from gcvit_keras import GCViT
 from gcvit_keras.layers import GCViTBlock
-from gcvit_keras.layers.conv import linear_initializer
+from gcvit_keras.models import structure
+from gcvit_keras.models.classifier import head
 from gcvit_keras.models.constructors import CONSTRUCTORS
 
 
@@ -82,10 +83,10 @@ def _with_head(path, classes, activation, side, name):
     """A `.keras` file's network with a new head."""
     try:
         base = keras.models.load_model(path, compile=False)
-        pooled = base.get_layer("pool").output
-        base.get_layer("level_3_block_0")
-        head = base.get_layer("predictions")
-        known = head.units, keras.activations.serialize(head.activation)
+        structure.blocks(base)
+        pooled = structure.pooled(base)
+        old = structure.head(base)
+        known = old.units, keras.activations.serialize(old.activation)
     except Exception as error:  # Keras raises many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
@@ -99,11 +100,5 @@ def _with_head(path, classes, activation, side, name):
     if known == (classes, activation or "linear"):
         scores = base.output
     else:
-        scores = keras.layers.Dense(
-            classes,
-            activation=activation,
-            kernel_initializer=linear_initializer(),
-            dtype="float32",
-            name="predictions",
-        )(pooled)
+        scores = head(classes, activation, "float32")(pooled)
     return keras.Model(base.input, scores, name=name)
