@@ -1,4 +1,4 @@
-"""What a GC ViT looks at: class activation maps and attention."""
+"""Pictures of where a GC ViT looks: class activation maps and attention."""
 
 from gcvit_keras.explain.attention import (
     AttentionMap,

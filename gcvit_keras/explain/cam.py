@@ -106,7 +106,7 @@ def grad_cam(
 
 
 def _weighed(output, gradient, method):
-    """Array `(images, height, width)`, not negative."""
+    """Weighs the channels: array `(images, height, width)`, at least 0."""
     if method == "gradcam":
         weights = gradient.mean((1, 2), keepdims=True)
     elif method == "layercam":
@@ -147,10 +147,10 @@ def enlarged(maps, size, given=None):
 
 
 def reach(places, given):
-    """How far a side of a map goes, over that of the image.
+    """Computes how far a side of a map goes, over that of the image.
 
     Args:
-        places: Of the side of the map.
+        places: Number of places of the side of the map.
         given: Pixels of that side of what the GC ViT was given.
 
     Returns:
@@ -165,7 +165,7 @@ def reach(places, given):
 
 
 def _interpolation(places, side, reach):
-    """Matrix `(side, places)`, bilinear with half-pixel centres."""
+    """Makes the bilinear matrix `(side, places)`, half-pixel centres."""
     at = (np.arange(side) + 0.5) * places / (reach * side) - 0.5
     numbers = np.arange(places)
     return np.stack([np.interp(at, numbers, k) for k in np.eye(places)], 1)

@@ -8,7 +8,7 @@ from gcvit_keras.models.scores import scoring_layer
 
 
 def score_gradient(model, layer, images, class_index=None):
-    """A layer's output, and the gradient of a class's logit by it.
+    """Computes a layer's output, and the gradient of a logit by it.
 
     The logit is what the last activation is given: of a softmax's probability
     the gradient vanishes where the model is sure. The activation is known if
@@ -72,7 +72,7 @@ def score_gradient(model, layer, images, class_index=None):
 
 
 def _is_activation(last):
-    """Whether it is a softmax layer, or a function that Keras made a node."""
+    """Tells whether it is a softmax layer, or such a function as a node."""
     if isinstance(last, keras.Layer):
         return isinstance(last, keras.layers.Softmax)
     return type(last).__name__ in ("Softmax", "Sigmoid")

@@ -8,7 +8,7 @@ from gcvit_keras.explain.cam import enlarged
 
 COLOURS = "inferno"
 SIDE = 2.4
-"""Of each picture, in inches."""
+"""Side of each picture, in inches."""
 
 
 def plot_overlay(image, heat, title=None, opacity=0.5, input_size=None):
@@ -20,7 +20,7 @@ def plot_overlay(image, heat, title=None, opacity=0.5, input_size=None):
         heat: Array `(height, width)` or smaller, as of a feature map; from
             dark, its minimum, to bright, its maximum.
         title: Text above.
-        opacity: Of the map, in [0, 1].
+        opacity: Opacity of the map, in [0, 1].
         input_size: Where the model resizes images before its GC ViT, and the
             map is smaller than the image: what it resizes them to, `(height,
             width)`, as `AttentionMap.input_size` says.
@@ -49,7 +49,7 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
         index: Number of the image among those that the maps are of, from 0.
         query: `(y, x)` in a window, of the query to draw. Default: the mean
             of all.
-        opacity: Of the maps, in [0, 1].
+        opacity: Opacity of the maps, in [0, 1].
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -103,7 +103,7 @@ def plot_comparison(images, first, second, names=("first", "second")):
         images: Array `(images, height, width, channels)`, pixels in [0, 255].
         first: Maps of the first model, array `(images, height, width)`.
         second: Those of the second.
-        names: What the models are called.
+        names: Two texts, the names of the models.
 
     Returns:
         `matplotlib.figure.Figure` with a row for each image.
@@ -142,7 +142,7 @@ def plot_comparison(images, first, second, names=("first", "second")):
 
 
 def _grid(rows, opacity, input_size=None):
-    """A figure of rows of (image, map or `None`, title)."""
+    """Draws rows of (image, map or `None`, title) as a figure."""
     from matplotlib.figure import Figure  # takes a while
 
     columns = max(map(len, rows))
@@ -181,7 +181,7 @@ def _draw(axis, image, heat, title, opacity, input_size):
 
 
 def _finite(name, value, accepted, dimensions):
-    """A float32 array that matplotlib can draw."""
+    """Makes a float32 array that matplotlib can draw."""
     try:
         array = np.asarray(value)
         array = array.astype("float32") if array.dtype.kind in "buifV" else None

@@ -27,7 +27,7 @@ class WindowAttention(CompositeLayer):
         window_size: Side of a window, an integer, or `(height, width)`;
             `(h, w)` below.
         global_query: Whether the query is given rather than projected.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`. Sizes that windows
@@ -134,7 +134,7 @@ class WindowAttention(CompositeLayer):
         return ops.matmul(self.attention_weights(q, k, bias), v)
 
     def attention_weights(self, q, k, bias):
-        """Computes what `attend` weighs the values with.
+        """Computes the weights of the values in `attend`.
 
         Args:
             q: See `attend`.

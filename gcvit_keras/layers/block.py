@@ -24,7 +24,7 @@ class GCViTBlock(CompositeLayer):
         mlp_ratio: Hidden width of the MLP over the channels.
         layer_scale: Initial value of the layer scales, `None` for none.
         drop_path_rate: Probability of dropping each residual branch.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`.

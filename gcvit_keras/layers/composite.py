@@ -1,4 +1,4 @@
-"""What all layers made of layers share."""
+"""The base of layers that are made of layers."""
 
 import contextlib
 
@@ -15,7 +15,7 @@ class CompositeLayer(keras.layers.Layer):
     """
 
     def gelu(self, x):
-        """Exact GELU; a method, so that training can change how."""
+        """Computes the exact GELU; a method, for training to replace."""
         return ops.gelu(x, approximate=False)
 
     def get_config(self):
@@ -27,11 +27,11 @@ class CompositeLayer(keras.layers.Layer):
 
 
 def policy_with_quantized(layer, policy):
-    """The dtype policy of a layer whose inner layers may be quantized.
+    """Makes the policy of a layer whose inner layers may be quantized.
 
     Args:
         layer: A layer of layers, or a model.
-        policy: What it was made with, a `keras.DTypePolicy`.
+        policy: Policy that it was made with, a `keras.DTypePolicy`.
 
     Returns:
         `policy`, or a `DTypePolicyMap` that gives each quantized inner layer

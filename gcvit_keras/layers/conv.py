@@ -27,21 +27,21 @@ def repeat_edges(x):
 
 
 def halved(size):
-    """Size of an axis after a 3-wide window at stride 2 with padding 1."""
+    """Halves the size of an axis, rounding up, as stride 2 with padding 1."""
     return None if size is None else (size + 1) // 2
 
 
 def linear_initializer():
-    """Initial values of the dense kernels: normal, deviation 0.02.
+    """Makes initial values of dense kernels: normal, deviation 0.02.
 
-    A new instance a layer: one shared by two layers of the same shape would
+    A new instance per layer: one shared by two layers of the same shape would
     give both the same values.
     """
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def conv_initializer():
-    """PyTorch's default for convolutions: uniform within fan_in ** -0.5."""
+    """Makes PyTorch's initial values: uniform within fan_in ** -0.5."""
     return keras.initializers.VarianceScaling(
         scale=1 / 3, mode="fan_in", distribution="uniform"
     )
@@ -56,7 +56,7 @@ class SqueezeExcite(CompositeLayer):
             half up to a multiple of this and at least this. 8 for timm; 1,
             which rounds down, for the official code. They agree on every
             published variant.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`.
@@ -121,7 +121,7 @@ class FusedMBConv(CompositeLayer):
 
     Args:
         se_divisor: See `SqueezeExcite`.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`.
@@ -145,9 +145,9 @@ class FusedMBConv(CompositeLayer):
         channels = inputs_shape[-1]
         self.depthwise = keras.layers.DepthwiseConv2D(
             3,
-            padding="same",  # at stride 1 the same as one pixel a side
+            padding="same",  # at stride 1 the same as one pixel per side
             use_bias=False,
-            # Nine inputs an output; Keras would count them times channels.
+            # Nine inputs per output; Keras would count them times channels.
             depthwise_initializer=keras.initializers.RandomUniform(
                 -1 / 3, 1 / 3
             ),
@@ -187,7 +187,7 @@ class Downsample(CompositeLayer):
     Args:
         filters: Channels of the result.
         se_divisor: See `SqueezeExcite`.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`.
@@ -251,7 +251,7 @@ class Stem(CompositeLayer):
     Args:
         filters: Channels of the result, the model's embedding width.
         se_divisor: See `SqueezeExcite`.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`, a normalised image.

@@ -13,7 +13,7 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     Args:
         epsilon: Added to the variance; 1e-5, as in PyTorch.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(..., channels)`.

@@ -23,7 +23,7 @@ class GlobalQueryGenerator(CompositeLayer):
         num_pools: How often the map is halved: 3, 2, 0, 0 in the four levels
             of the classification models.
         se_divisor: See `SqueezeExcite`.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`, the level's input.

@@ -8,13 +8,13 @@ from keras import ops
 class DropPath(keras.layers.Dropout):
     """Drops a residual branch of whole images (arXiv 1603.09382).
 
-    Dropout with one decision an image: right in mixed precision, in graphs
+    Dropout with one decision per image: right in mixed precision, in graphs
     and under XLA, where the `StochasticDepth` of keras-cv and keras-hub fail.
 
     Args:
         rate: Probability of dropping, in [0, 1].
         seed: Integer seed, or `None`.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(batch, height, width, channels)`.
@@ -44,7 +44,7 @@ class DropPath(keras.layers.Dropout):
 
     @property
     def scale(self):
-        """What the branches that are kept are multiplied by."""
+        """Factor on the branches that are kept, a float."""
         return 1 / max(1 - self.rate, 1e-7)
 
     def draw(self, images):
@@ -67,11 +67,11 @@ class DropPath(keras.layers.Dropout):
 
 @keras.saving.register_keras_serializable("gcvit_keras")
 class LayerScale(keras.layers.Layer):
-    """A learned factor for each channel (arXiv 2103.17239).
+    """A learned factor per channel (arXiv 2103.17239).
 
     Args:
-        initial_value: What every factor starts from.
-        **kwargs: Of `keras.layers.Layer`.
+        initial_value: Value that every factor starts from, a float.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(..., channels)`.

@@ -97,7 +97,7 @@ def merge_windows(windows, window, height, width):
 
 
 def relative_position_index(window):
-    """Row of the bias table for every (query, key) pair of a window.
+    """Computes the bias table's row of every (query, key) of a window.
 
     The offset (dy, dx) = query - key, dy in [-(h-1), h-1] and dx in
     [-(w-1), w-1], is row (dy + h - 1) * (2w - 1) + dx + w - 1, as in Swin

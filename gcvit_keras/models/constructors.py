@@ -50,7 +50,7 @@ def GCViTXXTiny(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.2.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.2.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -91,7 +91,7 @@ def GCViTXTiny(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.2.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.2.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -132,7 +132,7 @@ def GCViTTiny(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.2.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.2.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -173,7 +173,7 @@ def GCViTTiny2(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.25.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.25.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -214,7 +214,7 @@ def GCViTSmall(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.3.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.3.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -255,7 +255,7 @@ def GCViTSmall2(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.35.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.35.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -296,7 +296,7 @@ def GCViTBase(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.5.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.5.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:
@@ -337,7 +337,7 @@ def GCViTLarge(
         classes: Number of classes, a positive integer.
         classifier_activation: Activation of the head; `None` for logits.
         name: Name of the model.
-        drop_path_rate: Of the last block, in [0, 1). Default: 0.5.
+        drop_path_rate: Rate of the last block, in [0, 1). Default: 0.5.
         window_size: Windows of the four levels. Default: see `GCViT`.
 
     Returns:

@@ -50,10 +50,10 @@ def decode_predictions(preds, top=5):
 
     Args:
         preds: Array `(images, 1000)` of scores.
-        top: How many classes an image.
+        top: Number of classes per image.
 
     Returns:
-        A list an image of `(WordNet id, name, score)`, best first, as
+        A list per image of `(WordNet id, name, score)`, best first, as
         `keras.applications` returns. The names are WordNet's, made unique:
         classes 134 and 639 are `crane_bird` and `tank_suit`.
 

@@ -1,4 +1,4 @@
-"""Where a classifier's scores come from."""
+"""The layer that a classifier's scores come from."""
 
 import keras
 
@@ -7,7 +7,7 @@ _PASSING = (keras.layers.Dropout, keras.layers.Identity)
 
 
 def scoring_layer(model):
-    """The layer that computes a model's scores.
+    """Finds the layer that computes a model's scores.
 
     Args:
         model: A functional or Sequential model of one output.
@@ -20,7 +20,7 @@ def scoring_layer(model):
 
 
 def _source(scores):
-    """The layer, or `None` where only passing ones lead to an input."""
+    """Finds the layer, or `None` where only passing ones lead to an input."""
     while True:
         layer, node, place = scores._keras_history
         if isinstance(layer, keras.layers.InputLayer):

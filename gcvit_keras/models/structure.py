@@ -1,4 +1,4 @@
-"""What the layers of a GC ViT are called, and where in the network they are.
+"""The names of a GC ViT's layers, and their places in the network.
 
 The one file that knows: whoever freezes, decays, explains or exports parts of
 a model asks here.
