@@ -30,13 +30,13 @@ def page_of(model, pixels, names, image_name, model_name):
         ValueError: If the model cannot be explained.
     """
     from gcvit_keras.explain import attention_maps, grad_cam
-    from gcvit_keras.explain.recording import blocks_of
+    from gcvit_keras.models import structure
 
     images = pixels[None].astype("float32")
     maps = attention_maps(model, images)
     # The last level may have one place only, whose map says nothing.
     cam_map = next((m for m in maps[::-1] if np.prod(m.size) > 1), maps[-1])
-    layer = blocks_of(model)[cam_map.level, cam_map.block]
+    layer = structure.blocks(model)[cam_map.level, cam_map.block]
     scores, what = _shares(model, np.asarray(model(images, training=False))[0])
     best = np.argsort(-scores, kind="stable")[:TOP]
     names = names or [f"class {k}" for k in range(len(scores))]
