@@ -12,8 +12,8 @@ import matplotlib.patches
 from matplotlib.figure import Figure
 
 OUT = Path(__file__).parent / "images" / "architecture.svg"
+LOCAL, GLOBAL = "#cfe3f7", "#e0cdf0"
 KINDS = {
-    "GCViTBlock": "#cfe3f7",
     "GlobalQueryGenerator": "#f7dfb8",
     "Downsample": "#d9ecd0",
     "Stem": "#d9ecd0",
@@ -51,9 +51,18 @@ def draw(model):
     axis.set_axis_off()
     axis.text(LEFT, -0.75, f"images {shape(model.input)}", ha="center")
     arrow(axis, (LEFT, -0.6), (LEFT, -0.38))
+    for i, (text, colour) in enumerate(
+        (("local attention", LOCAL), ("global attention", GLOBAL))
+    ):
+        axis.add_patch(
+            matplotlib.patches.Rectangle(
+                (-1.9, 0.8 * i - 1), 0.3, 0.5, facecolor=colour
+            )
+        )
+        axis.text(-1.4, 0.8 * i - 0.75, text, va="center", fontsize=8)
     for layer in layers:
         place = rows[layer.name]
-        colour = KINDS.get(type(layer).__name__, OTHER)
+        colour = colour_of(layer)
         axis.add_patch(
             matplotlib.patches.FancyBboxPatch(
                 (place[0] - WIDTH / 2, place[1] - 0.28),
@@ -78,6 +87,13 @@ def draw(model):
             if source in rows:
                 join(axis, rows[source], place)
     return figure
+
+
+def colour_of(layer):
+    """A colour for each kind of layer; global blocks are given a query."""
+    if type(layer).__name__ == "GCViTBlock":
+        return GLOBAL if len(sources(layer)) > 1 else LOCAL
+    return KINDS.get(type(layer).__name__, OTHER)
 
 
 def sources(layer):

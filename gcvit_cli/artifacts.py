@@ -128,30 +128,6 @@ def model_file(path):
     return path
 
 
-def reader_of(path):
-    """Finds how the images of a run, a model or an export are read.
-
-    Args:
-        path: Path of a run, a `.keras`, `.tflite` or `.onnx` file, or a
-            SavedModel.
-
-    Returns:
-        `gcvit_keras.ImageReader`, or `None` where nothing says it.
-
-    Raises:
-        ValueError: If what says it cannot be used.
-    """
-    from gcvit_keras import ImageReader
-
-    reader = ImageReader.of(path)
-    run = path if path.is_dir() else path.parent
-    if reader is None and (run / "config.yaml").is_file():
-        from gcvit_training import read_config
-
-        return read_config(run / "config.yaml").data.image_reader
-    return reader
-
-
 def find_labels(path, model, classes):
     """Finds class names: as given, else beside the model.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gcvit_cli.artifacts import in_run, reader_of
+from gcvit_cli.artifacts import in_run
 from gcvit_cli.console import UsageError, import_tensorflow
 
 DEFAULT = "tiny"
@@ -72,7 +72,7 @@ def choose(model, variant, weights, labels, crop_ratio):
         import_tensorflow()
         from gcvit_keras import ImageReader
 
-        reader = reader_of(model) or ImageReader(224)
+        reader = ImageReader.of(model) or ImageReader(224)
         reader = reader.replace(crop_ratio=crop_ratio)
         return Choice(f"--model {model}", path, None, None, labels, reader)
     import_tensorflow()

@@ -3,8 +3,6 @@
 import contextlib
 import sys
 
-from gcvit_cli.artifacts import reader_of
-
 
 def reader_for(artifact, shape, size=None, crop_ratio=None):
     """Makes the reader of a model's images, as its evaluation reads them.
@@ -26,7 +24,7 @@ def reader_for(artifact, shape, size=None, crop_ratio=None):
 
     if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1]:
         raise ValueError(f"{artifact} does not take square RGB images: {shape}")
-    reader = reader_of(artifact)
+    reader = ImageReader.of(artifact)
     side = size or shape[0] or (reader and reader.size[0])
     if side is None:
         raise ValueError(f"{artifact} takes images of any size: give --size")

@@ -11,7 +11,6 @@ from gcvit_cli.artifacts import (
     find_labels,
     load_compiled,
     model_file,
-    reader_of,
 )
 from gcvit_cli.comparison import Source, print_verification
 from gcvit_cli.console import (
@@ -154,7 +153,7 @@ def command(
         "activation": activation,
         "labels": labels,
         "image_reader": _reader(
-            reader_of(model), network, image_size, crop_ratio, max_pixels
+            model, network, image_size, crop_ratio, max_pixels
         ),
     }
     if is_served:
@@ -193,10 +192,11 @@ def command(
         console.print(f"Serve it: cd {folder} && docker compose up")
 
 
-def _reader(reader, network, size, crop_ratio, max_pixels):
+def _reader(path, network, size, crop_ratio, max_pixels):
     """How the model's images are read; `None` where nothing tells the size."""
     from gcvit_keras import ImageReader
 
+    reader = ImageReader.of(path)
     *own, channels = network.input_shape[1:]
     side = (size, size) if size else tuple(own)
     if None in side:

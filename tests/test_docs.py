@@ -209,6 +209,18 @@ def test_the_diagram_has_the_names_and_shapes_of_the_code():
         ), layer.name
 
 
+def test_the_diagram_tells_local_from_global_blocks():
+    """By colour: the first box of each in the legend, then one per block."""
+    svg = (ROOT / "docs" / "images" / "architecture.svg").read_text()
+    model = gcvit_keras.GCViTXXTiny(weights=None)
+    blocks = [x for x in model.layers if type(x).__name__ == "GCViTBlock"]
+    queried = [len(x._inbound_nodes[0].input_tensors) > 1 for x in blocks]
+    assert svg.count("fill: #e0cdf0") == 1 + sum(queried)
+    assert svg.count("fill: #cfe3f7") == 1 + len(blocks) - sum(queried)
+    for text in (">local attention<", ">global attention<"):
+        assert text in svg
+
+
 def test_the_documentation_is_built_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs")
     subprocess.run(

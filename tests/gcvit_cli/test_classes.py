@@ -14,6 +14,7 @@ from command import inside, refused
 from PIL import Image
 
 from gcvit_export import export_litert, export_saved_model
+from gcvit_keras import ImageReader
 from gcvit_training import read_config
 from gcvit_training.config import write_config
 
@@ -43,8 +44,9 @@ def folder(tmp_path_factory):
     model = keras.Model(images, scores)
     (folder / "run").mkdir()
     model.save(folder / "run" / "model.keras")
-    config = read_config("digits", ["data.crop_ratio=0.5"])
-    write_config(config, folder / "run" / "config.yaml")
+    write_config(read_config("digits"), folder / "run" / "config.yaml")
+    reader = ImageReader(SIDE, crop_ratio=0.5).to_json()
+    (folder / "run" / ImageReader.FILE).write_text(reader)
     text = "\n".join(LABELS) + "\n"
     (folder / "run" / "labels.txt").write_text(text)
     export_saved_model(model, folder / "saved", LABELS, verify=False)
@@ -129,7 +131,7 @@ def test_predict_takes_a_run_and_sees_what_its_evaluation_saw(folder, tmp_path):
     code, output, errors = inside(*command, folder / "run", cwd=tmp_path)
     assert (code, errors) == (0, "")
     assert best(output) == {"a.png": "apple"}
-    # Of the model's file beside the run's configuration, too; not of a copy.
+    # With the model's file inside the run, too; not with a copy of it.
     model = folder / "run" / "model.keras"
     _, output, _ = inside(*command, model, cwd=tmp_path)
     assert best(output) == {"a.png": "apple"}
