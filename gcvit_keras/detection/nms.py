@@ -6,11 +6,18 @@ from keras import ops
 from gcvit_keras.detection.boxes import box_iou
 
 PAIRS_LIMIT = 8192
-"""Boxes up to which TensorFlow's operation is used: XLA's makes all pairs."""
+"""Boxes up to which XLA may use TensorFlow's operation: it makes all pairs."""
 
 
 def non_max_suppression(
-    boxes, scores, groups, *, iou_threshold, max_count, valid=None
+    boxes,
+    scores,
+    groups,
+    *,
+    iou_threshold,
+    max_count,
+    valid=None,
+    fixed_size=False,
 ):
     """Keeps the boxes that no better box of their group overlaps too much.
 
@@ -26,6 +33,9 @@ def non_max_suppression(
         max_count: Boxes to keep per image at most, an integer.
         valid: Boolean tensor `(batch, n)`: which boxes take part. Defaults to
             all. Boxes and scores that are not finite never take part.
+        fixed_size: Whether `jit_compile=True` will compile it: XLA's memory
+            for many boxes is their number's square, unless they are kept in
+            another, slower way. Defaults to `False`.
 
     Returns:
         Tuple of the int32 tensor `(batch, max_count)` of indices in the order
@@ -42,16 +52,11 @@ def non_max_suppression(
     boxes += ops.cast(groups, "float32")[..., None] * (largest + 1)
     scores = ops.where(usable, scores, -float("inf"))
 
-    boxes_per_image = boxes.shape[1]
-    if (
-        keras.backend.backend() == "tensorflow"
-        and boxes_per_image is not None
-        and boxes_per_image <= PAIRS_LIMIT
-    ):
-        keep = _keep_by_tensorflow
-    else:
-        keep = _keep_by_steps
-    return keep(boxes, scores, iou_threshold, max_count)
+    n = boxes.shape[1]
+    too_many = fixed_size and (n is None or n > PAIRS_LIMIT)
+    if keras.backend.backend() != "tensorflow" or too_many:
+        return _keep_by_steps(boxes, scores, iou_threshold, max_count)
+    return _keep_by_tensorflow(boxes, scores, iou_threshold, max_count)
 
 
 def _keep_by_tensorflow(boxes, scores, iou_threshold, max_count):
@@ -59,7 +64,7 @@ def _keep_by_tensorflow(boxes, scores, iou_threshold, max_count):
     import tensorflow as tf
 
     # XLA fails where it may keep more boxes than there are.
-    count = min(max_count, boxes.shape[1])
+    count = min(max_count, boxes.shape[1] or max_count)
 
     def keep(image):
         return tuple(

@@ -8,12 +8,23 @@ import units
 from gcvit_keras.detection import nms
 
 UNITS = units.load()
-WAYS = {"TensorFlow": nms.PAIRS_LIMIT, "steps": 0}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=["TensorFlow", "steps"])
 def way(request, monkeypatch):
-    monkeypatch.setattr(nms, "PAIRS_LIMIT", WAYS[request.param])
+    """TensorFlow's operation, and that of other backends and large graphs."""
+    if request.param == "steps":
+        monkeypatch.setattr(nms, "_keep_by_tensorflow", nms._keep_by_steps)
+
+
+def test_many_boxes_are_kept_step_by_step_in_xla(monkeypatch):
+    boxes, scores = random_boxes(40)
+    groups = np.zeros(40, int)
+    expected = kept_of(boxes, scores, groups, 0.3, 40)
+    monkeypatch.setattr(nms, "PAIRS_LIMIT", 39)
+    monkeypatch.delattr(nms, "_keep_by_tensorflow")
+    kept = kept_of(boxes, scores, groups, 0.3, 40, fixed_size=True)
+    np.testing.assert_array_equal(kept, expected)
 
 
 def kept_of(boxes, scores, groups, threshold, count, **keywords):
