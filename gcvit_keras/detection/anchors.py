@@ -28,6 +28,13 @@ def level_anchors(height, width, stride, scale=8.0, ratios=RATIOS):
 
     Returns:
         Float32 tensor `(height * width * len(ratios), 4)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.anchors import level_anchors
+    >>> print(np.array(level_anchors(1, 2, 4))[1::3])
+    [[-16. -16.  16.  16.]
+     [-12. -16.  20.  16.]]
     """
     ratios = np.sqrt(np.asarray(ratios, "float64"))
     halves = np.stack([1 / ratios, ratios], axis=-1) * stride * scale / 2

@@ -44,6 +44,21 @@ def assign(
         Tuple of the int32 tensor `(batch, n)` of codes and the float32 tensor
         `(batch, n)` of each box's largest IoU, 0 where it takes no part or
         there is no ground truth.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.assign import assign
+    >>> boxes = np.array([[0, 0, 9, 9], [0, 0, 9, 3], [50, 50, 60, 60]])
+    >>> objects = np.array([[[0, 0, 9, 8]]])
+    >>> codes, iou = assign(
+    ...     boxes,
+    ...     objects,
+    ...     np.array([[True]]),
+    ...     positive_iou=0.7,
+    ...     negative_iou=0.3,
+    ... )
+    >>> print(np.array(codes), np.array(iou).round(3))
+    [[ 1 -1  0]] [[0.889 0.375 0.   ]]
     """
     boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
     objects = ops.stop_gradient(ops.cast(objects, "float32"))

@@ -31,6 +31,12 @@ def valid_objects(classes):
 
     Returns:
         Boolean tensor `(batch, n)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.boxes import valid_objects
+    >>> print(valid_objects(np.array([[7, 0, -1]])))
+    [[ True  True False]]
     """
     return classes >= 0
 
@@ -59,6 +65,13 @@ def box_iou(boxes, others):
 
     Returns:
         Tensor `(..., n, m)` in [0, 1].
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.boxes import box_iou
+    >>> boxes = np.array([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 20.0]])
+    >>> print(np.array(box_iou(boxes[:1], boxes)).round(2))
+    [[1.  0.2]]
     """
     boxes, others = boxes[..., :, None, :], others[..., None, :, :]
     x1, y1, x2, y2 = corners(boxes)
@@ -80,6 +93,13 @@ def clip_boxes(boxes, image_sizes):
 
     Returns:
         Tensor like `boxes`, x in [0, width] and y in [0, height].
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.boxes import clip_boxes
+    >>> boxes = np.array([[[-5.0, 0.0, 90.0, 30.0]]])
+    >>> print(np.array(clip_boxes(boxes, np.array([[48, 64]]))))
+    [[[ 0.  0. 64. 30.]]]
     """
     sizes = ops.cast(image_sizes, boxes.dtype)
     sizes = ops.reshape(sizes, (-1, *(1,) * (len(boxes.shape) - 2), 2))
@@ -136,6 +156,17 @@ def decode_boxes(deltas, base, stds=(1.0, 1.0, 1.0, 1.0), image_sizes=None):
 
     Returns:
         Tensor `(..., 4)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.boxes import decode_boxes, encode_boxes
+    >>> anchor = np.array([[0.0, 0.0, 16.0, 16.0]], "float32")
+    >>> box = np.array([[4.0, 0.0, 12.0, 32.0]], "float32")
+    >>> deltas = encode_boxes(box, anchor)
+    >>> print(np.array(deltas).round(3))
+    [[ 0.     0.5   -0.693  0.693]]
+    >>> print(np.array(decode_boxes(deltas, anchor)).round(3))
+    [[ 4.  0. 12. 32.]]
     """
     deltas = deltas * ops.convert_to_tensor(stds, deltas.dtype)
     dx, dy, dw, dh = corners(deltas)

@@ -38,6 +38,13 @@ def giou_loss(predictions, targets):
 
     Returns:
         Float32 tensor `(...)` in [0, 2].
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.losses import giou_loss
+    >>> box = np.array([0.0, 0.0, 1.0, 1.0])
+    >>> print(float(giou_loss(box, box)), float(giou_loss(box, box + 1)))
+    0.0 1.5
     """
     x1, y1, x2, y2 = corners(_float(predictions))
     true_x1, true_y1, true_x2, true_y2 = corners(_float(targets))
@@ -85,6 +92,12 @@ def cross_entropy(logits, classes):
 
     Returns:
         Float32 tensor `(...)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.losses import cross_entropy
+    >>> print(f"{float(cross_entropy(np.zeros(4), np.array(2))):.3f}")
+    1.386
     """
     # Filling may have any class, and its loss must be finite.
     classes = ops.clip(classes, 0, logits.shape[-1] - 1)

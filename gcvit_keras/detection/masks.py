@@ -113,6 +113,15 @@ def paste_masks_numpy(probabilities, boxes, height, width, threshold=0.5):
 
     Returns:
         Boolean array `(n, height, width)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.masks import paste_masks_numpy
+    >>> box = np.array([[1.0, 1.0, 3.0, 2.0]])
+    >>> print(paste_masks_numpy(np.ones((1, 28, 28)), box, 3, 4)[0].astype(int))
+    [[0 0 0 0]
+     [0 1 1 0]
+     [0 0 0 0]]
     """
     masks = np.zeros((len(boxes), height, width), bool)
     for mask, soft, box in zip(masks, probabilities, boxes, strict=True):

@@ -41,6 +41,20 @@ def non_max_suppression(
         Tuple of the int32 tensor `(batch, max_count)` of indices in the order
         of falling score, filled up with 0, and the int32 tensor `(batch,)` of
         how many are kept.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.nms import non_max_suppression
+    >>> boxes = np.array([[[0, 0, 9, 9], [0, 0, 9, 8], [0, 0, 9, 8.0]]])
+    >>> kept, count = non_max_suppression(
+    ...     boxes,
+    ...     scores=np.array([[0.5, 0.9, 0.7]]),
+    ...     groups=np.array([[0, 0, 1]]),
+    ...     iou_threshold=0.5,
+    ...     max_count=4,
+    ... )
+    >>> print(np.array(kept), np.array(count))
+    [[1 2 0 0]] [2]
     """
     boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
     scores = ops.stop_gradient(ops.cast(scores, "float32"))

@@ -42,6 +42,16 @@ def roi_align(features, boxes, output_size, stride, fixed_size=False):
 
     Returns:
         Float32 tensor `(batch, n, output_size, output_size, channels)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.roi_align import roi_align
+    >>> columns = np.arange(8, dtype="float32")[None, None, :, None]
+    >>> map_ = np.broadcast_to(columns, (1, 6, 8, 1))
+    >>> box = np.array([[[8.0, 4.0, 24.0, 20.0]]])
+    >>> print(np.array(roi_align(map_, box, 2, stride=4))[0, 0, :, :, 0])
+    [[2.5 4.5]
+     [2.5 4.5]]
     """
     return pyramid_roi_align(
         [features], boxes, output_size, [stride], fixed_size
@@ -60,6 +70,13 @@ def box_levels(boxes, levels=4):
 
     Returns:
         Int32 tensor `(...)`, 0 (the finest) to `levels` - 1.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.roi_align import box_levels
+    >>> sides = np.array([[50.0], [112.0], [900.0]])
+    >>> print(np.array(box_levels(sides * [0, 0, 1, 1])))
+    [0 1 3]
     """
     _, _, width, height = centres_and_sizes(ops.cast(boxes, "float32"))
     size = ops.sqrt(width * height)

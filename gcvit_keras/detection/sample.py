@@ -109,6 +109,16 @@ def sample_indices(assigned, count, max_positive, choose):
         ascending order, then background in ascending order, then filling (0);
         and two boolean tensors `(batch, count)`: which are objects, so at most
         the first `max_positive`, and which are background. Filling is neither.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.sample import choose_first, sample_indices
+    >>> codes = np.array([[0, 2, 1, -1, 0, 1]], "int32")
+    >>> indices, is_object, is_background = sample_indices(
+    ...     codes, count=4, max_positive=2, choose=choose_first
+    ... )
+    >>> print(np.array(indices), np.array(is_object))
+    [[1 2 0 4]] [[ True  True False False]]
     """
     positive, negative = sample_mask(assigned, count, max_positive, choose)
     n = ops.shape(assigned)[1]
