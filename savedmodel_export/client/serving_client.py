@@ -2,8 +2,6 @@
 
 import numbers
 import os
-import re
-import ssl
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from gcvit_export.client.answers import Classification, Model, VersionStatus
+from gcvit_export.client.arguments import (
+    certificates,
+    check,
+    checked_pixels,
+    integer,
+    is_address,
+    is_name,
+    is_token,
+)
 from gcvit_export.client.errors import (
     InvalidImageError,
     InvalidRequestError,
@@ -23,8 +30,6 @@ from gcvit_export.client.errors import (
 MOST_RETRIES = 4
 """gRPC sends a request five times at most, whatever its retry policy says."""
 _BYTES = (bytes, bytearray, memoryview)
-HOST = r"([\w-]{1,63}\.)*[\w-]{1,63}|\[[0-9a-fA-F:.]+\]"
-"""A name, or an address of IPv4 or, in brackets, IPv6."""
 
 
 class ServingClient:
@@ -41,8 +46,8 @@ class ServingClient:
         protocol: `"grpc"` or `"rest"`. gRPC is the faster one for pixels.
         version: Number of a version. Default: the newest one loaded.
         label: Label of a version, in place of its number.
-        timeout: Seconds that a batch may take, its retries included;
-            1,000,000 at most.
+        timeout: Seconds that a batch may take, over gRPC with its retries,
+            over REST per attempt; 1,000,000 at most.
         retries: Further attempts, 0 to 4, where the server is unavailable
             (gRPC's UNAVAILABLE, HTTP's 503, no connection), 0.1, 0.2, 0.4
             and 0.8 s after each other, give or take a fifth. Nothing else is
@@ -77,38 +82,20 @@ class ServingClient:
         max_message_bytes=64 * 2**20,
     ):
         """Checks the arguments; connects at the first request."""
-        host, _, port = str(address).rpartition(":")
-        is_port = re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 2**16
-        is_address = re.fullmatch(HOST, host) and is_port
-        _check("address", is_address, '"host:port"', address)
-        _check("model", _is_name(model), "the model's name", model)
-        is_label = label is None or _is_name(label)
-        _check("label", is_label, "a label's name", label)
+        check("address", is_address(address), '"host:port"', address)
+        check("model", is_name(model), "the model's name", model)
+        is_label = label is None or is_name(label)
+        check("label", is_label, "a label's name", label)
         is_protocol = protocol in ("grpc", "rest")
-        _check("protocol", is_protocol, '"grpc" or "rest"', protocol)
-        for argument, value, least, most in (
-            ("version", 0 if version is None else version, 0, 2**63 - 1),
-            ("retries", retries, 0, MOST_RETRIES),
-            ("batch_size", batch_size, 1, 2**31 - 1),
-            ("max_message_bytes", max_message_bytes, 1, 2**31 - 1),
-        ):
-            is_integer = isinstance(value, numbers.Integral)
-            is_integer = is_integer and not isinstance(value, bool)
-            accepted = f"an integer from {least} to {most}"
-            _check(
-                argument, is_integer and least <= value <= most, accepted, value
-            )
-        both = version is not None and label is not None
-        _check("version", not both, "None where `label` is given", version)
+        check("protocol", is_protocol, '"grpc" or "rest"', protocol)
+        if version is not None:
+            version = integer("version", version, 0, 2**63 - 1)
+            check("label", label is None, "None beside `version`", label)
         is_time = isinstance(timeout, numbers.Real) and 0 < timeout <= 1e6
-        _check("timeout", is_time, "seconds in (0, 1000000]", timeout)
-        tls = _checked_tls(tls)
-        if token is not None and (
-            tls is None
-            or not isinstance(token, str)
-            or not re.fullmatch(r"[!-~]+", token)  # a header's value
-        ):  # does not show it
-            raise ValueError(
+        check("timeout", is_time, "seconds in (0, 1000000]", timeout)
+        tls = certificates(tls)
+        if token is not None and (tls is None or not is_token(token)):
+            raise ValueError(  # does not show it
                 "`token` must be printable ASCII without spaces, and needs "
                 "`tls`: without, anyone on the way could read it"
             )
@@ -116,16 +103,15 @@ class ServingClient:
             from gcvit_export.client.over_grpc import Grpc as Transport
         else:
             from gcvit_export.client.over_rest import Rest as Transport
-        version = None if version is None else int(version)
         self._model = Model(model, version, label)
-        self._batch_size = int(batch_size)
+        self._batch_size = integer("batch_size", batch_size, 1, 2**31 - 1)
         self._open = Transport(
             str(address),
             float(timeout),
-            int(retries),
+            integer("retries", retries, 0, MOST_RETRIES),
             tls,
             token,
-            int(max_message_bytes),
+            integer("max_message_bytes", max_message_bytes, 1, 2**31 - 1),
         )
 
     def __enter__(self):
@@ -257,7 +243,7 @@ class ServingClient:
         return sorted(states, key=lambda state: -state.version)
 
     def _ask_pixels(self, signature, images):
-        images = _checked(images)
+        images = checked_pixels(images)
         try:
             answers = self._ask(signature, "images", images, [])
         except InvalidRequestError as error:
@@ -344,56 +330,6 @@ class ServingClient:
                 f"{self._model.version} to ask; on the server: "
                 f"{', '.join(versions)}"
             ) from error
-
-
-def _check(argument, is_accepted, accepted, value):
-    # Not `gcvit_keras.checks`: that imports Keras, which takes seconds.
-    if not is_accepted:
-        raise ValueError(
-            f"`{argument}` must be {accepted}. Received: {argument}={value!r}"
-        )
-
-
-def _is_name(value):
-    return isinstance(value, str) and value != ""
-
-
-def _checked_tls(tls):
-    """`None`, `True`, or the path of a file of certificates."""
-    if tls is None or tls is False or tls is True:
-        return tls or None
-    try:
-        # Empty, it would mean that anyone is trusted.
-        if not isinstance(tls, (str, os.PathLike)) or not str(tls):
-            raise ValueError("no path")
-        ssl.create_default_context(cafile=tls)
-    except (OSError, ValueError) as error:
-        accepted = f"True or the path of a PEM file of certificates ({error})"
-        _check("tls", False, accepted, tls)
-    return tls
-
-
-def _checked(images):
-    """Images as float32, or a ValueError."""
-    images = np.asarray(images)
-    if images.dtype.kind not in "uif":
-        raise ValueError(
-            "`images` must hold numbers, as uint8 or float32. "
-            f"Received: an array of {images.dtype}"
-        )
-    if images.ndim != 4 or not images.size:
-        raise ValueError(
-            "`images` must be (batch, height, width, channels), none of them "
-            f"0. Received: an array of shape {images.shape}"
-        )
-    images = images.astype("float32", copy=False)
-    lowest, highest = images.min(), images.max()
-    if not (lowest >= 0 and highest <= 255):  # so that NaN fails
-        raise ValueError(
-            "`images` must hold pixels in [0, 255]. "
-            f"Received: values from {lowest} to {highest}"
-        )
-    return images
 
 
 def _rows(answer):

@@ -150,7 +150,7 @@ def test_a_closed_client_says_so(connect, pixels):
         {"version": "1"},
         {"version": -1},
         {"version": True},
-        {"version": 1, "label": "stable"},
+        {"label": "stable", "version": 1},
         {"timeout": 0},
         {"timeout": float("inf")},
         {"timeout": float("nan")},

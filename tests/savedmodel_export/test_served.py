@@ -132,10 +132,6 @@ MEANS = {
     "softmax": (lambda: small(dense(3, "softmax")), same),
     "softmax layer": (lambda: small(dense(3), layers.Softmax()), same),
     "sigmoid": (lambda: small(dense(4, "sigmoid"), inside=True), same),
-    "sigmoid, and the loss says so": (
-        lambda: small(dense(4, "sigmoid"), compiled="binary_crossentropy"),
-        same,
-    ),
 }
 
 
