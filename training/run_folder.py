@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from gcvit_keras.files import replacing
 from gcvit_training.config import read_config, write_config
 
 FREE = {
@@ -124,18 +124,9 @@ class RunFolder:
                 f"{self.path}. Choose another --out"
             )
 
-    @contextlib.contextmanager
     def replacing(self, name):
         """Gives a path to write to, which becomes `name` on success."""
-        path = self.path / name
-        beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
-        try:
-            yield beside
-            with open(beside, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        return replacing(self.path / name)
 
     def write_text(self, name, text):
         """Writes a text file."""

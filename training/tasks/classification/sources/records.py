@@ -1,13 +1,15 @@
 """Images in TFRecord files: those that TFDS wrote, and others."""
 
+import contextlib
 import json
-import os
 import re
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+from gcvit_keras.files import replacing
 
 READ_AT_ONCE = 16
 """Record files that are read side by side."""
@@ -219,10 +221,7 @@ def _index(folder):
             max(found, default=0),
         ]
     text = json.dumps({"stamp": stamp, "files": index})
-    beside = folder / f".{INDEX}.{os.getpid()}"
-    try:
+    # A folder that only can be read is read again next time.
+    with contextlib.suppress(OSError), replacing(kept) as beside:
         beside.write_text(text)
-        os.replace(beside, kept)
-    except OSError:  # a folder that only can be read; read it again next time
-        beside.unlink(missing_ok=True)
     return index
