@@ -71,8 +71,8 @@ def test_the_signal_to_noise_ratio_is_of_the_logits(model, tmp_path):
 
 
 def test_serve_bytes_is_verified_too(model, tmp_path, monkeypatch):
-    def flipped(image, reader, original=graph.resize_and_crop):
-        return original(image, reader)[::-1]
+    def flipped(*arguments, original=graph.resize_and_crop):
+        return original(*arguments)[::-1]
 
     monkeypatch.setattr(graph, "resize_and_crop", flipped)
     with pytest.raises(VerificationError, match="serve_bytes differs"):
