@@ -38,7 +38,8 @@ class Rest:
         self._limit = limit
         self._root = f"{'http' if tls is None else 'https'}://{address}/v1"
         self._session = requests.Session()
-        self._session.verify = True if tls in (None, True) else str(tls)
+        # With each request: the session's gives way to the environment's.
+        self._verify = True if tls in (None, True) else str(tls)
         policy = urllib3.Retry(
             total=retries,
             read=False,  # who is slow is not asked again
@@ -103,6 +104,7 @@ class Rest:
                 data=body,
                 headers={"Content-Type": "application/json"},
                 timeout=self._timeout,
+                verify=self._verify,
                 allow_redirects=False,
                 stream=True,  # for the limit
             ) as response:

@@ -218,7 +218,7 @@ def test_a_server_that_is_another_one_is_said_to_be(content, pixels):
 
 
 def test_a_too_large_answer_is_an_error(server, connect):
-    client = connect(server, max_message_bytes=10)
+    client = connect(server, max_message_bytes=3)
     with pytest.raises(MessageTooLargeError, match="larger than") as caught:
         client.status()
     assert caught.value.code == "RESOURCE_EXHAUSTED"

@@ -40,9 +40,10 @@ CERTIFICATE = TLS / "localhost.crt"
 
 def test_a_slow_answer_is_late(faulty, connect, pixels):
     faulty.test(pause=2.0)
+    client = connect(faulty, timeout=0.3)
     start = time.monotonic()
     with pytest.raises(DeadlineError, match=r"no answer in 0\.3 s") as caught:
-        connect(faulty, timeout=0.3).predict(pixels)
+        client.predict(pixels)
     assert time.monotonic() - start < 1
     assert caught.value.code == "DEADLINE_EXCEEDED"
 
