@@ -113,7 +113,7 @@ def make_files(folder, variant, torch_python):
         moments = {f"{k}.{i}": v for k, v in tensors.items() for i in range(2)}
         state = {f"module.{key}": value for key, value in tensors.items()}
         (folder / f"gcvit_1k_{variant}.pth.tar").write_bytes(
-            torch_file(state, optimizer=moments)
+            torch_file({"state_dict": state, "optimizer": moments})
         )
 
 

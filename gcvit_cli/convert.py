@@ -21,8 +21,9 @@ def command(
         str,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A .safetensors, .pth or .pth.tar file, or a name that "
-            "`gcvit list --presets` shows.",
+            help="A .safetensors file, one of torch.save (.pth, .pt, "
+            ".ckpt), or a name that `gcvit list --presets` shows. "
+            "FILE#state_dict: those weights, not the averages beside them.",
         ),
     ],
     variant: Annotated[VariantName, typer.Option(help="The variant it is of.")],
@@ -63,19 +64,27 @@ def command(
             _verify(model, checkpoint, variant)
         model.save(beside)
     height, width, _ = model.input_shape[1:]
+    classes = (
+        f"{model.output_shape[-1]} classes"
+        if _has_head(model)
+        else "no classifier"
+    )
     console.print(
         f"Wrote {out}: GC ViT {variant}, {model.count_params():,} parameters, "
-        f"{model.output_shape[-1]} classes, {height} x {width} pixels.",
+        f"{classes}, {height} x {width} pixels.",
         soft_wrap=True,
     )
 
 
+def _has_head(model):
+    return len(model.output_shape) == 2
+
+
 def build(checkpoint, variant):
-    """The model of a checkpoint, at its own resolution and classes.
+    """Builds the model of a checkpoint, at its own resolution and classes.
 
     Args:
-        checkpoint: Name of a preset of the variant, or path of a
-            `.safetensors`, `.pth` or `.pth.tar` file.
+        checkpoint: Name of a preset of the variant, or path of a checkpoint.
         variant: Name of the variant it should be of.
 
     Returns:
@@ -87,10 +96,9 @@ def build(checkpoint, variant):
     """
     from gcvit_keras.models.constructors import CONSTRUCTORS
     from gcvit_keras.variants import VARIANTS
-    from gcvit_keras.weights import describe_checkpoint, find_preset
+    from gcvit_keras.weights import describe_checkpoint
 
-    # What has no suffix was meant as a name; the constructor lists them.
-    if find_preset(variant, str(checkpoint)) or not Path(checkpoint).suffix:
+    if not _is_file(checkpoint, variant):
         return CONSTRUCTORS[variant](weights=str(checkpoint))
     found = describe_checkpoint(checkpoint)
     fitting = [v.name for v in VARIANTS.values() if _fits(v, found)]
@@ -111,9 +119,20 @@ def build(checkpoint, variant):
     return CONSTRUCTORS[variant](
         weights=checkpoint,
         input_shape=(side, side, 3),
-        classes=found["classes"],
+        include_top=found["classes"] is not None,
+        classes=found["classes"] or 1000,
         window_size=found["window_size"],
     )
+
+
+def _is_file(checkpoint, variant):
+    """Tells a path from a preset's name; the constructor refuses others."""
+    from gcvit_keras.weights import find_preset
+
+    if find_preset(variant, checkpoint):
+        return False
+    # What has no suffix and is not there was meant as a name.
+    return bool(Path(checkpoint).suffix) or Path(checkpoint).is_file()
 
 
 def _fits(variant, found):
@@ -133,24 +152,39 @@ def _verify(model, checkpoint, variant):
     from gcvit_cli import reference
     from gcvit_keras.models import structure
     from gcvit_keras.variants import VARIANTS
-    from gcvit_keras.weights import download_weights, find_preset
+    from gcvit_keras.weights import (
+        download_weights,
+        find_preset,
+        open_checkpoint,
+    )
+    from gcvit_keras.weights.names import FIRST_KEYS
 
     reason = reference.missing()
     if reason:
         console.print(f"Not verified: {reason}.")
         return
-    preset = find_preset(variant, str(checkpoint))
-    path = download_weights(preset) if preset else checkpoint
+    is_file = _is_file(checkpoint, variant)
+    if not is_file:
+        checkpoint = download_weights(find_preset(variant, checkpoint))
+    # timm takes averages unless told otherwise; presets are without.
+    state, note = reference.state_dict(checkpoint, use_ema=is_file), ""
+    if state is None:
+        tensors, _ = open_checkpoint(checkpoint, FIRST_KEYS.values())
+        state = {key: np.asarray(tensor) for key, tensor in tensors.items()}
+        note = " timm does not read this file: its tensors as gcvit read them."
     side = model.input_shape[1]
     pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3))
     pixels = pixels.astype("float32")
     normalised = np.asarray(model.get_layer("preprocessing")(pixels))
-    expected = reference.logits(path, model, VARIANTS[variant], normalised)
-    # The classifier by hand: the model's own ends in a softmax.
-    pooled = keras.Model(model.input, structure.pooled(model))
-    head = structure.head(model)
-    found = np.asarray(pooled(pixels)) @ np.asarray(head.kernel)
-    found = found + np.asarray(head.bias)
+    expected = reference.logits(state, model, VARIANTS[variant], normalised)
+    if _has_head(model):
+        # The classifier by hand: the model's own ends in a softmax.
+        pooled = keras.Model(model.input, structure.pooled(model))
+        head = structure.head(model)
+        found = np.asarray(pooled(pixels)) @ np.asarray(head.kernel)
+        found = found + np.asarray(head.bias)
+    else:
+        found = np.asarray(model(pixels)).mean((1, 2))
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
         raise ValueError(
@@ -158,5 +192,6 @@ def _verify(model, checkpoint, variant):
             f"{difference:.1e} from those of timm's model"
         )
     console.print(
-        f"Verified: logits within {difference:.1e} of timm's model in PyTorch."
+        f"Verified: logits within {difference:.1e} of timm's model in "
+        f"PyTorch.{note}"
     )

@@ -87,6 +87,11 @@ def main():
             signal.signal(stop, lambda number, _: sys.exit(128 + number))
     try:
         app()
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        # By its name: DownloadError's module imports Keras.
+        if not isinstance(error, (ValueError, OSError)) and (
+            type(error).__name__ != "DownloadError"
+        ):
+            raise
         error_line(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)

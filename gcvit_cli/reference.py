@@ -21,29 +21,50 @@ def missing():
     return ""
 
 
-def logits(path, model, variant, images):
-    """What timm's model computes with a checkpoint's weights.
+def state_dict(path, use_ema):
+    """Reads a checkpoint as timm does, which chooses among sets of weights.
 
     Args:
-        path: Path of the checkpoint. In timm's naming it is loaded as it is;
+        path: Path of the checkpoint.
+        use_ema: Whether averages in it are preferred.
+
+    Returns:
+        Dict of key to float32 array; `None` for a file that timm does not
+        read, such as one in several files.
+    """
+    from timm.models import load_state_dict
+
+    from gcvit_keras.weights.names import FIRST_KEYS
+
+    try:
+        state = load_state_dict(path, use_ema)
+        state = {key: tensor.float().numpy() for key, tensor in state.items()}
+    except Exception:  # of many kinds, by what it was taken for
+        return None
+    return state if {*FIRST_KEYS.values()} & {*state} else None
+
+
+def logits(state, model, variant, images):
+    """Computes the logits of timm's model with a checkpoint's weights.
+
+    Args:
+        state: Dict of key to array. In timm's naming it is loaded as it is;
             of the official naming only the names are changed.
-        model: The Keras model it was loaded into, for its variables' paths.
+        model: The Keras model of the weights, for its variables' paths.
         variant: The `Variant`.
         images: Array `(images, side, side, 3)`, normalised.
 
     Returns:
-        Float32 array `(images, classes)`.
+        Float32 array `(images, classes)`; the pooled features without a
+        classifier.
     """
     import timm
     import torch
 
-    from gcvit_keras.weights.checkpoint import open_checkpoint
+    from gcvit_keras.weights.loading import checkpoint_variables
     from gcvit_keras.weights.names import checkpoint_key, detect_scheme
-    from gcvit_keras.weights.porting import checkpoint_variables
 
-    with open_checkpoint(path) as tensors:
-        scheme = detect_scheme(tensors)
-        state = {key: tensor.read() for key, tensor in tensors.items()}
+    scheme = detect_scheme(state)
     if scheme != "timm":
         state = {
             key: state[checkpoint_key(variable.path, scheme)]
@@ -58,7 +79,7 @@ def logits(path, model, variant, images):
         for key, value in state.items()
     }
     reference = timm.models.gcvit.GlobalContextVit(
-        num_classes=model.output_shape[-1],
+        num_classes=model.output_shape[-1] if "head.fc.bias" in state else 0,
         img_size=images.shape[1],
         embed_dim=variant.embed_dim,
         depths=variant.depths,

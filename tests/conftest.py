@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 import gcvit_keras
 from gcvit_export import ServingClient, export_saved_model
-from gcvit_keras.weights.porting import checkpoint_variables
+from gcvit_keras.weights.loading import checkpoint_variables
 from gcvit_training.tasks.classification.sources import open_source
 
 # What was imported stays: not to be looked through for garbage, again and

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import pickle
 import re
 import time
 import zipfile
@@ -93,34 +94,44 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def torch_file(tensors, optimizer=None):
-    """The bytes that torch.save writes of a dict of float32 arrays.
+def torch_file(tree, legacy=False):
+    """The bytes that torch.save writes of float32 arrays in dicts.
 
-    With a second dict the first is nested in a training checkpoint, as
-    `state_dict` beside `optimizer`.
+    With `legacy` in the format before PyTorch 1.6.
     """
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        pickled = b"(d"
-        if optimizer is not None:
-            pickled += b"S'state_dict'\n(d"
-        for i, (key, array) in enumerate(
-            [*tensors.items(), *(optimizer or {}).items()]
-        ):
-            if i == len(tensors):
-                pickled += b"sS'optimizer'\n(d"
-            array = np.ascontiguousarray(array, "float32")
-            strides = [s // 4 for s in array.strides]
-            shape, strides = (
-                b"(" + b"".join(b"I%d\n" % n for n in numbers) + b"t"
-                for numbers in (array.shape, strides)
+    storages = []
+
+    def pickled(value):
+        if isinstance(value, dict):
+            items = [f"S'{k}'\n".encode() + pickled(value[k]) for k in value]
+            return b"(d" + b"".join(item + b"s" for item in items)
+        array = np.ascontiguousarray(value, "float32")
+        storages.append(array.tobytes())
+        shape, strides = (
+            b"(" + b"".join(b"I%d\n" % n for n in numbers) + b"t"
+            for numbers in (array.shape, [s // 4 for s in array.strides])
+        )
+        return (
+            b"ctorch._utils\n_rebuild_tensor_v2\n((S'storage'\n"
+            b"ctorch\nFloatStorage\nS'%d'\nS'cpu'\nI%d\n%stQI0\n%s%stR"
+            % (
+                *(len(storages) - 1, array.size, b"N" * legacy),
+                *(shape, strides),
             )
-            pickled += (
-                f"S'{key}'\nctorch._utils\n_rebuild_tensor_v2\n((S'storage'\n"
-                f"ctorch\nFloatStorage\nS'{i}'\nS'cpu'\nI{array.size}\n"
-            ).encode()
-            pickled += b"tQI0\n" + shape + strides + b"tRs"
-            archive.writestr(f"x/data/{i}", array.tobytes())
-        end = b"." if optimizer is None else b"s."
-        archive.writestr("x/data.pkl", pickled + end)
+        )
+
+    root = b"\x80\x02" + pickled(tree) + b"."
+    content = io.BytesIO()
+    if legacy:
+        for head in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            content.write(pickle.dumps(head, 2))
+        content.write(root)
+        content.write(pickle.dumps([str(i) for i in range(len(storages))], 2))
+        for storage in storages:
+            content.write((len(storage) // 4).to_bytes(8, "little") + storage)
+        return content.getvalue()
+    with zipfile.ZipFile(content, "w") as archive:
+        for i, storage in enumerate(storages):
+            archive.writestr(f"x/data/{i}", storage)
+        archive.writestr("x/data.pkl", root)
     return content.getvalue()

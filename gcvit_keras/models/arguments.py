@@ -198,8 +198,9 @@ def named_weights(variant, weights):
     if not isinstance(weights, str):
         return weights
     preset = find_preset(variant, weights)
-    # What has no suffix was meant as a name.
-    if preset is None and not os.path.splitext(weights)[1]:
+    # What has no suffix, and is no file, was meant as a name.
+    is_path = os.path.splitext(weights)[1] or os.path.isfile(weights)
+    if preset is None and not is_path:
         names = sorted({p.name for p in PRESETS if p.variant == variant})
         if names:  # what the default is, in any case
             names = ["imagenet", *(n for n in names if n != "imagenet")]

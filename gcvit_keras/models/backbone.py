@@ -212,7 +212,7 @@ class GCViTBackbone(keras.Model):
         )
         windows = arguments.windows(window_size, images.shape[1:3], preset)
         if weights is not None:
-            prepare(weights)
+            weights = prepare(weights)
 
         levels = stem_and_levels(
             images,

@@ -114,7 +114,7 @@ def GCViT(
     )
     windows = arguments.windows(window_size, images.shape[1:3], preset)
     if weights is not None:
-        prepare(weights)
+        weights = prepare(weights)
 
     *_, x = stem_and_levels(
         images,

@@ -1,101 +1,237 @@
-"""Opens checkpoint files, tensor by tensor."""
+"""Opens checkpoints of PyTorch: recognises the file, finds the weights in it.
 
-import contextlib
-import functools
-import json
-import math
+A file is recognised by its first bytes, not by its name. The weights in it
+are where a tensor lies that every model of their kind has, such as
+`patch_embed.proj.weight`, whatever prefix (`module.`, `model.`,
+`_orig_mod.`) its key has and whatever dict (`state_dict`, `ema`) it lies in.
+"""
+
 import os
+import re
 
-import ml_dtypes  # noqa: F401  gives numpy the bfloat16 of some checkpoints
-import numpy as np
-from safetensors import SafetensorError, safe_open
+from gcvit_keras.weights.safetensors_file import read_index, read_safetensors
+from gcvit_keras.weights.tensors import LazyTensor, cannot_be_read
+from gcvit_keras.weights.torch_file import Skipped, read_torch_file
 
-from gcvit_keras.weights.torch_file import LazyTensor, open_torch_file
+ACCEPTED = (
+    "files of torch.save (.pth, .pth.tar, .pt, .bin, .ckpt), .safetensors, "
+    "the .index.json of several of either, and Keras's .weights.h5"
+)
+"""What messages say is read."""
 
-_DTYPES = {"BOOL", "U8", "I8", "I16", "I32", "I64", "F16", "BF16", "F32", "F64"}
-
-
-def open_checkpoint(path):
-    """Opens a checkpoint and checks that it can be read.
-
-    Args:
-        path: Path of a `.safetensors`, `.pth` or `.pth.tar` file.
-
-    Returns:
-        Context manager of a dict of key to `LazyTensor`, which can be read
-        while it is open.
-
-    Raises:
-        ValueError: If the file is missing, damaged, or has a tensor of a
-            type that numpy does not know.
-    """
-    path = os.fspath(path)
-    if not path.endswith(".safetensors"):
-        return open_torch_file(path)
-    return contextlib.nullcontext(_read(path, _index, path))
+# The order of timm's `load_state_dict`, timm/models/_helpers.py.
+_ORDER = ("state_dict_ema", "model_ema", "state_dict", "model")
+_AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+_DEEPEST = 4
+"""Dicts in each other that are looked into."""
 
 
-def write_checkpoint(path, tensors):
-    """Writes a `.safetensors` file of float32, one tensor after another.
-
-    The library's own writer wants all of them in memory at once.
+def file_format(path):
+    """Recognises a file of weights by its first bytes.
 
     Args:
         path: Path of the file.
-        tensors: Dict of key to `LazyTensor`.
+
+    Returns:
+        `"torch"`, `"safetensors"`, `"index"` or `"h5"`.
+
+    Raises:
+        ValueError: If it cannot be read or is something else; the message
+            says how it begins and what is accepted.
     """
-    header, end = {}, 0
-    for key, tensor in tensors.items():
-        start, end = end, end + 4 * math.prod(tensor.shape)
-        header[key] = {
-            "dtype": "F32",
-            "shape": tensor.shape,
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for tensor in tensors.values():
-            file.write(np.ascontiguousarray(tensor.read(), "<f4").data)
-
-
-def _index(file, path):
-    tensors, reader = {}, _Reader(path)
-    for key in file.keys():  # noqa: SIM118  not a dict
-        part = file.get_slice(key)
-        if part.get_dtype() not in _DTYPES:
-            raise ValueError(
-                f"{path} has {key} as {part.get_dtype()}, which is not read"
-            )
-        read = functools.partial(reader.read, key)
-        tensors[key] = LazyTensor(tuple(part.get_shape()), read)
-    return tensors
-
-
-class _Reader:
-    """Opens the file anew every 64 MB.
-
-    One that stays open keeps every page that was read in the process's
-    memory; opening it takes a millisecond.
-    """
-
-    def __init__(self, path):
-        self.path = path
-        self.room = 0
-
-    def read(self, key):
-        if self.room <= 0:
-            self.file = safe_open(self.path, "np")
-            self.room = 64 * 2**20
-        array = self.file.get_tensor(key)
-        self.room -= array.nbytes
-        return array
-
-
-def _read(path, function, *arguments):
     try:
-        with safe_open(path, "np") as file:
-            return function(file, *arguments)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+    if start.startswith((b"PK", b"\x80\x02")):
+        return "torch"
+    if start.startswith(b"\x89HDF"):
+        return "h5"
+    if start[8:9] == b"{":
+        return "safetensors"
+    if start.lstrip().startswith(b"{"):
+        return "index"
+    known = {
+        b"version https://git-lfs": "is a pointer of Git LFS: `git lfs pull`",
+        b"<": "is a page of HTML or XML",
+    }
+    what = f"begins with {start[:16]!r}" if start else "is empty"
+    what = next((known[k] for k in known if start.startswith(k)), what)
+    raise ValueError(
+        f"{os.fspath(path)} cannot be read: it {what}. Accepted are {ACCEPTED}"
+    )
+
+
+def read_checkpoint(path):
+    """Reads all of a checkpoint but the numbers.
+
+    Args:
+        path: Path of a file of `torch.save` or of safetensors, or of the
+            index of several.
+
+    Returns:
+        What is in it: a dict of key to `LazyTensor`, or, of `torch.save`, any
+        object, with a `LazyTensor` for each tensor.
+
+    Raises:
+        ValueError: If the file is missing, damaged, of another format, or has
+            a tensor of a type that numpy does not have.
+    """
+    path = os.fspath(path)
+    kind = file_format(path)
+    if kind == "torch":
+        return read_torch_file(path)
+    if kind == "safetensors":
+        return read_safetensors(path)
+    if kind == "index":
+        return read_index(path, read_checkpoint)
+    raise ValueError(f"{path} is Keras's own format, not a checkpoint")
+
+
+def open_checkpoint(path, anchors, *, averaged=True):
+    """Finds the weights in a checkpoint.
+
+    Where there are several sets of them, the averaged one (EMA) is taken, as
+    timm takes it; `FILE#NAME` takes what lies under that name.
+
+    Args:
+        path: Path of the checkpoint, or `"FILE#NAME"`, such as
+            `"best.pth.tar#state_dict"`.
+        anchors: Keys by which the weights are recognised: a model of their
+            kind has one of them.
+        averaged: Whether averages are preferred.
+
+    Returns:
+        Dict of key, without the prefix that all keys have, to `LazyTensor`;
+        and a note that says which set was taken of which, empty if there is
+        one.
+
+    Raises:
+        ValueError: If the file cannot be read, holds none of `anchors`, or
+            several sets of which none is to be preferred.
+    """
+    file, name = split_name(path)
+    tree = read_checkpoint(file)
+    sets = _find_sets(tree, anchors, f"{name}." if name else "")
+    if not sets:
+        raise ValueError(
+            f"{path} holds no weights of this kind: no key in it ends in "
+            f"{' or '.join(f'`{a}`' for a in anchors)}. {_summary(tree)}"
+        )
+    names = sorted(sets, key=lambda name: _rank(name, averaged))
+    chosen, *others = names
+    if others and _rank(chosen, averaged) == _rank(others[0], averaged):
+        raise ValueError(
+            f"{file} holds several sets of weights. Choose one of "
+            + ", ".join(f"{file}#{name}" for name in names)
+        )
+    for key, value in sets[chosen].items():
+        if not isinstance(value, LazyTensor):
+            key = f"{chosen}.{key}".strip(".")
+            raise ValueError(
+                f"{path} holds {_describe(value)} at {key!r}, where a tensor "
+                "belongs"
+            )
+    note = ""
+    if others:
+        average = " (EMA)" if _AVERAGED.search(chosen) else ""
+        rest = " or ".join(f"`{name}`" for name in others)
+        note = (
+            f"`{chosen}`{average}, not {rest} ({file}#{others[0]} loads that)"
+        )
+    return sets[chosen], note
+
+
+def split_name(path):
+    """Splits `FILE#NAME`; a file that has `#` in its own name is whole.
+
+    Args:
+        path: String or path-like.
+
+    Returns:
+        Path of the file and the name, empty if there is none.
+    """
+    path = os.fspath(path)
+    file, _, name = path.rpartition("#")
+    if not file or os.path.exists(path):
+        return path, ""
+    return file, name.strip(".")
+
+
+def _find_sets(tree, anchors, under):
+    """The sets of weights, as dict of name to dict of key to value."""
+    sets = {}
+    for place, items in _dicts(tree):
+        items = {
+            key: value
+            for key, value in items.items()
+            if isinstance(key, str)
+            and not isinstance(value, dict)
+            and f"{place}{key}".startswith(under)
+        }
+        prefixes = sorted(
+            {
+                key.removesuffix(anchor)
+                for key in items
+                for anchor in anchors
+                if f".{key}".endswith(f".{anchor}")
+            },
+            key=len,
+        )
+        of_this_dict = {prefix: {} for prefix in prefixes}
+        for key, value in items.items():
+            # A key of none is one too many of all: not to be overlooked.
+            mine = [p for p in prefixes if key.startswith(p)][-1:] or prefixes
+            for prefix in mine:
+                of_this_dict[prefix][key.removeprefix(prefix)] = value
+        for prefix, values in of_this_dict.items():
+            sets[f"{place}{prefix}".rstrip(".")] = values
+    return sets
+
+
+def _dicts(tree):
+    """Every dict in the tree with its place, `""` or such as `"ema."`."""
+    places = [("", tree, 0)] if isinstance(tree, dict) else []
+    seen = set()
+    while places:
+        place, items, depth = places.pop(0)
+        if id(items) in seen or depth > _DEEPEST:  # it may hold itself
+            continue
+        seen.add(id(items))
+        yield place, items
+        places += [
+            (f"{place}{key}.", value, depth + 1)
+            for key, value in items.items()
+            if isinstance(key, str) and isinstance(value, dict)
+        ]
+
+
+def _rank(name, averaged):
+    first = name.split(".")[0]
+    order = _ORDER.index(first) if first in _ORDER else len(_ORDER)
+    return bool(_AVERAGED.search(name)) != averaged, order
+
+
+def _summary(tree):
+    """What is in a file, for whoever expected something else."""
+    if not isinstance(tree, dict):
+        return (
+            f"It holds one {_describe(tree)}: save model.state_dict() instead"
+        )
+    lines = []
+    for place, items in _dicts(tree):
+        found = [
+            f"{place}{key} ({_describe(value)})"
+            for key, value in items.items()
+            if not isinstance(value, dict)
+        ]
+        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        lines += [", ".join(found[:3]) + rest] if found else []
+    return f"It holds {'; '.join(lines[:5]) or 'nothing'}"
+
+
+def _describe(value):
+    if isinstance(value, LazyTensor):
+        return f"tensor {value.shape}"
+    return value.name if isinstance(value, Skipped) else type(value).__name__

@@ -9,20 +9,25 @@ anew and has given a file its name before it can be hashed; nor `pooch` and
 import contextlib
 import hashlib
 import os
-import threading
 from pathlib import Path
 
+import numpy as np
+
+from gcvit_keras.weights.checkpoint import open_checkpoint
 from gcvit_keras.weights.messages import tell
+from gcvit_keras.weights.names import FIRST_KEYS
 from gcvit_keras.weights.presets import HUB_REPOSITORY, Preset
-from gcvit_keras.weights.torch_file import open_torch_file
 
 
-class DownloadError(OSError):
-    """A checkpoint that could not be had; the message says what to do."""
+class DownloadError(RuntimeError):
+    """A checkpoint that could not be had; the message says what to do.
+
+    It is no `OSError`: who writes files takes those for trouble with its own.
+    """
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept.
+    """Finds the folder of downloads.
 
     Returns:
         `GCVIT_HOME`, else `gcvit` in `KERAS_HOME`, else `~/.keras/gcvit`.
@@ -35,7 +40,7 @@ def cache_folder() -> Path:
 
 
 def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
-    """The file of a published checkpoint, downloaded if need be.
+    """Gives the file of a published checkpoint, downloaded if need be.
 
     Its SHA-256 is checked before the file gets its name, against the part of
     it that is known or else what the hub states, and is recorded beside it; a
@@ -81,14 +86,12 @@ def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
         with _lock(path):
             if not path.is_file():
                 _download(preset, path, mirror, hub_endpoint)
-    except DownloadError:
-        raise
     except OSError as error:
         raise DownloadError(
             f"{path} cannot be written: {error.strerror or error}. What was "
             "downloaded stays for the next try to go on from. Make room or "
             "set GCVIT_HOME to another folder"
-        ) from error
+        ) from None
     return path
 
 
@@ -188,22 +191,21 @@ def _transfer_errors(preset, path, url):
 
     try:
         yield
-    except HfHubHTTPError as error:
-        reason = f"{error.response.status_code} {error.response.reason_phrase}"
-    except OSError as error:
-        if error.errno is not None:  # of the disk, not of the network
-            raise
-        reason = str(error) or type(error).__name__
     except Exception as error:
-        reason = str(error) or type(error).__name__
-    else:
-        return
-    reason = reason.strip().splitlines()[0].rstrip(".")
-    if reason.startswith(("401", "403")):
-        reason += " (a private hub wants HF_TOKEN)"
-    raise DownloadError(
-        f"{url} cannot be downloaded: {reason}. {_by_hand(preset, path)}"
-    )
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk, not of the network
+        if isinstance(error, HfHubHTTPError):
+            response = error.response
+            reason = f"{response.status_code} {response.reason_phrase}"
+        else:
+            reason = str(error).strip() or type(error).__name__
+        reason = reason.splitlines()[0].rstrip(".")
+        if reason.startswith(("401", "403")):
+            reason += " (a private hub wants HF_TOKEN)"
+        # None: what the network's libraries raised in turn is 100 lines.
+        raise DownloadError(
+            f"{url} cannot be downloaded: {reason}. {_by_hand(preset, path)}"
+        ) from None
 
 
 def _by_hand(preset, path):
@@ -232,28 +234,21 @@ def _check(preset, path, file, stated):
     if not expected:
         # Nobody stated a checksum: it has to be a checkpoint at least.
         try:
-            with open_torch_file(file):
-                pass
+            tensors, _ = open_checkpoint(file, FIRST_KEYS.values())
+            for tensor in tensors.values():
+                np.asarray(tensor)
         except ValueError as error:
             raise DownloadError(
                 f"what came as {preset.file} is no checkpoint: {error}. "
                 "Try again, or another mirror"
                 + (f", or remove {path}" if file == path else "")
-            ) from error
+            ) from None
     with contextlib.suppress(OSError):  # read-only: checked each time
-        beside = temporary_beside(path)
-        beside.write_text(f"{found}  {path.name}\n")
-        os.replace(beside, _record(path))
-
-
-def temporary_beside(path):
-    """A path beside this one that no other process or thread writes to."""
-    this = f"{os.getpid()}-{threading.get_ident()}"
-    return path.with_name(f".writing-{this}-{path.name}")
+        _record(path).write_text(f"{found}  {path.name}\n")
 
 
 def _record(path):
-    """Where the file's SHA-256 is kept, as `sha256sum -c` takes it."""
+    """The file that keeps its SHA-256, as `sha256sum -c` takes it."""
     return path.with_name(path.name + ".sha256")
 
 

@@ -1,7 +1,4 @@
-"""What timm and the official code call each variable of our models.
-
-A third scheme, `"keras"`, is that of our own cache: the variables' paths.
-"""
+"""Names that timm and the official code give to the variables of our models."""
 
 import re
 
@@ -9,6 +6,12 @@ LAYER = re.compile(
     r"stem|level_\d+_(query|block_\d+|downsample|norm)|norm|predictions"
 )
 """Names of the layers whose variables a checkpoint holds."""
+
+FIRST_KEYS = {
+    "official": "patch_embed.proj.weight",
+    "timm": "stem.conv1.weight",
+}
+"""Per naming scheme a key that every checkpoint of it has."""
 
 _LEAVES = (
     (r"/kernel$", ".weight"),
@@ -25,6 +28,7 @@ _SCHEMES = {
         (r"^level_(\d)_query", r"levels.\1.q_global_gen.to_q_global"),
         (r"^level_(\d)_block_(\d+)", r"levels.\1.blocks.\2"),
         (r"^level_(\d)_downsample", r"levels.\1.downsample"),
+        # Of the detection backbone, on each level's output.
         (r"^level_(\d)_norm", r"norm\1"),
         (r"^predictions", "head"),
         (r"/fused_mbconv_(\d)", r".\1.conv"),
@@ -69,54 +73,46 @@ _COMMON = (
 
 
 def detect_scheme(keys):
-    """Which naming scheme a checkpoint's keys follow.
+    """Tells which naming scheme a checkpoint's keys follow.
 
     Args:
         keys: The names of its tensors.
 
     Returns:
-        `"official"`, `"timm"` or `"keras"`.
+        `"official"` or `"timm"`.
 
     Raises:
-        ValueError: If the keys follow none.
+        ValueError: If the keys follow neither.
     """
-    for scheme, first in (
-        ("keras", "stem/conv/kernel"),
-        ("official", "patch_embed.proj.weight"),
-        ("timm", "stem.conv1.weight"),
-    ):
+    for scheme, first in FIRST_KEYS.items():
         if first in keys:
             return scheme
-    raise ValueError(
-        "is no GC ViT checkpoint: it has neither `patch_embed.proj.weight` "
-        "(official naming) nor `stem.conv1.weight` (timm's). Its first keys: "
-        f"{sorted(keys)[:3]}"
-    )
+    raise ValueError(f"has none of the keys {list(FIRST_KEYS.values())}")
 
 
 def architecture(shapes, scheme):
-    """What a checkpoint's names and shapes say about its model.
+    """Tells a checkpoint's model by its names and shapes.
 
     Args:
         shapes: Dict of key to shape.
-        scheme: `"official"`, `"timm"` or `"keras"`.
+        scheme: `"official"` or `"timm"`.
 
     Returns:
         Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether
-        there is one), `classes` and `window_size`.
+        there is one), `classes` (`None` without a classifier) and
+        `window_size`.
 
     Raises:
         ValueError: If the tensors that tell are not there.
     """
 
-    def shape(path):
-        key = checkpoint_key(path, scheme)
-        if key not in shapes:
-            raise ValueError(f"has no tensor {key}")
-        return shapes[key]
-
     def has(path):
         return checkpoint_key(path, scheme) in shapes
+
+    def outputs(path):
+        if not has(path):
+            raise ValueError(f"has no tensor {checkpoint_key(path, scheme)}")
+        return shapes[checkpoint_key(path, scheme)][0]
 
     depths, windows = [], []
     for level in range(4):
@@ -125,34 +121,36 @@ def architecture(shapes, scheme):
         while has(f"{block}{depth}/norm1/gamma"):
             depth += 1
         depths.append(depth)
-        rows, _ = shape(f"{block}0/attention/relative_position_bias_table")
+        rows = outputs(f"{block}0/attention/relative_position_bias_table")
         windows.append((round(rows**0.5) + 1) // 2)
-    out = -1 if scheme == "keras" else 0  # where a kernel's outputs are
-    embed_dim = shape("stem/conv/kernel")[out]
+    embed_dim = outputs("stem/conv/kernel")
+    head = "predictions/kernel"
     return {
         "embed_dim": embed_dim,
         "depths": tuple(depths),
-        "mlp_ratio": shape("level_0_block_0/mlp_expand/kernel")[out]
-        / embed_dim,
+        "mlp_ratio": outputs("level_0_block_0/mlp_expand/kernel") / embed_dim,
         "layer_scale": has("level_0_block_0/scale1/gamma"),
-        "classes": shape("predictions/kernel")[out],
+        "classes": outputs(head) if has(head) else None,
         "window_size": tuple(windows),
     }
 
 
 def checkpoint_key(path, scheme):
-    """Name of a variable in a checkpoint.
+    """Gives the name of a variable in a checkpoint.
 
     Args:
         path: The variable's path from its model's layer on, such as
             `"level_0_block_1/attention/qkv/kernel"`.
-        scheme: `"official"`, `"timm"` or `"keras"`.
+        scheme: `"official"` or `"timm"`.
 
     Returns:
         The key, such as `"levels.0.blocks.1.attn.qkv.weight"`.
+
+    Examples:
+    >>> from gcvit_keras.weights.names import checkpoint_key
+    >>> checkpoint_key("level_0_block_1/norm1/gamma", "timm")
+    'stages.0.blocks.1.norm1.weight'
     """
-    if scheme == "keras":
-        return path
     for pattern, replacement in (*_LEAVES, *_SCHEMES[scheme], *_COMMON):
         path = re.sub(pattern, replacement, path)
     return path

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 from command import gcvit, inside, refused
-from conftest import REFERENCE
-from safetensors.numpy import save_file
+from conftest import REFERENCE, pytorch_tensors
+from loopback import torch_file
+from safetensors.numpy import load_file, save_file
 
 
 def test_convert_writes_presets_and_says_that_it_did_not_verify(
@@ -62,6 +63,52 @@ def test_convert_writes_the_model_of_the_checkpoint(
     assert (tmp_path / "xxtiny.keras").stat().st_mode & 0o777 == 0o644
 
 
+def test_convert_says_in_one_line_that_it_cannot_download(tmp_path):
+    assert "GCVIT_OFFLINE" in refused(
+        *("convert", "nvidia", "--variant", "xxtiny", "--out", "x.keras"),
+        cwd=tmp_path,
+        GCVIT_OFFLINE="1",
+        GCVIT_HOME=tmp_path / "home",
+    )
+    assert list(tmp_path.glob("*.keras")) == []
+
+
+@pytest.mark.parametrize("name", ["", "#state_dict"])
+def test_convert_takes_the_averages_and_another_set_on_request(
+    xxtiny, images, tmp_path, name
+):
+    model, _ = xxtiny
+    plain = pytorch_tensors(model, "official")
+    averages = {key: value / 2 for key, value in plain.items()}
+    tree = {"state_dict": plain, "state_dict_ema": averages}
+    (tmp_path / "best.pth.tar").write_bytes(torch_file(tree))
+    code, _, errors = inside(
+        *("convert", f"best.pth.tar{name}", "--variant", "xxtiny"),
+        *("--out", "x.keras"),
+        cwd=tmp_path,
+    )
+    assert code == 0, errors
+    assert ("`state_dict_ema` (EMA), not `state_dict`" in errors) is (not name)
+    converted = keras.models.load_model(tmp_path / "x.keras")
+    np.testing.assert_array_equal(
+        converted.get_layer("norm").gamma,
+        np.asarray(model.get_layer("norm").gamma) / (1 if name else 2),
+    )
+
+
+def test_convert_takes_a_backbone_without_a_classifier(xxtiny, tmp_path):
+    model, folder = xxtiny
+    tensors = load_file(folder / "timm.safetensors")
+    tensors = {k: v for k, v in tensors.items() if not k.startswith("head.")}
+    save_file(tensors, tmp_path / "backbone.bin")
+    code, output, _ = inside(
+        *("convert", "backbone.bin", "--variant", "xxtiny"),
+        *("--out", "x.keras"),
+        cwd=tmp_path,
+    )
+    assert code == 0 and "no classifier, 224 x 224 pixels" in output
+
+
 def test_convert_that_fails_midway_leaves_what_was_there(xxtiny, tmp_path):
     """A real full disk's like: files may not grow beyond 1 MB."""
     _, folder = xxtiny
@@ -96,7 +143,7 @@ def test_convert_that_fails_midway_leaves_what_was_there(xxtiny, tmp_path):
         ("nano", "x.keras", "that is of no published variant"),
         ("missing", "x.keras", "missing.safetensors cannot be read"),
         ("broken", "x.keras", "broken.safetensors cannot be read"),
-        ("other", "x.keras", "is no GC ViT checkpoint"),
+        ("other", "x.keras", "holds no weights of this kind"),
     ],
 )
 def test_convert_refuses_in_one_line_and_leaves_nothing(

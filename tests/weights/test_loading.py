@@ -11,8 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 import gcvit_keras
 from gcvit_keras.models.constructors import CONSTRUCTORS
+from gcvit_keras.weights.loading import checkpoint_variables
 from gcvit_keras.weights.names import checkpoint_key, detect_scheme
-from gcvit_keras.weights.porting import checkpoint_variables, to_keras_layout
+from gcvit_keras.weights.porting import to_keras_layout
 
 FACTS = json.loads((REFERENCE / "facts.json").read_text())
 
@@ -33,7 +34,7 @@ def test_published_checkpoints_map_one_to_one(fact):
     for key, variable in variables.items():
         # A view of one zero: nothing of the shape's size is allocated.
         tensor = np.broadcast_to(np.float32(0), shapes[key])
-        tensor = to_keras_layout(tensor, variable.path, len(variable.shape))
+        tensor = to_keras_layout(tensor, variable)
         assert tensor.shape == variable.shape, key
 
 
@@ -133,12 +134,50 @@ def test_another_classifier_leaves_the_files_out_and_says_so(
             np.testing.assert_array_equal(weight, expected[weight.path])
 
 
-def test_a_backbone_without_classifier_does_not_load_into_a_whole_model(
-    nano, tmp_path, checkpoint
+@pytest.mark.parametrize("scheme", ["official", "timm"])
+def test_a_backbone_without_classifier_leaves_the_models_and_says_so(
+    nano, tmp_path, capsys, scheme
 ):
-    del checkpoint["head.weight"], checkpoint["head.bias"]
-    with pytest.raises(ValueError, match="2 missing .head.weight"):
+    divisor = 8 if scheme == "timm" else 1
+    whole = REFERENCE / f"{scheme}_nano.safetensors"
+    tensors = {
+        key: value
+        for key, value in load_file(whole).items()
+        if not key.startswith("head.")
+    }
+    model = load(nano, tmp_path, tensors, se_divisor=divisor)
+    assert "without a classifier; the model's, of 10" in capsys.readouterr().err
+    expected = nano(weights=whole, se_divisor=divisor)
+    for found, right in zip(model.weights, expected.weights, strict=True):
+        if "predictions" not in found.path:
+            np.testing.assert_array_equal(found, right)
+    with pytest.raises(ValueError, match="has no classifier, the model is of"):
+        load(nano, tmp_path, tensors, se_divisor=divisor, classes=1000)
+    load(nano, tmp_path, tensors, se_divisor=divisor, include_top=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_half_a_classifier_is_refused(nano, tmp_path, checkpoint):
+    del checkpoint["head.bias"]
+    with pytest.raises(ValueError, match="1 missing .head.bias"):
         load(nano, tmp_path, checkpoint)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(
+    nano, tmp_path, checkpoint, value
+):
+    model = nano()
+    before = model.get_weights()
+    checkpoint["norm.bias"][3] = value
+    checkpoint["levels.1.blocks.0.mlp.fc2.weight"][0, 0] = value
+    save_file(checkpoint, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="2 with NaN or infinity") as error:
+        gcvit_keras.load_weights(model, tmp_path / "x.safetensors")
+    assert "infinity: levels.1.blocks.0.mlp.fc2.weight" in str(error.value)
+    assert "infinity: norm.bias" in str(error.value)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def cubic_in_float64(table, target):
@@ -269,7 +308,7 @@ def test_layers_before_an_input_tensor_are_left_alone(nano, checkpoint):
 
 
 def test_unknown_naming_is_refused(nano, tmp_path):
-    with pytest.raises(ValueError, match="no GC ViT checkpoint"):
+    with pytest.raises(ValueError, match="no key in it ends in `patch_embed"):
         load(nano, tmp_path, {"conv1.weight": np.zeros(3, "float32")})
 
 

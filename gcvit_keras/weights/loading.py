@@ -1,0 +1,371 @@
+"""Loads weights into a GC ViT: which file, what of it, adapted to the model."""
+
+import functools
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+
+import h5py
+import keras
+import numpy as np
+
+from gcvit_keras.cubic import cubic_matrix
+from gcvit_keras.weights.checkpoint import (
+    ACCEPTED,
+    file_format,
+    open_checkpoint,
+    split_name,
+)
+from gcvit_keras.weights.download import download_weights
+from gcvit_keras.weights.messages import tell
+from gcvit_keras.weights.names import (
+    FIRST_KEYS,
+    LAYER,
+    architecture,
+    checkpoint_key,
+    detect_scheme,
+)
+from gcvit_keras.weights.porting import assign_tensors, refuse_differences
+from gcvit_keras.weights.presets import Preset
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights that is there and of a format that is read.
+
+    Attributes:
+        path: Its path, perhaps with `#NAME` of a set of weights in it.
+        averaged: Whether averages (EMA) in it are preferred.
+    """
+
+    path: str
+    averaged: bool = True
+
+
+def prepare(weights) -> WeightsFile:
+    """Refuses what `load_weights` cannot load, before a model is built.
+
+    Args:
+        weights: See `load_weights`. A preset is downloaded if need be.
+
+    Returns:
+        `WeightsFile`, which `load_weights` takes as well.
+
+    Raises:
+        ValueError: If it is no preset and no file, or of another format.
+        DownloadError: If a preset cannot be downloaded.
+    """
+    if isinstance(weights, WeightsFile):
+        return weights
+    if isinstance(weights, Preset):
+        # The published accuracies are those of the authors' validate.py,
+        # which takes `state_dict` unless told otherwise.
+        return WeightsFile(str(download_weights(weights)), averaged=False)
+    if not isinstance(weights, (str, os.PathLike)):
+        raise ValueError(
+            "`weights` must be None, a Preset (by its name in a constructor "
+            f"such as GCViTTiny), or the path of a file. Accepted are "
+            f"{ACCEPTED}. Received: weights={weights!r}"
+        )
+    path, _ = split_name(weights)
+    if not os.path.isfile(path):
+        raise ValueError(
+            "`weights` is no file, and no name of a Preset (which only a "
+            "constructor such as GCViTTiny takes). "
+            f"Received: weights={path!r}"
+        )
+    file_format(path)
+    return WeightsFile(os.fspath(weights))
+
+
+def load_weights(model: keras.Model, weights) -> None:
+    """Loads a checkpoint into a GC ViT, all of it or nothing.
+
+    What differs by intention is adapted, and one line on standard error says
+    so:
+
+    - the classifier, where the file or the model has none, or the model one
+      of other than 1000 classes: all the rest is loaded;
+    - position bias tables of other windows, which are resized as PyTorch's
+      bicubic resizes (a = -0.75);
+    - the stem's kernels for one input channel, summed over RGB, or for four,
+      the fourth being the mean of the three;
+    - a feature pyramid's norms, where the file has none.
+
+    A `.weights.h5` has to fit as it is.
+
+    Args:
+        model: A model of this library. Layers of other names, such as those
+            before an `input_tensor`, are left alone by a PyTorch checkpoint;
+            a `.weights.h5` is of the whole model.
+        weights: A `Preset`, downloaded if need be; or the path of a
+            checkpoint of PyTorch in the naming of timm or of the official
+            code: `.safetensors`, or what `torch.save` wrote (`.pth`,
+            `.pth.tar`, `.pt`, `.bin`, `.ckpt`), or the `.index.json` of one
+            in several files; or of a `.weights.h5` that Keras wrote. Files
+            are recognised by their content, prefixes such as `module.` and
+            dicts such as `state_dict` around the weights are found. Of
+            several sets of weights the averages (EMA) are taken, as timm
+            takes them; `"FILE#NAME"` chooses another, such as
+            `"best.pth.tar#state_dict"`. PyTorch is not needed.
+
+    Raises:
+        ValueError: If the file cannot be read, or a tensor is too many, too
+            few, of another shape, or not finite; the message lists them and
+            the model is as before.
+        DownloadError: If a preset cannot be downloaded.
+    """
+    weights = prepare(weights)
+    if file_format(split_name(weights.path)[0]) == "h5":
+        _load_keras_file(model, weights.path)
+        return
+    path = weights.path
+    tensors, note = open_checkpoint(
+        path, FIRST_KEYS.values(), averaged=weights.averaged
+    )
+    scheme = detect_scheme(tensors)
+    variables = checkpoint_variables(model, scheme)
+    if not variables:
+        raise ValueError(
+            f"model {model.name!r} has no layers of GC ViT, such as `stem`. If "
+            "one is inside it, give that one"
+        )
+    notes = [note] if note else []
+    # The official code saves what it derives from the window size, too.
+    tensors = {
+        key: tensor
+        for key, tensor in tensors.items()
+        if key.replace("position_index", "position_bias_table") not in variables
+        or key in variables
+    }
+    notes += _match_ends(variables, tensors, scheme, path)
+    adaptations = _Adaptations(model)
+    assign_tensors(
+        variables,
+        tensors,
+        f"{path} ({scheme} naming) does not fit model {model.name!r}",
+        adapt=adaptations,
+    )
+    notes += adaptations.notes
+    if notes:
+        tell(f"{path}: loaded {'; '.join(dict.fromkeys(notes))}.")
+
+
+def describe_checkpoint(path):
+    """Tells what model a checkpoint is of, from its names and shapes.
+
+    Args:
+        path: Path of a checkpoint of PyTorch, as `load_weights` takes it.
+
+    Returns:
+        Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether
+        there is one), `classes` (`None` without a classifier) and
+        `window_size`.
+
+    Raises:
+        ValueError: If the file cannot be read or is no GC ViT checkpoint.
+    """
+    tensors, _ = open_checkpoint(path, FIRST_KEYS.values())
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    try:
+        return architecture(shapes, detect_scheme(shapes))
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+
+
+def checkpoint_variables(model, scheme):
+    """Finds the variables that a checkpoint of this model holds.
+
+    Args:
+        model: A model of this library.
+        scheme: `"official"` or `"timm"`.
+
+    Returns:
+        Dict of checkpoint key to Keras variable.
+    """
+    return {
+        checkpoint_key(variable.path, scheme): variable
+        for layer in model.layers
+        if LAYER.fullmatch(layer.name)
+        for variable in layer.trainable_variables
+        + layer.non_trainable_variables
+        if "seed_generator" not in variable.path
+    }
+
+
+def _match_ends(variables, tensors, scheme, source):
+    """Takes out what only one of file and model ends in, by intention.
+
+    Args:
+        variables: Dict of key to variable; what stays as it is is taken out.
+        tensors: Dict of key to tensor; what is not loaded is taken out.
+        scheme: `"official"` or `"timm"`.
+        source: Path of the file.
+
+    Returns:
+        List of what there is to say.
+    """
+
+    def keys(layer, *names):
+        return [checkpoint_key(f"{layer}/{name}", scheme) for name in names]
+
+    def take_out(keys, items):
+        return [items.pop(key, None) for key in keys]
+
+    notes = []
+    head = kernel, bias = keys("predictions", "kernel", "bias")
+    whole = kernel in variables and bias in variables
+    own = variables[kernel].shape[1] if whole else None
+    theirs = tensors[bias].shape[0] if {*head} <= {*tensors} else None
+    untrained = f"; the model's, of {own}, is untrained" if own else ""
+    if own == 1000 and theirs != 1000 and (theirs or not {*head} & {*tensors}):
+        has = f"is of {theirs} classes" if theirs else "has no classifier"
+        wanted = f"classes={theirs}" if theirs else "the classes of your own"
+        raise ValueError(
+            f"{source} {has}, the model is of 1000. Pass {wanted}, or "
+            "include_top=False for a classifier of your own. Nothing was "
+            "loaded."
+        )
+    if theirs and theirs != own:
+        notes.append(f"without its classifier of {theirs} classes" + untrained)
+        take_out(head, variables)
+        take_out(head, tensors)
+    elif own and not {*head} & {*tensors}:
+        notes.append("all, a backbone without a classifier" + untrained)
+        take_out(head, variables)
+    norm = keys("norm", "gamma", "beta")
+    if not {*norm} & {*variables} and any(take_out(norm, tensors)):
+        notes.append("without its final norm")
+    norms = [
+        key
+        for level in range(4)
+        for key in keys(f"level_{level}_norm", "gamma", "beta")
+    ]
+    if {*norms} & {*variables} and not {*norms} & {*tensors}:
+        notes.append("the norms of the levels are untrained")
+        take_out(norms, variables)
+    return notes
+
+
+class _Adaptations:
+    """Finds what makes a tensor of another shape fit a GC ViT's variable.
+
+    Args:
+        model: The model; its windows are asked for.
+    """
+
+    def __init__(self, model):
+        self.notes = []
+        self.windows = {
+            layer.attention.relative_position_bias_table.path: (
+                np.broadcast_to(layer.attention.window_size, 2).tolist()
+            )
+            for layer in model.layers
+            if hasattr(layer, "attention")
+        }
+
+    def __call__(self, variable, shape):
+        target = tuple(variable.shape)
+        if variable.path == "stem/conv/kernel" and shape[2:] == (3, target[3]):
+            if target[2] == 1:
+                self.notes.append(
+                    "with the stem's kernels summed over RGB: one channel is "
+                    "not normalised by the model, give it "
+                    "(grey / 255 - 0.449) / 0.226"
+                )
+                return functools.partial(np.sum, axis=2, keepdims=True)
+            if target[2] == 4:
+                self.notes.append(
+                    "with the mean of the stem's RGB kernels for the fourth "
+                    "channel: four channels are not normalised by the model"
+                )
+                return _with_mean
+        window = self.windows.get(variable.path)
+        side = math.isqrt(shape[0])
+        odd_square = side**2 == shape[0] and side % 2
+        if window and odd_square and shape[1:] == target[1:]:
+            height, width = window
+            self.notes.append(
+                "with position tables resized from windows of "
+                f"{(side + 1) // 2} to "
+                + (f"{height}" if height == width else f"{height} x {width}")
+            )
+            return functools.partial(resize_table, window=window)
+        return None
+
+
+def _with_mean(kernel):
+    mean = kernel.mean(axis=2, keepdims=True, dtype="float64")
+    return np.concatenate([kernel, mean], axis=2)
+
+
+def resize_table(table, window):
+    """Resizes a relative position bias table to another window's.
+
+    The table is a grid of (2w - 1) x (2w - 1) offsets, resized with the cubic
+    kernel of `cubic_matrix`.
+
+    Args:
+        table: Array `((2w - 1)^2, heads)`.
+        window: Height v and width u of the other window.
+
+    Returns:
+        Float64 array `((2v - 1) * (2u - 1), heads)`.
+    """
+    source = math.isqrt(table.shape[0])
+    rows, columns = (cubic_matrix(source, 2 * side - 1) for side in window)
+    grid = table.reshape(source, source, -1).astype("float64")
+    resized = np.einsum("ia,jb,abh->ijh", rows, columns, grid, optimize=True)
+    return resized.reshape(-1, table.shape[1])
+
+
+def _load_keras_file(model, path):
+    """Loads a `.weights.h5` that fits as it is.
+
+    Keras loads what fits, says nothing of what is too many, and raises after
+    the fact. What it would write itself is what has to be there.
+    """
+    try:
+        found = _h5_shapes(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        own = os.path.join(folder, "own.weights.h5")
+        model.save_weights(own)
+        expected = _h5_shapes(own)
+    refuse_differences(
+        f"{path} does not fit model {model.name!r}",
+        {
+            "missing": [k for k in expected if k not in found],
+            "unexpected": [
+                key
+                for key in found
+                # Drop path's random state, no weight: a model trained with
+                # it may be loaded without.
+                if key not in expected and "/seed_generator/" not in key
+            ],
+            "of another shape": [
+                f"{k}: {found[k]} in the file, {shape} in the model"
+                for k, shape in expected.items()
+                if k in found and found[k] != shape
+            ],
+        },
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras goes by the name.
+        link = os.path.join(folder, "link.weights.h5")
+        os.symlink(os.path.abspath(path), link)
+        model.load_weights(link)
+
+
+def _h5_shapes(path):
+    shapes = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return shapes

@@ -1,0 +1,130 @@
+"""Files of safetensors, and the indexes of checkpoints in several files.
+
+The package `safetensors` keeps every page that was read in the process's
+memory, and reads no 8-bit floats for numpy; the format is a header in JSON.
+"""
+
+import json
+import math
+import os
+
+import ml_dtypes
+import numpy as np
+
+from gcvit_keras.weights.tensors import (
+    FileRegion,
+    LazyTensor,
+    cannot_be_read,
+)
+
+MAX_HEADER = 100 * 2**20
+"""Bytes of a header that are read at most, as safetensors itself has it."""
+
+_DTYPES = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn,
+    "F8_E5M2": ml_dtypes.float8_e5m2,
+    "U16": np.uint16,
+    "I16": np.int16,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "F32": np.float32,
+    "U64": np.uint64,
+    "I64": np.int64,
+    "F64": np.float64,
+}
+
+
+def read_safetensors(path):
+    """Reads the header of a `.safetensors` file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Dict of key to `LazyTensor`.
+
+    Raises:
+        ValueError: If the file is missing, damaged, or has a tensor of a type
+            that numpy does not have.
+    """
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(size - 8, MAX_HEADER):
+                raise ValueError(f"{path} is cut off, or no safetensors file")
+            text = file.read(length)
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+    region = FileRegion(path, 8 + length, size - 8 - length)
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        tensors = {
+            key: _tensor(region, key, **entry) for key, entry in header.items()
+        }
+        end = max((e["data_offsets"][1] for e in header.values()), default=0)
+    except (TypeError, AttributeError, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} has a damaged header: {error!r}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if end != region.size:
+        raise ValueError(
+            f"{path} is damaged: it has {region.size} bytes of tensors where "
+            f"its header says {end}"
+        )
+    return tensors
+
+
+def _tensor(region, key, dtype, shape, data_offsets):
+    if dtype not in _DTYPES:
+        raise ValueError(f"{key} is of type {dtype}, which is not read")
+    dtype = np.dtype(_DTYPES[dtype])
+    start, end = data_offsets
+    if not all(type(n) is int and n >= 0 for n in (start, *shape)):
+        raise ValueError(f"{key} has an impossible shape")
+    if end - start != math.prod(shape) * dtype.itemsize or end > region.size:
+        raise ValueError(f"{key} lies outside of the file")
+    return LazyTensor(region, dtype, start, tuple(shape))
+
+
+def read_index(path, read_shard):
+    """Reads a checkpoint of several files by its index.
+
+    Args:
+        path: Path of the index, such as `model.safetensors.index.json`.
+        read_shard: Function from the path of one of the files beside it to
+            its dict of key to `LazyTensor`.
+
+    Returns:
+        Dict of key to `LazyTensor`.
+
+    Raises:
+        ValueError: If the index is damaged, or a file or tensor is missing.
+    """
+    try:
+        with open(path, "rb") as file:
+            places = json.loads(file.read(MAX_HEADER))["weight_map"]
+        names = sorted(set(places.values()))
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(
+            f"{path} is JSON, but no index of a checkpoint in several files: "
+            "that has a `weight_map` from tensor to file"
+        ) from None
+    if any(not isinstance(n, str) or n != os.path.basename(n) for n in names):
+        raise ValueError(f"{path} names files that are not beside it")
+    shards = {
+        name: read_shard(os.path.join(os.path.dirname(path), name))
+        for name in names
+    }
+    for key, name in places.items():
+        if key not in shards[name]:
+            raise ValueError(f"{path} names {key} in {name}, which has it not")
+    return {key: shards[name][key] for key, name in places.items()}
