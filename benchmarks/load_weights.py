@@ -164,20 +164,11 @@ def measure(variant, folder, server, torch_python, repeats):
         home = folder / f"home{i}"
         environment = {"HF_ENDPOINT": server.url, "GCVIT_HOME": str(home)}
         first.append(run(OURS, variant, "nvidia", **environment))
-        cached = home / f"{file.name}.safetensors"
-        drop_pages(cached)
+        drop_pages(home / file.name)
         second.append(run(OURS, variant, "nvidia", **environment))
-        size = cached.stat().st_size
-    title = f'{variant}, weights="nvidia"'
-    print(
-        row(
-            f"{title}, first: download and convert",
-            file.stat().st_size,
-            first,
-            [],
-        )
-    )
-    print(row(f"{title}, again: Keras weights", size, second, []), flush=True)
+    title, size = f'{variant}, weights="nvidia"', file.stat().st_size
+    print(row(f"{title}, first: with the download", size, first, []))
+    print(row(f"{title}, again", size, second, []), flush=True)
     build = statistics.median(r["build"] for r in first + second)
     print(f"(building {variant}, not counted above: {build:.2f} s)")
 
