@@ -16,7 +16,6 @@ from gcvit_keras import GCViT
 REFERENCE = Path(__file__).parent.parent / "tests" / "data" / "reference"
 CASES = (
     ("official_nano", 1, None),
-    ("official_nano_layerscale", 1, 1e-5),
     ("timm_nano", 8, None),
     ("timm_nano_layerscale", 8, 1e-5),
 )
@@ -41,7 +40,8 @@ def outputs(name, se_divisor, layer_scale, dtype):
     for i in range(4):
         wanted[f"level{i}"] = model.get_layer(f"level_{i}_block_1").output
         wanted[f"query{i}"] = model.get_layer(f"level_{i}_query").output
-    images = np.load(REFERENCE / f"{name}_io.npz")["image"].astype(dtype)
+    # Of all references: kept once.
+    images = np.load(REFERENCE / "official_nano_io.npz")["image"].astype(dtype)
     computed = keras.Model(model.input, wanted)(images)
     return {key: np.asarray(value) for key, value in computed.items()}
 
@@ -54,7 +54,7 @@ def main():
         ours = outputs(name, se_divisor, layer_scale, "float32")
         exact = outputs(name, se_divisor, layer_scale, "float64")
         reference = np.load(REFERENCE / f"{name}_io.npz")
-        for key in sorted(ours):
+        for key in sorted(ours.keys() & {*reference}):
             expected = reference[key]
             print(
                 f"{name:26} {key:8}"
