@@ -101,22 +101,29 @@ def torch_file(tree, legacy=False):
     """
     storages = []
 
+    def string(text):
+        return b"X" + len(text).to_bytes(4, "little") + text.encode()
+
+    def integers(numbers):
+        return b"".join(b"J" + n.to_bytes(4, "little") for n in numbers)
+
     def pickled(value):
         if isinstance(value, dict):
-            items = [f"S'{k}'\n".encode() + pickled(value[k]) for k in value]
-            return b"(d" + b"".join(item + b"s" for item in items)
+            items = [string(k) + pickled(value[k]) + b"s" for k in value]
+            return b"}" + b"".join(items)
         array = np.ascontiguousarray(value, "float32")
         storages.append(array.tobytes())
-        shape, strides = (
-            b"(" + b"".join(b"I%d\n" % n for n in numbers) + b"t"
-            for numbers in (array.shape, [s // 4 for s in array.strides])
+        storage = (
+            *(b"(", string("storage"), b"ctorch\nFloatStorage\n"),
+            *(string(str(len(storages) - 1)), string("cpu")),
+            *(integers([array.size]), b"N" * legacy, b"tQ"),
         )
-        return (
-            b"ctorch._utils\n_rebuild_tensor_v2\n((S'storage'\n"
-            b"ctorch\nFloatStorage\nS'%d'\nS'cpu'\nI%d\n%stQI0\n%s%stR"
-            % (
-                *(len(storages) - 1, array.size, b"N" * legacy),
-                *(shape, strides),
+        return b"".join(
+            (
+                *(b"ctorch._utils\n_rebuild_tensor_v2\n(", *storage),
+                *(integers([0]), b"(", integers(array.shape), b"t("),
+                *(integers(s // 4 for s in array.strides), b"t\x89"),
+                b"ccollections\nOrderedDict\n)RtR",
             )
         )
 
@@ -134,4 +141,5 @@ def torch_file(tree, legacy=False):
         for i, storage in enumerate(storages):
             archive.writestr(f"x/data/{i}", storage)
         archive.writestr("x/data.pkl", root)
+        archive.writestr("x/version", "3\n")
     return content.getvalue()
