@@ -40,8 +40,8 @@ NOT_RUN = {
     "mkdocs serve": "serves until it is stopped",
 }
 """Beginnings of commands that are not run, and why."""
-SYNTAX_ONLY = ("exec gcvit train", "srun", "from sagemaker")
-"""In blocks that need a cluster or a cloud: only parsed."""
+SYNTAX_ONLY = ("exec gcvit train", "srun", "from sagemaker", "epoch_36.pth")
+"""In blocks that need a cluster, a cloud or a trained detector: only parsed."""
 NOT_CODE = {
     "": "plain text",
     "kotlin": "needs Android",
@@ -68,6 +68,7 @@ QUICKER = {
     # Python.
     "imagenet": "nvidia",
     "GCViTTiny": "GCViTXXTiny",
+    'MaskRCNN("tiny"': 'MaskRCNN("xxtiny"',
     "(224, 224": "(64, 64",
     "epochs=3": "epochs=1",
     '["epochs=2"': '["epochs=2", "model.depths=[1, 1, 1, 1]"',

@@ -9,7 +9,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalisation (arXiv 1502.03167) with PyTorch's settings.
 
     The running variance follows the unbiased one, and the statistics are of
-    the rows that a mask leaves, of all replicas together ("SyncBN").
+    the rows that are used, of all replicas together ("SyncBN").
 
     Args:
         momentum: Share of the running statistics that a step keeps; 0.9,
@@ -20,7 +20,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     Call arguments:
         inputs: Tensor `(rows, height, width, channels)`.
         training: Whether to use, and follow, the statistics of the batch.
-        mask: Boolean tensor `(rows,)`: which rows count; all by default.
+        is_used: Boolean tensor `(rows,)`: which rows count; all by default.
 
     Returns:
         Tensor of the same shape.
@@ -29,11 +29,11 @@ class BatchNorm(keras.layers.BatchNormalization):
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs, training=None, is_used=None):
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable:
-            mean, variance, count = self._batch_statistics(x, mask)
+            mean, variance, count = self._batch_statistics(x, is_used)
             unbiased = variance * (count / ops.maximum(count - 1, 1))
             self._follow(self.moving_mean, mean, count > 0)
             self._follow(self.moving_variance, unbiased, count > 0)
@@ -41,12 +41,12 @@ class BatchNorm(keras.layers.BatchNormalization):
         x = x * scale + (self.beta - mean * scale)
         return ops.cast(x, self.compute_dtype)
 
-    def _batch_statistics(self, x, mask):
+    def _batch_statistics(self, x, is_used):
         """Mean and variance per channel, and of how many values they are."""
         rows, height, width, _ = ops.shape(x)
-        if mask is None:
-            mask = ops.ones((rows,), x.dtype)
-        weights = ops.reshape(ops.cast(mask, x.dtype), (-1, 1, 1, 1))
+        if is_used is None:
+            is_used = ops.ones((rows,), x.dtype)
+        weights = ops.reshape(ops.cast(is_used, x.dtype), (-1, 1, 1, 1))
         axes = (0, 1, 2)
         pixels = ops.cast(height * width, x.dtype)
         count = _over_replicas(ops.sum(weights) * pixels)

@@ -61,7 +61,7 @@ class BoxHead(_BoxHead):
     Call arguments:
         inputs: Tensor `(rois, 7, 7, channels)`, from RoIAlign.
         training: Not used.
-        mask: Not used.
+        is_used: Not used.
 
     Returns:
         Tuple of float32 tensors: logits `(rois, num_classes + 1)`, of which
@@ -76,7 +76,7 @@ class BoxHead(_BoxHead):
         self.dense_1.build((None, self.fc_channels))
         self._build_ends()
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs, training=None, is_used=None):
         x = ops.reshape(inputs, (-1, self.dense_0.kernel.shape[0]))
         return self._end(self.dense_1(self.dense_0(x)))
 
@@ -97,7 +97,8 @@ class ConvBoxHead(_BoxHead):
     Call arguments:
         inputs: Tensor `(rois, 7, 7, channels)`, from RoIAlign.
         training: Whether batch norm uses, and follows, the batch.
-        mask: Boolean tensor `(rois,)`: which rows batch norm looks at.
+        is_used: Boolean tensor `(rois,)`: which rows batch norm looks at; all
+            by default.
 
     Returns:
         As `BoxHead`.
@@ -130,10 +131,11 @@ class ConvBoxHead(_BoxHead):
         self.dense.build((None, height * width * channels))
         self._build_ends()
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs, training=None, is_used=None):
         x = inputs
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = ops.relu(norm(conv(x), training=training, mask=mask))
+            x = norm(conv(x), training=training, is_used=is_used)
+            x = ops.relu(x)
         x = ops.reshape(x, (-1, self.dense.kernel.shape[0]))
         return self._end(self.dense(x))
 

@@ -196,9 +196,21 @@ def _best_of_level(scores, deltas, anchors, count, per_level):
     anchors = ops.broadcast_to(anchors, ops.shape(deltas))
     if isinstance(count, int) and count <= per_level:
         return scores, deltas, anchors
-    scores, best = ops.top_k(scores, ops.minimum(count, per_level))
+    number = ops.minimum(count, per_level)
+    scores, best = ops.top_k(scores, number)
     deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
-    return scores, deltas, ops.take_along_axis(anchors, best[..., None], axis=1)
+    anchors = ops.take_along_axis(anchors, best[..., None], axis=1)
+    if isinstance(count, int):
+        return scores, deltas, anchors
+    # Filled up with boxes without area: with a size that is known when a graph
+    # is made, suppression is much faster.
+    filling = ((0, 0), (0, per_level - number))
+    scores = ops.reshape(ops.pad(scores, filling), (-1, per_level))
+    deltas, anchors = (
+        ops.reshape(ops.pad(x, (*filling, (0, 0))), (-1, per_level, 4))
+        for x in (deltas, anchors)
+    )
+    return scores, deltas, anchors
 
 
 def rpn_losses(

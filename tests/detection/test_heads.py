@@ -67,7 +67,7 @@ def test_batch_norm_is_pytorch_s_of_the_rows_that_count():
     ours, theirs = BatchNorm(), torch.nn.BatchNorm2d(5)
     rows = torch.from_numpy(x[mask].transpose(0, 3, 1, 2).copy())
     for _ in range(2):
-        computed = ours(x, training=True, mask=mask)
+        computed = ours(x, training=True, is_used=mask)
         expected = theirs(rows).detach().numpy().transpose(0, 2, 3, 1)
     computed = keras.ops.convert_to_numpy(computed)
     np.testing.assert_allclose(computed[mask], expected, atol=1e-5)
@@ -85,7 +85,7 @@ def test_batch_norm_is_pytorch_s_of_the_rows_that_count():
 def test_a_batch_norm_without_any_row_stays_as_it_is_finite():
     layer = BatchNorm()
     x = np.ones((2, 7, 7, 3), "float32")
-    outputs = layer(x, training=True, mask=np.zeros(2, bool))
+    outputs = layer(x, training=True, is_used=np.zeros(2, bool))
     assert np.isfinite(outputs).all()
     np.testing.assert_array_equal(layer.moving_mean, 0)
     np.testing.assert_array_equal(layer.moving_variance, 1)

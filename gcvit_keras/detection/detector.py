@@ -1,0 +1,139 @@
+"""What every detector is to Keras: `fit`, metrics, saving, `detect`."""
+
+import keras
+from keras import ops
+
+from gcvit_keras.detection.inputs import (
+    check_targets,
+    split_inputs,
+    with_sizes,
+)
+from gcvit_keras.detection.results import detect
+
+
+class Detector(keras.Model):
+    """A model that learns from its own losses, by `fit` too.
+
+    A subclass has `features`, of images, and `losses_from`, of features and
+    targets; in training, it returns features from `call`.
+    """
+
+    def __init__(self, **kwargs):
+        # Sizes are not to be rounded to half precision.
+        super().__init__(autocast=False, **kwargs)
+        # Compiled by XLA only if asked for: RoIAlign and suppression are
+        # faster where tensors may have the size of what there is.
+        self.supports_jit = False
+        self.batch_mean = _BatchMean(name="batch_mean")
+
+    def track_losses(self, names):
+        """Keeps a mean of each loss for `fit` to show.
+
+        Args:
+            names: Keys of what `losses` returns.
+        """
+        self.loss_means = {n: keras.metrics.Mean(name=n) for n in names}
+
+    def losses(self, images, targets, training=True, choose=None):
+        """Computes every loss of a batch.
+
+        Args:
+            images: As the model's inputs.
+            targets: Dict of `"boxes"` `(batch, n, 4)` in pixels of the images;
+                `"classes"`, integers `(batch, n)`, -1 where there is no
+                object; `"masks"` `(batch, n, height, width)`, uint8 or
+                boolean, without which there is no mask loss; and `"sizes"`,
+                integers `(batch, 2)`, where images are padded and their own
+                dict does not say.
+            training: Whether drop path drops and batch norm follows.
+            choose: Which of too many candidates are learned from: a function
+                of `gcvit_keras.detection.sample`. Defaults to a random choice
+                by the model's own seed, which moves on.
+
+        Returns:
+            Dict of `"rpn_cls"`, `"rpn_box"`, `"cls"`, `"box"` and `"mask"`, of
+            the cascade `"s0.cls"` to `"s2.mask"`: float32 tensors `(batch,)`
+            whose means over the batch add up to what is to be minimised.
+
+        Raises:
+            ValueError: For targets of another shape; outside of a graph, where
+                their values are known, for boxes without area or outside of
+                the image, classes out of range, and what is not finite. In a
+                graph such objects take no part.
+        """
+        inputs = with_sizes(images, targets)
+        check_targets(*split_inputs(inputs), targets, self.num_classes)
+        features = self.features(inputs, training)
+        return self.losses_from(features, targets, training, choose)
+
+    def train_step(self, *arguments):
+        *state, data = arguments  # JAX passes its state first
+        inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        data = with_sizes(inputs, targets), targets
+        return super().train_step(*state, data)
+
+    def test_step(self, *arguments):
+        *state, data = arguments
+        inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        data = with_sizes(inputs, targets), targets
+        return super().test_step(*state, data)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Adds up the losses of a batch.
+
+        Args:
+            x: Inputs of the model.
+            y: Targets; see `losses`.
+            y_pred: What the model returned.
+            sample_weight: Not used.
+            training: Whether `y_pred` is of a step of training.
+
+        Returns:
+            Scalar: the mean over the batch of the sum of all losses.
+        """
+        if training:
+            losses = self.losses_from(y_pred, y)
+        else:
+            losses = self.losses(x, y, training=False)
+        for name, value in losses.items():
+            self.loss_means[name].update_state(value)
+        total = sum(losses.values())
+        return self.batch_mean(ops.zeros_like(total), total)
+
+    def detect(self, images, batch_size=4, short_side=800, long_side=1333):
+        """Finds the objects in images of any size, for a person to read.
+
+        Args:
+            images: List of arrays `(height, width, 3)` of RGB pixels in [0,
+                255], `(height, width)` for grey, or paths of image files.
+            batch_size: Images of one shape that are computed at once, an
+                integer.
+            short_side: Length in pixels that the shorter side of an image is
+                resized to, an integer; the default is the published one.
+            long_side: Length that the longer side does not exceed, for which
+                the shorter one may get shorter, an integer.
+
+        Returns:
+            List of a dict per image, best detection first: `"boxes"` `(n, 4)`
+            in pixels of the image, `"scores"` and `"classes"` `(n,)`, and
+            `"masks"`, booleans `(n, height, width)`.
+
+        Raises:
+            ValueError: If an image is none.
+        """
+        return detect(self, images, batch_size, short_side, long_side)
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        backbone = keras.saving.deserialize_keras_object(config.pop("backbone"))
+        return cls(backbone, **config)
+
+
+class _BatchMean(keras.losses.Loss):
+    """The mean of losses per image, divided as Keras's own are by replicas."""
+
+    def call(self, y_true, y_pred):
+        return y_pred

@@ -1,0 +1,206 @@
+"""What a detector is given: images, their sizes, and the ground truth."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from gcvit_keras import checks
+
+
+def split_inputs(inputs):
+    """Takes the images and their sizes from what a detector is called with.
+
+    Args:
+        inputs: Images, a tensor `(batch, height, width, 3)`; or a dict of
+            `"images"` and `"sizes"`, integers `(batch, 2)`: height and width
+            of each image without the padding at its right and bottom.
+
+    Returns:
+        Tuple of the images and the int32 sizes, by default all of them.
+
+    Raises:
+        ValueError: If it is neither, or an image has no pixels.
+    """
+    sizes = None
+    if isinstance(inputs, dict):
+        if set(inputs) - {"sizes"} != {"images"}:
+            raise checks.error(
+                "inputs",
+                'images, or a dict of "images" and "sizes"',
+                sorted(inputs),
+            )
+        images, sizes = inputs["images"], inputs.get("sizes")
+    else:
+        images = inputs
+    images = ops.convert_to_tensor(images)
+    if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise checks.error(
+            "images",
+            "of shape (batch, height, width, 3), with pixels",
+            tuple(images.shape),
+        )
+    batch, height, width, _ = ops.shape(images)
+    if sizes is None:
+        sizes = ops.stack([height, width])[None]
+        sizes = ops.repeat(ops.cast(sizes, "int32"), batch, axis=0)
+    return images, ops.cast(sizes, "int32")
+
+
+def with_sizes(images, targets):
+    """Takes the sizes of padded images from the targets, if they say.
+
+    Args:
+        images: See `split_inputs`.
+        targets: Dict, with or without `"sizes"`, integers `(batch, 2)`.
+
+    Returns:
+        Dict of `"images"` and, where they are known, `"sizes"`.
+    """
+    inputs = images if isinstance(images, dict) else {"images": images}
+    if isinstance(targets, dict) and "sizes" in targets:
+        return {"sizes": targets["sizes"], **inputs}
+    return inputs
+
+
+def fill_padding(images, sizes, pixel):
+    """Sets what is outside of each image to one colour.
+
+    Pixels that are not finite are set, too.
+
+    Args:
+        images: Tensor `(batch, height, width, 3)`.
+        sizes: Integer tensor `(batch, 2)` of heights and widths.
+        pixel: Three numbers: what the backbone's normalisation makes zeros.
+
+    Returns:
+        Tensor of the same shape, float32 at least.
+    """
+    images = ops.cast(
+        images, keras.backend.result_type(images.dtype, "float32")
+    )
+    _, height, width, _ = ops.shape(images)
+    rows = ops.arange(height, dtype="int32") < sizes[:, :1]
+    columns = ops.arange(width, dtype="int32") < sizes[:, 1:]
+    inside = (rows[:, :, None] & columns[:, None, :])[..., None]
+    keep = inside & ops.isfinite(images)
+    return ops.where(keep, images, ops.cast(pixel, images.dtype))
+
+
+def prepare_targets(targets, num_classes):
+    """Makes the ground truth fit for the losses.
+
+    Objects without an area, with a box that is not finite or a class out of
+    range become filling.
+
+    Args:
+        targets: Dict of `"boxes"` `(batch, n, 4)`, `"classes"` `(batch, n)`
+            and, where masks are learned, `"masks"` `(batch, n, height,
+            width)`.
+        num_classes: Classes without the background, an integer.
+
+    Returns:
+        Dict of float32 boxes, int32 classes, and masks, for one object at
+        least, which may be filling.
+    """
+    boxes = ops.cast(targets["boxes"], "float32")
+    classes = ops.cast(targets["classes"], "int32")
+    masks = targets.get("masks")
+    if boxes.shape[1] == 0:
+        boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
+        classes = ops.pad(classes, ((0, 0), (0, 1)), constant_values=-1)
+        if masks is not None:
+            masks = ops.pad(masks, ((0, 0), (0, 1), (0, 0), (0, 0)))
+    usable = ops.all(ops.isfinite(boxes), axis=-1)
+    usable = usable & (boxes[..., 2] > boxes[..., 0])
+    usable = usable & (boxes[..., 3] > boxes[..., 1])
+    usable = usable & (classes >= 0) & (classes < num_classes)
+    prepared = {
+        "boxes": ops.where(usable[..., None], boxes, 0),
+        "classes": ops.where(usable, classes, -1),
+    }
+    return prepared if masks is None else {**prepared, "masks": masks}
+
+
+def check_targets(images, sizes, targets, num_classes):
+    """Refuses ground truth that cannot be meant, where its values are known.
+
+    In a graph they are not; there shapes are checked only.
+
+    Args:
+        images: Tensor `(batch, height, width, 3)`.
+        sizes: Integer tensor `(batch, 2)` of heights and widths.
+        targets: See `prepare_targets`.
+        num_classes: Classes without the background, an integer.
+
+    Raises:
+        ValueError: For a missing part or a shape that does not fit; for
+            images or boxes that are not finite, boxes without area or outside
+            of their image, classes out of range.
+    """
+    if not isinstance(targets, dict) or not {"boxes", "classes"} <= set(
+        targets
+    ):
+        raise checks.error(
+            "targets", 'a dict of "boxes", "classes" and "masks"', targets
+        )
+    batch, height, width, _ = images.shape
+    n = targets["boxes"].shape[1] if len(targets["boxes"].shape) > 1 else None
+    expected = {
+        "boxes": (batch, n, 4),
+        "classes": (batch, n),
+        "masks": (batch, n, height, width),
+        "sizes": (batch, 2),
+    }
+    for name, shape in expected.items():
+        if name in targets and not _fits(targets[name].shape, shape):
+            raise checks.error(
+                f"targets[{name!r}]",
+                f"of shape {shape}",
+                tuple(targets[name].shape),
+            )
+    arrays = _known((images, sizes, targets["boxes"], targets["classes"]))
+    if arrays is not None:
+        _check_values(*arrays, num_classes)
+
+
+def _fits(shape, expected):
+    return len(shape) == len(expected) and all(
+        None in (a, b) or a == b for a, b in zip(shape, expected, strict=True)
+    )
+
+
+def _known(tensors):
+    """The tensors as arrays, or `None` while a graph is made."""
+    try:
+        return [ops.convert_to_numpy(tensor) for tensor in tensors]
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+
+
+def _check_values(images, sizes, boxes, classes, num_classes):
+    height, width = images.shape[1:3]
+    if not np.isfinite(images).all():
+        raise ValueError("`images` must be finite numbers.")
+    if (sizes < 1).any() or (sizes > [height, width]).any():
+        raise checks.error(
+            "sizes", f"from 1 x 1 to {height} x {width}", sizes.tolist()
+        )
+    if (classes < -1).any() or (classes >= num_classes).any():
+        raise checks.error(
+            "classes",
+            f"from 0 to {num_classes - 1}, or -1 for no object",
+            sorted(set(classes.ravel().tolist())),
+        )
+    for image, size in enumerate(sizes):
+        for box in boxes[image][classes[image] >= 0]:
+            x1, y1, x2, y2 = box
+            if not np.isfinite(box).all() or not (x1 < x2 and y1 < y2):
+                raise checks.error(
+                    "boxes", "x1, y1, x2, y2 of positive area", box.tolist()
+                )
+            if not (x1 < size[1] and y1 < size[0] and x2 > 0 and y2 > 0):
+                raise checks.error(
+                    "boxes",
+                    f"inside of their image of {size[0]} x {size[1]}",
+                    box.tolist(),
+                )

@@ -1,0 +1,88 @@
+"""Losses of the heads that look at regions: class, box and mask."""
+
+from keras import ops
+
+from gcvit_keras.detection.average import count_rows, per_image
+from gcvit_keras.detection.boxes import decode_boxes, encode_boxes
+from gcvit_keras.detection.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    giou_loss,
+    smooth_l1,
+)
+from gcvit_keras.detection.masks import mask_targets
+
+
+def class_loss(logits, samples):
+    """Averages the softmax cross entropy over all regions of the batch.
+
+    Args:
+        logits: Float tensor `(batch, n, classes + 1)`.
+        samples: `RoISamples`.
+
+    Returns:
+        Float32 tensor `(batch,)`; see `per_image`.
+    """
+    values = cross_entropy(logits, samples.classes)
+    return per_image(values, samples.is_used, count_rows(samples.is_used))
+
+
+def box_loss(deltas, samples, *, stds, giou):
+    """Sums the objects' box losses, by the number of all regions.
+
+    Args:
+        deltas: Float tensor `(batch, n, classes, 4)`.
+        samples: `RoISamples`.
+        stds: Four standard deviations of the changes.
+        giou: Whether the loss is ten times the GIoU loss of the boxes (as in
+            the cascade), or the L1 loss of the changes.
+
+    Returns:
+        Float32 tensor `(batch,)`; see `per_image`.
+    """
+    deltas = of_class(deltas, samples.classes)
+    if giou:
+        # Filling has no area; its loss does not count, but its gradient must
+        # be a number.
+        boxes = decode_boxes(deltas, samples.boxes, stds)
+        values = 10 * giou_loss(boxes, samples.targets)
+    else:
+        targets = encode_boxes(samples.targets, samples.boxes, stds)
+        values = ops.sum(smooth_l1(deltas, targets, 0.0), axis=-1)
+    return per_image(values, samples.is_object, count_rows(samples.is_used))
+
+
+def mask_loss(logits, samples, masks):
+    """Averages the binary cross entropy over all objects and pixels.
+
+    Args:
+        logits: Float tensor `(batch, n, 28, 28)` for the first n samples.
+        samples: `RoISamples`.
+        masks: Tensor `(batch, m, height, width)` of the ground truth, uint8 or
+            boolean, of the size of the network's input.
+
+    Returns:
+        Float32 tensor `(batch,)`; see `per_image`.
+    """
+    n, size = ops.shape(logits)[1:3]
+    is_object = samples.is_object[:, :n]
+    targets = mask_targets(
+        masks, samples.boxes[:, :n], samples.objects[:, :n], size
+    )
+    values = ops.mean(binary_cross_entropy(logits, targets), axis=(2, 3))
+    return per_image(values, is_object, count_rows(is_object))
+
+
+def of_class(values, classes):
+    """Picks the row of one class from each region's.
+
+    Args:
+        values: Tensor `(batch, n, classes, 4)`.
+        classes: Integer tensor `(batch, n)`; one that there is no row of, such
+            as the background, gives zeros.
+
+    Returns:
+        Tensor `(batch, n, 4)`.
+    """
+    choice = ops.one_hot(classes, ops.shape(values)[2], dtype=values.dtype)
+    return ops.sum(values * choice[..., None], axis=2)

@@ -1,0 +1,95 @@
+"""Loads mmdet's checkpoints of whole detectors into ours, strictly."""
+
+import math
+import re
+
+import numpy as np
+
+from gcvit_keras.weights.checkpoint import file_format, open_checkpoint
+from gcvit_keras.weights.loading import load_weights, resize_table
+from gcvit_keras.weights.names_mmdet import FIRST_KEY, mmdet_key
+from gcvit_keras.weights.porting import assign_tensors, to_keras_layout
+
+_BUFFERS = re.compile(r".*\.(relative_position_index|num_batches_tracked)")
+"""What follows from the sizes, or that only PyTorch needs."""
+
+_FLATTENED = re.compile(r"box_head(_\d)?/dense(_0)?/kernel")
+"""Kernels of the layers that read a flattened region."""
+
+
+def load_detector(model, path):
+    """Loads a checkpoint into a detector, all of it or nothing.
+
+    Position tables of other windows are resized, as PyTorch's bicubic resizes.
+
+    Args:
+        model: A `MaskRCNN` or `CascadeMaskRCNN`.
+        path: Path of a `.safetensors` or `.pth` file in mmdet's naming, or of
+            a `.weights.h5` that Keras wrote.
+
+    Raises:
+        ValueError: If the file cannot be read, or a tensor is too many, too
+            few or of another shape; the message lists them and the model is
+            as before.
+    """
+    if file_format(path) == "h5":
+        load_weights(model, path)
+        return
+    tensors, _ = open_checkpoint(path, [FIRST_KEY])
+    assign_tensors(
+        detector_variables(model),
+        {k: t for k, t in tensors.items() if not _BUFFERS.fullmatch(k)},
+        f"{path} for model {model.name!r}",
+        layout=_layout,
+        adapt=_adaption,
+    )
+
+
+def detector_variables(model):
+    """Lists the variables that mmdet's checkpoint of a detector holds.
+
+    Args:
+        model: A `MaskRCNN` or `CascadeMaskRCNN`.
+
+    Returns:
+        Dict of mmdet's key to `keras.Variable`.
+    """
+    parts = {
+        "neck": model.neck,
+        "rpn_head": model.rpn_head,
+        **{head.name: head for head in (*model.box_heads, *model.mask_heads)},
+    }
+    variables = {
+        mmdet_key(f"backbone/{variable.path}"): variable
+        for variable in model.backbone.weights
+        if "seed_generator" not in variable.path
+        and not variable.path.startswith("preprocessing")
+    }
+    for name, part in parts.items():
+        for variable in part.weights:
+            # Whatever the model was built in comes before the part's name.
+            path = variable.path[variable.path.index(f"{name}/") :]
+            variables[mmdet_key(path)] = variable
+    return variables
+
+
+def _layout(tensor, variable):
+    """A tensor in Keras's layout; see `to_keras_layout`."""
+    if tensor.ndim == 2 and _FLATTENED.search(variable.path):
+        # PyTorch flattens a region channel first, Keras channel last.
+        outputs, inputs = tensor.shape
+        channels = inputs // 49
+        if 49 * channels == inputs:
+            tensor = tensor.reshape(outputs, channels, 7, 7)
+            return tensor.transpose(2, 3, 1, 0).reshape(inputs, outputs)
+    return to_keras_layout(tensor, variable)
+
+
+def _adaption(variable, shape):
+    """What makes a position table of other windows fit its variable."""
+    if not variable.path.endswith("relative_position_bias_table"):
+        return None
+    side = math.isqrt(shape[0])
+    if side**2 != shape[0] or not side % 2 or shape[1:] != variable.shape[1:]:
+        return None
+    return lambda table: resize_table(np.asarray(table), variable.shape)[0]

@@ -1,0 +1,137 @@
+"""Awkward input: a clear error, or the right loss, and never NaN."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from models import batch, make
+
+from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
+
+CASES = [MaskRCNN, CascadeMaskRCNN]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def model(request):
+    return make(request.param)
+
+
+def total(losses):
+    assert all(np.isfinite(value).all() for value in losses.values())
+    return {name: float(np.mean(value)) for name, value in losses.items()}
+
+
+def in_a_graph(model):
+    """The losses where values cannot be looked at beforehand."""
+    return tf.function(lambda images, targets: model.losses(images, targets))
+
+
+@pytest.mark.parametrize("objects", [0, 2])
+def test_images_without_objects_have_only_background(model, objects):
+    images, targets = batch(objects=3)
+    empty = {k: v[:, :objects] for k, v in targets.items()}
+    empty["classes"] = np.full_like(empty["classes"], -1)
+    losses = total(model.losses(images, empty))
+    for name, value in losses.items():
+        if name.endswith("cls"):
+            assert value > 0, name
+        else:
+            assert value == 0, name
+
+
+def test_without_masks_there_is_no_mask_loss(model):
+    images, targets = batch()
+    del targets["masks"]
+    losses = total(model.losses(images, targets))
+    assert not [name for name in losses if name.endswith("mask")]
+
+
+def change(targets, name, index, value):
+    targets = {k: v.copy() for k, v in targets.items()}
+    targets[name][index] = value
+    return targets
+
+
+BAD = {
+    "no area": ("boxes", (0, 0), [20, 20, 20, 40], "positive area"),
+    "corners swapped": ("boxes", (0, 0), [40, 40, 20, 20], "positive area"),
+    "NaN": ("boxes", (0, 0), [np.nan, 0, 20, 20], "positive area"),
+    "outside": ("boxes", (0, 0), [200, 10, 250, 30], "inside of their image"),
+    "class too large": ("classes", (0, 0), 3, "from 0 to 2"),
+    "class negative": ("classes", (0, 0), -2, "from 0 to 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_ground_truth_that_cannot_be_meant(model, case):
+    name, index, value, message = BAD[case]
+    images, targets = batch()
+    bad = change(targets, name, index, value)
+    with pytest.raises(ValueError, match=message):
+        model.losses(images, bad)
+
+
+def test_in_a_graph_such_objects_take_no_part():
+    images, targets = batch()
+    model = make(MaskRCNN)
+    compute = in_a_graph(model)
+    for name, index, value, _ in BAD.values():
+        total(compute(images, change(targets, name, index, value)))
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("boxes", np.zeros((2, 3, 5), "float32"), "boxes"),
+        ("classes", np.zeros((2, 2), "int32"), "classes"),
+        ("masks", np.zeros((2, 3, 64, 90), "uint8"), "masks"),
+        ("sizes", np.zeros((3, 2), "int32"), "sizes"),
+        ("sizes", np.array([[0, 96], [64, 96]], "int32"), "sizes"),
+        ("sizes", np.array([[64, 97], [64, 96]], "int32"), "sizes"),
+    ],
+)
+def test_shapes_that_do_not_fit(name, value, message):
+    images, targets = batch()
+    with pytest.raises(ValueError, match=message):
+        make().losses(images, {**targets, name: value})
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 0, 64, 3), "float32"),
+        np.zeros((1, 64, 64, 1), "float32"),
+        np.zeros((64, 64, 3), "float32"),
+    ],
+)
+def test_images_that_are_none(images):
+    with pytest.raises(ValueError, match="of shape"):
+        make()(images)
+
+
+def test_pixels_that_are_not_finite():
+    images, targets = batch()
+    images[0, 3, 4] = np.nan
+    images[1, 5, 6] = np.inf
+    model = make()
+    with pytest.raises(ValueError, match="finite"):
+        model.losses(images, targets)
+    total(in_a_graph(model)(images, targets))
+    outputs = model.predict(images, verbose=0)
+    assert all(np.isfinite(value).all() for value in outputs.values())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_classes": 0}, "num_classes"),
+        ({"backbone": "huge"}, "backbone"),
+        ({"score_threshold": 1.0}, "score_threshold"),
+        ({"iou_threshold": -0.1}, "iou_threshold"),
+        ({"max_detections": 0}, "max_detections"),
+        ({"fpn_channels": 1.5}, "fpn_channels"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    arguments = {"backbone": "tiny", "num_classes": 3, **arguments}
+    with pytest.raises(ValueError, match=f"`{message}` must be"):
+        MaskRCNN(**arguments, backbone_weights=None)
