@@ -62,8 +62,9 @@ def decode_predictions(preds, top=5):
 
     Examples:
     >>> import gcvit_keras, numpy as np
-    >>> gcvit_keras.decode_predictions(np.eye(1000)[[281]], top=1)
-    [[('n02123045', 'tabby', 1.0)]]
+    >>> ((best,),) = gcvit_keras.decode_predictions(np.eye(1000)[[281]], top=1)
+    >>> best[:2], float(best[2])
+    (('n02123045', 'tabby'), 1.0)
     """
     preds = np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != 1000:

@@ -208,7 +208,7 @@ def feature_pyramid(model: keras.Model) -> keras.Model:
     >>> model = gcvit_keras.GCViT(
     ...     embed_dim=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
     ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
-    >>> gcvit_keras.feature_pyramid(model).output_shape["P5"]
+    >>> gcvit_keras.feature_pyramid(model).output["P5"].shape
     (None, 2, 2, 128)
     """
     levels = {}
