@@ -4,6 +4,7 @@ from keras import ops
 
 from gcvit_keras.detection.fpn import LEVELS
 from gcvit_keras.detection.roi_align import pyramid_roi_align
+from gcvit_keras.detection.shapes import sizes_by_content
 
 
 def read_regions(pyramid, boxes, size):
@@ -18,7 +19,9 @@ def read_regions(pyramid, boxes, size):
         Float32 tensor `(batch * n, size, size, channels)`.
     """
     maps = [pyramid[level] for level in LEVELS]
-    rois = pyramid_roi_align(maps, boxes, size)
+    rois = pyramid_roi_align(
+        maps, boxes, size, fixed_size=not sizes_by_content()
+    )
     return ops.reshape(rois, (-1, size, size, rois.shape[-1]))
 
 

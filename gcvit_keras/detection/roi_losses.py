@@ -11,6 +11,7 @@ from gcvit_keras.detection.losses import (
     smooth_l1,
 )
 from gcvit_keras.detection.masks import mask_targets
+from gcvit_keras.detection.shapes import sizes_by_content
 
 
 def class_loss(logits, samples):
@@ -67,7 +68,11 @@ def mask_loss(logits, samples, masks):
     n, size = ops.shape(logits)[1:3]
     is_object = samples.is_object[:, :n]
     targets = mask_targets(
-        masks, samples.boxes[:, :n], samples.objects[:, :n], size
+        masks,
+        samples.boxes[:, :n],
+        samples.objects[:, :n],
+        size,
+        fixed_size=not sizes_by_content(),
     )
     values = ops.mean(binary_cross_entropy(logits, targets), axis=(2, 3))
     return per_image(values, is_object, count_rows(is_object))

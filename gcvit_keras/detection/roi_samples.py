@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 from gcvit_keras.detection.assign import assign
 from gcvit_keras.detection.boxes import valid_objects
 from gcvit_keras.detection.sample import add_objects, sample_indices
+from gcvit_keras.detection.shapes import sizes_by_content
 
 
 class RoISamples(NamedTuple):
@@ -118,16 +118,3 @@ def sample_rois(
         targets=ops.take_along_axis(boxes, objects[..., None], axis=1),
         is_truth=is_object & (chosen < ops.shape(boxes)[1]),
     )
-
-
-def sizes_by_content():
-    """Tells whether a tensor's size may follow from values: not under XLA."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
-
-    if tf.executing_eagerly():
-        return True
-    graph = tf.compat.v1.get_default_graph()
-    return not control_flow_util.GraphOrParentsInXlaContext(graph)

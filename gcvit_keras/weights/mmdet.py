@@ -1,5 +1,6 @@
 """Loads mmdet's checkpoints of whole detectors into ours, strictly."""
 
+import functools
 import math
 import re
 
@@ -41,7 +42,7 @@ def load_detector(model, path):
         {k: t for k, t in tensors.items() if not _BUFFERS.fullmatch(k)},
         f"{path} for model {model.name!r}",
         layout=_layout,
-        adapt=_adaption,
+        adapt=functools.partial(_adaption, _windows(model.backbone)),
     )
 
 
@@ -73,6 +74,17 @@ def detector_variables(model):
     return variables
 
 
+def _windows(backbone):
+    """The window, height and width, of each position table's path."""
+    return {
+        layer.attention.relative_position_bias_table.path: (
+            np.broadcast_to(layer.attention.window_size, 2).tolist()
+        )
+        for layer in backbone.layers
+        if hasattr(layer, "attention")
+    }
+
+
 def _layout(tensor, variable):
     """A tensor in Keras's layout; see `to_keras_layout`."""
     if tensor.ndim == 2 and _FLATTENED.search(variable.path):
@@ -85,11 +97,12 @@ def _layout(tensor, variable):
     return to_keras_layout(tensor, variable)
 
 
-def _adaption(variable, shape):
+def _adaption(windows, variable, shape):
     """What makes a position table of other windows fit its variable."""
-    if not variable.path.endswith("relative_position_bias_table"):
-        return None
     side = math.isqrt(shape[0])
-    if side**2 != shape[0] or not side % 2 or shape[1:] != variable.shape[1:]:
+    is_square = side**2 == shape[0] and side % 2
+    if variable.path not in windows or not is_square:
         return None
-    return lambda table: resize_table(np.asarray(table), variable.shape)[0]
+    if shape[1:] != tuple(variable.shape[1:]):
+        return None
+    return functools.partial(resize_table, window=windows[variable.path])

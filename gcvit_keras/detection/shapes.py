@@ -1,0 +1,20 @@
+"""Which sizes of tensors have to be known when a graph is made."""
+
+import keras
+
+
+def sizes_by_content():
+    """Tells whether a tensor's size may follow from values: not under XLA.
+
+    Returns:
+        True in TensorFlow, eagerly or in a graph that XLA does not compile.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    if tf.executing_eagerly():
+        return True
+    graph = tf.compat.v1.get_default_graph()
+    return not control_flow_util.GraphOrParentsInXlaContext(graph)
