@@ -10,7 +10,6 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 import gc
 import shutil
 import threading
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,11 +17,11 @@ import pytest
 import tensorflow_datasets as tfds
 from client_help import NOWHERE, encoded
 from loopback import Server, torch_file
+from nano import NANO, SHALLOW, pytorch_tensors
 from safetensors.numpy import save_file
 
 import gcvit_keras
 from gcvit_export import ServingClient, export_saved_model
-from gcvit_keras.weights.loading import checkpoint_variables
 from gcvit_training.tasks.classification.sources import open_source
 
 # What was imported stays: not to be looked through for garbage, again and
@@ -30,23 +29,6 @@ from gcvit_training.tasks.classification.sources import open_source
 gc.collect()
 gc.freeze()
 gc.set_threshold(100_000, 20, 20)
-
-REFERENCE = Path(__file__).parent / "data" / "reference"
-
-NANO = {
-    "embed_dim": 16,
-    "depths": (2, 2, 2, 2),
-    "num_heads": (1, 2, 4, 8),
-    "mlp_ratio": 3,
-    "classes": 10,
-}
-"""The architecture of the nano references."""
-
-SMALL = {**NANO, "depths": (1, 2, 1, 1), "input_shape": (64, 64, 3)}
-"""With one global block: for tests that trace or convert it often."""
-
-SHALLOW = {**NANO, "depths": (1, 1, 1, 1), "input_shape": (64, 64, 3)}
-"""What is served: for tests in which the model itself is not the point."""
 
 
 @pytest.fixture(autouse=True)
@@ -76,25 +58,6 @@ def images():
         return 255 * pixels
 
     return make
-
-
-def pytorch_tensors(model, scheme):
-    """The weights of a model as PyTorch would have named and laid them."""
-    tensors = {}
-    for key, variable in checkpoint_variables(model, scheme).items():
-        value = np.asarray(variable)
-        if "relative_position" in key or value.ndim == 1:
-            pass
-        elif "/depthwise/" in variable.path:
-            value = value.transpose(2, 3, 0, 1)
-        elif value.ndim == 4:
-            value = value.transpose(3, 2, 0, 1)
-        elif "se.fc" in key:  # timm's are 1 x 1 convolutions
-            value = value.T[:, :, None, None]
-        else:
-            value = value.T
-        tensors[key] = np.ascontiguousarray(value)
-    return tensors
 
 
 @pytest.fixture(scope="session")

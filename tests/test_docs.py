@@ -20,8 +20,8 @@ from unittest import mock
 import numpy as np
 import pytest
 from command import inside
-from conftest import pytorch_tensors
 from loopback import torch_file
+from nano import pytorch_tensors
 from PIL import Image
 
 import gcvit_keras

@@ -4,7 +4,7 @@ import keras
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import NANO
+from nano import NANO
 
 import gcvit_keras
 from gcvit_keras.explain import (

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import NANO
 from keras import layers
+from nano import NANO
 
 import gcvit_keras
 from gcvit_keras.explain import grad_cam

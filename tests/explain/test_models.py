@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMALL
 from keras import layers
+from nano import SMALL
 
 import gcvit_keras
 from gcvit_keras.explain import (

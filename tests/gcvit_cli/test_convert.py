@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 from command import gcvit, inside, refused
-from conftest import REFERENCE, pytorch_tensors
 from loopback import torch_file
+from nano import REFERENCE, pytorch_tensors
 from safetensors.numpy import load_file, save_file
 
 

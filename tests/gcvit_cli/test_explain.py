@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 from command import inside, refused
-from conftest import SHALLOW
 from matplotlib import colormaps
+from nano import SHALLOW
 from PIL import Image
 
 import gcvit_keras

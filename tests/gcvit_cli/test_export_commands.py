@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from command import inside, refused
-from conftest import SHALLOW
+from nano import SHALLOW
 from PIL import Image
 
 import gcvit_keras

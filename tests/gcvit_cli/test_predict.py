@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 from command import gcvit, inside, refused
-from conftest import NANO
+from nano import NANO
 from PIL import Image
 
 import gcvit_keras

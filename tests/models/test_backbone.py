@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from conftest import NANO
+from nano import NANO
 
 import gcvit_keras
 from gcvit_keras import GCViTBackbone

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import REFERENCE
+from nano import REFERENCE
 from safetensors.numpy import load_file, save_file
 
 from gcvit_keras import GCViTBackbone, feature_pyramid

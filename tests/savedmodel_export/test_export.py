@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHALLOW
+from nano import SHALLOW
 
 import gcvit_export
 from gcvit_export import (
@@ -175,7 +175,7 @@ def test_litert_refuses_other_suffixes_and_dynamic_sizes(model, nano, tmp_path):
 FULL_DISK = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
-from conftest import NANO
+from nano import NANO
 import gcvit_keras, gcvit_export
 model = gcvit_keras.GCViT(**NANO, input_shape=(64, 64, 3))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from conftest import SMALL
+from nano import SMALL
 
 import gcvit_keras
 from gcvit_export import export_litert, export_saved_model

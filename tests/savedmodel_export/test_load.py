@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import serving
-from conftest import SHALLOW
+from nano import SHALLOW
 from PIL import Image
 
 import gcvit_keras

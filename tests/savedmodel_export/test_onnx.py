@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import SHALLOW
+from nano import SHALLOW
 
 from gcvit_export import export_onnx
 from gcvit_export.onnx import convertible

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from conftest import NANO, SHALLOW
+from nano import NANO, SHALLOW
 from tensorflow.lite.python import schema_py_generated as schema
 
 import gcvit_keras

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHALLOW
+from nano import SHALLOW
 from PIL import Image
 
 from gcvit_export import export_saved_model

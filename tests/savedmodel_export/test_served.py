@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from command import gcvit
-from conftest import SHALLOW
 from keras import layers
+from nano import SHALLOW
 
 import gcvit_export
 from gcvit_export import VerificationError, verify

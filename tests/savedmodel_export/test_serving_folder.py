@@ -9,7 +9,6 @@ import keras
 import pytest
 import tensorflow as tf
 import yaml
-from conftest import SHALLOW, SMALL
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -17,6 +16,7 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,
 )
+from nano import SHALLOW, SMALL
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SHALLOW, SMALL
+from nano import SHALLOW, SMALL
 from PIL import Image
 
 import gcvit_keras

@@ -6,7 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from conftest import SHALLOW, SMALL
+from nano import SHALLOW, SMALL
 
 import gcvit_export.litert as litert
 import gcvit_export.verification as verification

@@ -6,8 +6,8 @@ import keras
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import NANO, REFERENCE
 from loopback import torch_file
+from nano import NANO, REFERENCE
 from safetensors.numpy import load_file, save_file
 
 import gcvit_keras

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NANO, REFERENCE
 from loopback import Handler, Server, sha256, torch_file
+from nano import NANO, REFERENCE
 from safetensors.numpy import load_file
 
 import gcvit_keras

@@ -6,7 +6,7 @@ import keras
 import ml_dtypes  # noqa: F401  gives numpy bfloat16
 import numpy as np
 import pytest
-from conftest import REFERENCE
+from nano import REFERENCE
 from safetensors.numpy import load_file, save_file
 
 import gcvit_keras

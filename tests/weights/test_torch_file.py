@@ -12,8 +12,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import REFERENCE
 from loopback import torch_file
+from nano import REFERENCE
 from safetensors.numpy import load_file
 
 from gcvit_keras import load_weights
