@@ -96,7 +96,9 @@ def test_the_configuration_is_the_arguments():
     config = backbone.get_config()
     arguments = inspect.signature(GCViTBackbone).parameters
     assert set(config) == set(arguments)
-    for argument, value in {**DETECTION, "name": "mine"}.items():
+    # A window of one side is square.
+    expected = {**DETECTION, "name": "mine", "window_size": ((12, 12),) * 4}
+    for argument, value in expected.items():
         assert config[argument] == value
     again = GCViTBackbone.from_config(config)
     assert again.get_config() == config
