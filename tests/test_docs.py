@@ -68,7 +68,7 @@ QUICKER = {
     # Python.
     "imagenet": "nvidia",
     "GCViTTiny": "GCViTXXTiny",
-    'MaskRCNN("tiny"': 'MaskRCNN("xxtiny"',
+    'MaskRCNN("tiny"': 'MaskRCNN("xxtiny", backbone_weights="nvidia"',
     "(224, 224": "(64, 64",
     "epochs=3": "epochs=1",
     '["epochs=2"': '["epochs=2", "model.depths=[1, 1, 1, 1]"',
