@@ -69,6 +69,8 @@ QUICKER = {
     "imagenet": "nvidia",
     "GCViTTiny": "GCViTXXTiny",
     'MaskRCNN("tiny"': 'MaskRCNN("xxtiny", backbone_weights="nvidia"',
+    # tests/detection traces the step, which takes minutes at this size.
+    "weight_decay=0.05))": "weight_decay=0.05), run_eagerly=True)",
     "(224, 224": "(64, 64",
     "epochs=3": "epochs=1",
     '["epochs=2"': '["epochs=2", "model.depths=[1, 1, 1, 1]"',
