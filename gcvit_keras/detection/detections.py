@@ -4,6 +4,7 @@ from keras import ops
 
 from gcvit_keras.detection.boxes import decode_boxes
 from gcvit_keras.detection.nms import non_max_suppression
+from gcvit_keras.detection.shapes import sizes_by_content
 
 
 def best_detections(
@@ -65,6 +66,7 @@ def best_detections(
         iou_threshold=iou_threshold,
         max_count=max_count,
         valid=ops.reshape(is_detection, (batch, rows)),
+        fixed_size=not sizes_by_content(),
     )
     real = ops.arange(max_count, dtype="int32") < count[:, None]
     boxes = ops.take_along_axis(boxes, kept[..., None], axis=1)

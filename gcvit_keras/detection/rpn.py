@@ -19,6 +19,7 @@ from gcvit_keras.detection.boxes import (
 from gcvit_keras.detection.losses import binary_cross_entropy, smooth_l1
 from gcvit_keras.detection.nms import non_max_suppression
 from gcvit_keras.detection.sample import sample_mask
+from gcvit_keras.detection.shapes import sizes_by_content
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 """Maps that proposals are made from, from fine to coarse."""
@@ -178,6 +179,7 @@ def propose(
         iou_threshold=iou_threshold,
         max_count=max_count,
         valid=has_area,
+        fixed_size=not sizes_by_content(),
     )
     valid = ops.arange(max_count, dtype="int32") < count[:, None]
     boxes = ops.take_along_axis(boxes, kept[..., None], axis=1)
