@@ -45,8 +45,6 @@ def load_keras(path):
     Raises:
         ValueError: If it cannot be loaded.
     """
-    import zipfile
-
     import keras
 
     import gcvit_keras  # noqa: F401  registers the layers

@@ -21,10 +21,21 @@ class Detector(keras.Model):
     def __init__(self, **kwargs):
         # Sizes are not to be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
-        # Compiled by XLA only if asked for: RoIAlign and suppression are
-        # faster where tensors may have the size of what there is.
-        self.supports_jit = False
+        self.jit_compile = False  # see `compile`
         self.batch_mean = _BatchMean(name="batch_mean")
+
+    def compile(self, *args, jit_compile="auto", **kwargs):
+        """Configures `fit`, `evaluate` and `predict`; see `keras.Model`.
+
+        Args:
+            *args: Of `keras.Model.compile`.
+            jit_compile: Whether XLA compiles them, for images of one size.
+                `"auto"` is `False`: RoIAlign and suppression are faster where
+                tensors may have the size of what there is.
+            **kwargs: Of `keras.Model.compile`.
+        """
+        compiles = jit_compile != "auto" and jit_compile
+        super().compile(*args, jit_compile=compiles, **kwargs)
 
     def track_losses(self, names):
         """Keeps a mean of each loss for `fit` to show.

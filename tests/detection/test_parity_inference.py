@@ -97,7 +97,7 @@ def test_stages_score_and_move_the_recorded_regions_as_mmdet(
         )
 
 
-def test_detections_equal_mmdet_s(reference, detections):
+def assert_mmdet_s_detections(reference, detections):
     for i in (0, 1):
         count = detections["count"][i]
         names = ("boxes", "scores", "labels")
@@ -107,6 +107,17 @@ def test_detections_equal_mmdet_s(reference, detections):
             detections["classes"][i][:count],
             [reference.io[f"det_{name}_{i}"] for name in names],
         )
+
+
+def test_detections_equal_mmdet_s(reference, detections):
+    assert_mmdet_s_detections(reference, detections)
+
+
+@pytest.mark.slow
+def test_detections_compiled_by_xla_equal_mmdet_s(reference):
+    model = reference.model()
+    model.compile(jit_compile=True)
+    assert_mmdet_s_detections(reference, model.predict(reference.inputs()))
 
 
 @pytest.mark.parametrize("kind", ["input", "original"])
