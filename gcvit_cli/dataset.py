@@ -87,10 +87,44 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
 
 
 def run_data(run):
-    """Reads what data a run was made with; `None` of what is no run."""
+    """Reads what data a run was made with; `None` of what is no run.
+
+    Args:
+        run: Folder of the run, or a file in it.
+
+    Returns:
+        The `data` of its configuration.
+
+    Raises:
+        ValueError: If the run's task has no classes.
+    """
     config = (run if run.is_dir() else run.parent) / "config.yaml"
     if not config.is_file():
         return None
     from gcvit_training import read_config
 
-    return read_config(config).data
+    return data_of_classes(read_config(config), config.parent)
+
+
+def data_of_classes(config, name):
+    """Refuses the data of tasks without classes, which are read otherwise.
+
+    Args:
+        config: A `RunConfig`.
+        name: What the message calls it.
+
+    Returns:
+        The `data` of the configuration.
+
+    Raises:
+        ValueError: If the task has no classes.
+    """
+    from gcvit_training.tasks import DEFAULT
+
+    if config.task != DEFAULT:
+        raise ValueError(
+            f"{name} is of the task {config.task}, of which this command "
+            f"knows nothing yet; it knows {DEFAULT}. What `gcvit train` "
+            "measured is in the run's evaluation.json"
+        )
+    return config.data

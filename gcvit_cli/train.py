@@ -17,6 +17,7 @@ from gcvit_cli.console import (
     import_tensorflow,
     print_json,
 )
+from gcvit_cli.dataset import data_of_classes
 from gcvit_cli.options import Json
 
 EXAMPLE = (
@@ -32,7 +33,8 @@ def command(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="digits, imagenet or finetune, or a YAML file like theirs.",
+            help="digits, imagenet, finetune or labels, or a YAML file like "
+            "theirs.",
         ),
     ],
     out: Annotated[
@@ -142,7 +144,7 @@ def _look(config, out, data_dir, check, preview, report):
         open_source,
     )
 
-    data = config.data
+    data = data_of_classes(config, "the recipe")
     if data_dir is None and out is not None:
         data_dir = out / "data"
     source = open_source(data.dataset, data_dir, data.holdout)

@@ -140,7 +140,7 @@ def load_weights(model: keras.Model, weights) -> None:
         or key in variables
     }
     notes += _match_ends(variables, tensors, scheme, path)
-    adaptations = _Adaptations(model)
+    adaptations = Adaptations(model)
     assign_tensors(
         variables,
         tensors,
@@ -248,14 +248,18 @@ def _match_ends(variables, tensors, scheme, source):
     return notes
 
 
-class _Adaptations:
+class Adaptations:
     """Finds what makes a tensor of another shape fit a GC ViT's variable.
 
     Args:
-        model: The model; its windows are asked for.
+        model: A model of this library; its windows are asked for.
+
+    Attributes:
+        notes: What was found, a list of strings.
     """
 
     def __init__(self, model):
+        """Looks up the windows of the model's position tables."""
         self.notes = []
         self.windows = {
             layer.attention.relative_position_bias_table.path: (
@@ -266,6 +270,7 @@ class _Adaptations:
         }
 
     def __call__(self, variable, shape):
+        """Finds the function for a variable; see `assign_tensors`."""
         target = tuple(variable.shape)
         if variable.path == "stem/conv/kernel" and shape[2:] == (3, target[3]):
             if target[2] == 1:

@@ -1,13 +1,10 @@
 """Loads mmdet's checkpoints of whole detectors into ours, strictly."""
 
-import functools
-import math
 import re
 
-import numpy as np
-
 from gcvit_keras.weights.checkpoint import file_format, open_checkpoint
-from gcvit_keras.weights.loading import load_weights, resize_table
+from gcvit_keras.weights.loading import Adaptations, load_weights
+from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.names_mmdet import FIRST_KEY, mmdet_key
 from gcvit_keras.weights.porting import assign_tensors, to_keras_layout
 
@@ -21,7 +18,9 @@ _FLATTENED = re.compile(r"box_head(_\d)?/dense(_0)?/kernel")
 def load_detector(model, path):
     """Loads a checkpoint into a detector, all of it or nothing.
 
-    Position tables of other windows are resized, as PyTorch's bicubic resizes.
+    Position tables of other windows are resized, as PyTorch's bicubic resizes,
+    and kernels adapted to other input channels; a line on standard error says
+    so.
 
     Args:
         model: A `MaskRCNN` or `CascadeMaskRCNN`.
@@ -36,14 +35,18 @@ def load_detector(model, path):
     if file_format(path) == "h5":
         load_weights(model, path)
         return
-    tensors, _ = open_checkpoint(path, [FIRST_KEY])
+    tensors, note = open_checkpoint(path, [FIRST_KEY])
+    adaptations = Adaptations(model.backbone)
     assign_tensors(
         detector_variables(model),
         {k: t for k, t in tensors.items() if not _BUFFERS.fullmatch(k)},
         f"{path} for model {model.name!r}",
         layout=_layout,
-        adapt=functools.partial(_adaption, _windows(model.backbone)),
+        adapt=adaptations,
     )
+    notes = [*filter(None, [note]), *dict.fromkeys(adaptations.notes)]
+    if notes:
+        tell(f"{path}: loaded {'; '.join(notes)}.")
 
 
 def detector_variables(model):
@@ -74,17 +77,6 @@ def detector_variables(model):
     return variables
 
 
-def _windows(backbone):
-    """The window, height and width, of each position table's path."""
-    return {
-        layer.attention.relative_position_bias_table.path: (
-            np.broadcast_to(layer.attention.window_size, 2).tolist()
-        )
-        for layer in backbone.layers
-        if hasattr(layer, "attention")
-    }
-
-
 def _layout(tensor, variable):
     """A tensor in Keras's layout; see `to_keras_layout`."""
     if tensor.ndim == 2 and _FLATTENED.search(variable.path):
@@ -95,14 +87,3 @@ def _layout(tensor, variable):
             tensor = tensor.reshape(outputs, channels, 7, 7)
             return tensor.transpose(2, 3, 1, 0).reshape(inputs, outputs)
     return to_keras_layout(tensor, variable)
-
-
-def _adaption(windows, variable, shape):
-    """What makes a position table of other windows fit its variable."""
-    side = math.isqrt(shape[0])
-    is_square = side**2 == shape[0] and side % 2
-    if variable.path not in windows or not is_square:
-        return None
-    if shape[1:] != tuple(variable.shape[1:]):
-        return None
-    return functools.partial(resize_table, window=windows[variable.path])
