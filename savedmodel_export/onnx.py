@@ -122,7 +122,7 @@ class _Erfc:
 
     @classmethod
     def version_9(cls, ctx, node, **kwargs):
-        output, readers = node.output[0], None
+        output = node.output[0]
         readers = ctx.find_output_consumers(output)
         dtype, shape = ctx.get_dtype(output), ctx.get_shape(output)
         node.type = "Erf"
