@@ -39,12 +39,11 @@ CERTIFICATE = TLS / "localhost.crt"
 
 
 def test_a_slow_answer_is_late(faulty, connect, pixels):
-    faulty.test(pause=4.0)
-    client = connect(faulty, timeout=0.3)
+    faulty.test(pause=2.0)
     start = time.monotonic()
     with pytest.raises(DeadlineError, match=r"no answer in 0\.3 s") as caught:
-        client.predict(pixels[:1])
-    assert time.monotonic() - start < 3  # and did not wait for the answer
+        connect(faulty, timeout=0.3).predict(pixels)
+    assert time.monotonic() - start < 1
     assert caught.value.code == "DEADLINE_EXCEEDED"
 
 
