@@ -2,12 +2,13 @@
 
 import os
 
-import keras
 import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
 from gcvit_keras.detection.masks import paste_masks_numpy
+from gcvit_keras.images.load import open_image
+from gcvit_keras.images.reader import MAX_PIXELS
 
 DIVISOR = 32
 
@@ -96,7 +97,7 @@ def detect(model, images, batch_size, short_side, long_side):
 def _read(image, index):
     """An image as an array `(height, width, 3)`, from one or from a file."""
     if isinstance(image, (str, os.PathLike)):
-        image = keras.utils.img_to_array(_open(image), dtype="uint8")
+        _, image = open_image(image, channels=3, max_pixels=MAX_PIXELS)
     image = np.asarray(image)
     if image.ndim == 2:
         image = np.stack([image] * 3, axis=-1)
@@ -109,17 +110,6 @@ def _read(image, index):
     if image.dtype != np.uint8 and not np.isfinite(image).all():
         raise ValueError(f"`images[{index}]` must be finite numbers.")
     return image
-
-
-def _open(path):
-    """A file's first picture in RGB, turned as its EXIF says."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path} is no whole image: {error}") from error
 
 
 def _in_pixels_of(image, size, outputs):
