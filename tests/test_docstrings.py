@@ -36,7 +36,7 @@ def public():
             seen.add(id(thing))
             if inspect.isfunction(thing) or (
                 # An error is explained by its message.
-                inspect.isclass(thing) and not issubclass(thing, Exception)
+                inspect.isclass(thing) and not issubclass(thing, BaseException)
             ):
                 yield f"{package}.{name}", thing
 

@@ -66,6 +66,8 @@ class Progress(keras.callbacks.Callback):
         run, config = self.run, self.run.config
         run.step += config.steps_per_execution
         self.counted += config.steps_per_execution
+        if self.counted < WARM_UP * config.steps_per_execution:
+            run.trainer.read_next()  # the clock starts then
         if run.trainer.fresh:
             self._check_numbers(logs)
             self._time()

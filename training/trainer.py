@@ -142,6 +142,10 @@ class Trainer(keras.Model):
 
         self.train_function = function
 
+    def read_next(self):
+        """Has the logs of the next step read, however short ago the last."""
+        self._read_at = 0.0
+
     def evaluate(self, x=None, steps=None, callbacks=None, **_):
         """Computes the task's numbers, for `fit` after every epoch.
 
