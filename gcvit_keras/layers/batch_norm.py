@@ -37,9 +37,20 @@ class BatchNorm(keras.layers.BatchNormalization):
             unbiased = variance * (count / ops.maximum(count - 1, 1))
             self._follow(self.moving_mean, mean, count > 0)
             self._follow(self.moving_variance, unbiased, count > 0)
+        scale, offset = self._linear(mean, variance)
+        return ops.cast(x * scale + offset, self.compute_dtype)
+
+    def linear(self):
+        """Tells what the layer is outside of training: `x * scale + offset`.
+
+        Returns:
+            Tuple of scale and offset, tensors `(channels,)`.
+        """
+        return self._linear(self.moving_mean, self.moving_variance)
+
+    def _linear(self, mean, variance):
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        x = x * scale + (self.beta - mean * scale)
-        return ops.cast(x, self.compute_dtype)
+        return scale, self.beta - mean * scale
 
     def _batch_statistics(self, x, is_used):
         """Mean and variance per channel, and of how many values they are."""
