@@ -62,19 +62,28 @@ class OptimizerConfig(Strict):
     """AdamW and its rate.
 
     Attributes:
-        learning_rate: Highest rate, from which a cosine falls.
+        learning_rate: Highest rate, from which the schedule falls.
         reference_batch_size: Batch that `learning_rate` is meant for; the
             rate is scaled linearly from it to `data.batch_size`. `None`: not
             scaled.
-        final_learning_rate: Rate at the cosine's end, scaled as well.
+        schedule: How the rate falls: along a `cosine`, as a power of what is
+            left (`poly`), or at some epochs only (`steps`).
+        final_learning_rate: Rate at the end of a cosine or a power, scaled as
+            well.
+        poly_power: Power of `poly`.
+        decay_epochs: Epochs after which `steps` multiplies the rate.
+        decay_factor: By which it does.
         warmup_epochs: First epochs, over which the rate rises from near 0;
             again after `freeze_epochs`, if there are any.
+        warmup_steps: The same in steps, in place of `warmup_epochs`.
+        warmup_factor: Share of the rate that the rise begins with.
         cooldown_epochs: Last epochs, at the final rate.
         beta_1: Decay of Adam's mean of the gradients.
         beta_2: Decay of Adam's mean of their squares.
         epsilon: Added to Adam's divisor, as PyTorch does.
         weight_decay: Not on norms, biases, layer scales and position tables.
-        gradient_norm: Gradients are clipped to this global norm.
+        gradient_norm: Gradients are clipped to this global norm; `None` for
+            none.
         layer_decay: Factor on the rate from each block to the one before it;
             the head has the full rate.
         freeze_epochs: First epochs, in which only the head is trained.
@@ -86,14 +95,20 @@ class OptimizerConfig(Strict):
 
     learning_rate: Positive
     reference_batch_size: pydantic.PositiveInt | None = None
+    schedule: Literal["cosine", "poly", "steps"] = "cosine"
     final_learning_rate: NonNegative = 0.0
+    poly_power: Positive = 1.0
+    decay_epochs: tuple[pydantic.PositiveInt, ...] = ()
+    decay_factor: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
     warmup_epochs: pydantic.NonNegativeInt = 0
+    warmup_steps: pydantic.NonNegativeInt | None = None
+    warmup_factor: Annotated[float, pydantic.Field(gt=0, le=1)] = 1e-3
     cooldown_epochs: pydantic.NonNegativeInt = 0
     beta_1: Share = 0.9
     beta_2: Share = 0.999
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.05
-    gradient_norm: Positive = 5.0
+    gradient_norm: Positive | None = 5.0
     layer_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
     freeze_epochs: pydantic.NonNegativeInt = 0
     accumulate: pydantic.PositiveInt = 1
@@ -171,6 +186,19 @@ class RunConfig(Strict):
                 "`optimizer.freeze_epochs` must be at most `epochs`. "
                 f"Received: freeze_epochs={o.freeze_epochs}, "
                 f"epochs={self.epochs}"
+            )
+        if o.warmup_steps is not None and o.warmup_epochs:
+            raise ValueError(
+                "`optimizer.warmup_steps` must be null with "
+                "`optimizer.warmup_epochs`. Received: "
+                f"warmup_steps={o.warmup_steps}, "
+                f"warmup_epochs={o.warmup_epochs}"
+            )
+        if bool(o.decay_epochs) != (o.schedule == "steps"):
+            raise ValueError(
+                "`optimizer.decay_epochs` must be given for `optimizer."
+                f"schedule: steps`, and only then. Received: "
+                f"schedule={o.schedule}, decay_epochs={list(o.decay_epochs)}"
             )
         if o.final_learning_rate > o.learning_rate:
             raise ValueError(

@@ -38,17 +38,20 @@ def fast_on_cpu(network):
 
     Does so inside the `with` only, so that what is saved or exported after it
     has TensorFlow's own operations. Does nothing where there is a GPU or TPU,
-    in mixed precision, and for images smaller than `LEAST_SIDE`.
+    in mixed precision, for images smaller than `LEAST_SIDE`, and for a network
+    of images of many sizes, for each of which XLA would compile anew.
 
     Args:
         network: A GC ViT.
     """
+    shape = getattr(network, "input_shape", None)
     devices = {d.device_type for d in tf.config.list_logical_devices()}
     layers = []
     if (
         devices <= {"CPU", "XLA_CPU"}
         and network.compute_dtype == "float32"
-        and min(s or LEAST_SIDE for s in network.input_shape[1:3]) >= LEAST_SIDE
+        and shape is not None
+        and min(side or LEAST_SIDE for side in shape[1:3]) >= LEAST_SIDE
     ):
         layers = network._flatten_layers()
     with replaced({layer: _methods(layer) for layer in layers}):

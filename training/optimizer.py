@@ -1,4 +1,4 @@
-"""AdamW on a cosine, as GC ViT was trained (paper section 4)."""
+"""AdamW and its rate: a cosine, as GC ViT was trained (paper section 4)."""
 
 import math
 
@@ -115,13 +115,15 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         return list(grads_and_vars)
 
 
-def adamw(config, steps_per_epoch, model=None):
+def adamw(config, steps_per_epoch, model=None, not_decayed=()):
     """Makes the optimizer of a run.
 
     Args:
         config: A `RunConfig`.
         steps_per_epoch: Steps per epoch, a positive integer.
         model: The GC ViT, for `optimizer.layer_decay`.
+        not_decayed: Variables without weight decay; those of `NOT_DECAYED`
+            names where there are none.
 
     Returns:
         `LayerwiseAdamW` with a `Schedule`.
@@ -133,6 +135,9 @@ def adamw(config, steps_per_epoch, model=None):
     frozen = settings.freeze_epochs
     if frozen >= config.epochs:
         frozen = 0  # only the head, all the time
+    warmup = settings.warmup_steps
+    if warmup is None:
+        warmup = settings.warmup_epochs * steps_per_epoch
     optimizer = LayerwiseAdamW(
         Schedule(
             rate,
@@ -140,8 +145,13 @@ def adamw(config, steps_per_epoch, model=None):
             * settings.final_learning_rate
             / settings.learning_rate,
             steps=(config.epochs - settings.cooldown_epochs) * steps_per_epoch,
-            warmup_steps=settings.warmup_epochs * steps_per_epoch,
+            warmup_steps=warmup,
             frozen_steps=frozen * steps_per_epoch,
+            kind=settings.schedule,
+            power=settings.poly_power,
+            decay_steps=[e * steps_per_epoch for e in settings.decay_epochs],
+            decay_factor=settings.decay_factor,
+            warmup_factor=settings.warmup_factor,
         ),
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.gradient_norm,
@@ -149,7 +159,10 @@ def adamw(config, steps_per_epoch, model=None):
         beta_2=settings.beta_2,
         epsilon=settings.epsilon,
     )
-    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    if not_decayed:
+        optimizer.exclude_from_weight_decay(var_list=not_decayed)
+    else:
+        optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     if settings.layer_decay < 1:
         optimizer.scales = layer_scales(model, settings.layer_decay)
     return optimizer
@@ -157,17 +170,24 @@ def adamw(config, steps_per_epoch, model=None):
 
 @keras.saving.register_keras_serializable("gcvit_keras")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises linearly, then follows a cosine.
+    """A rate that rises linearly, then falls.
 
     While most of a model is frozen the rate rises, and stays; it rises anew
     when the rest joins in, whose first steps would otherwise be the largest.
 
     Args:
         rate: Highest rate.
-        final_rate: Rate at the cosine's end, and after it.
-        steps: Steps to the cosine's end, all phases together.
-        warmup_steps: Steps in which the rate rises, from `rate / 1000`.
+        final_rate: Rate at the end of a cosine or a power, and after it.
+        steps: Steps to that end, all phases together.
+        warmup_steps: Steps in which the rate rises.
         frozen_steps: First steps, in which most of the model is frozen.
+        kind: How it falls: `"cosine"`; `"poly"`, as a power of the share of
+            steps that is left; or `"steps"`, at some steps only.
+        power: Power of `"poly"`.
+        decay_steps: Steps, from the first on, at which `"steps"` multiplies
+            the rate by `decay_factor`.
+        decay_factor: Factor in (0, 1].
+        warmup_factor: Share of the rate that the rise begins with.
 
     Examples:
     >>> from gcvit_training.optimizer import Schedule
@@ -176,32 +196,66 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     [0.001, 0.451, 0.001, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, rate, final_rate, steps, warmup_steps=0, frozen_steps=0):
+    def __init__(
+        self,
+        rate,
+        final_rate,
+        steps,
+        warmup_steps=0,
+        frozen_steps=0,
+        kind="cosine",
+        power=1.0,
+        decay_steps=(),
+        decay_factor=0.1,
+        warmup_factor=1e-3,
+    ):
         super().__init__()
         self.rate = rate
         self.final_rate = final_rate
         self.steps = steps
         self.warmup_steps = warmup_steps
         self.frozen_steps = frozen_steps
+        self.kind = kind
+        self.power = power
+        self.decay_steps = list(decay_steps)
+        self.decay_factor = decay_factor
+        self.warmup_factor = warmup_factor
 
     def __call__(self, step):
         """Computes the rate of a step, a scalar float32 tensor."""
         step = tf.cast(tf.convert_to_tensor(step), tf.float32)
         frozen = step < float(self.frozen_steps)
         since = tf.where(frozen, step, step - float(self.frozen_steps))
+        falling = self._falling(step, since)
+        if not self.warmup_steps:
+            return tf.where(frozen, self.rate, falling)
+        risen = since / self.warmup_steps
+        least = self.warmup_factor
+        # Of `steps` the rate may have fallen while it still rises.
+        highest = falling if self.kind == "steps" else self.rate
+        rising = highest * (least + (1 - least) * risen)
+        return tf.where(risen < 1, rising, tf.where(frozen, self.rate, falling))
+
+    def _falling(self, step, since):
+        """The rate without the rise."""
+        if self.kind == "steps":
+            passed = tf.constant(self.decay_steps, tf.float32) <= step
+            times = tf.reduce_sum(tf.cast(passed, tf.float32))
+            return self.rate * self.decay_factor**times
         falls = max(1, self.steps - self.frozen_steps - self.warmup_steps)
         done = tf.clip_by_value((since - self.warmup_steps) / falls, 0.0, 1.0)
-        cosine = 0.5 * (1 + tf.cos(math.pi * done))
-        cosine = self.final_rate + (self.rate - self.final_rate) * cosine
-        if not self.warmup_steps:
-            return tf.where(frozen, self.rate, cosine)
-        risen = since / self.warmup_steps
-        rising = self.rate * (1e-3 + (1 - 1e-3) * risen)
-        return tf.where(risen < 1, rising, tf.where(frozen, self.rate, cosine))
+        if self.kind == "poly":
+            share = (1 - done) ** self.power
+        else:
+            share = 0.5 * (1 + tf.cos(math.pi * done))
+        return self.final_rate + (self.rate - self.final_rate) * share
 
     def get_config(self):
         """Returns the arguments."""
-        names = ("rate", "final_rate", "steps", "warmup_steps", "frozen_steps")
+        names = (
+            "rate", "final_rate", "steps", "warmup_steps", "frozen_steps",
+            "kind", "power", "decay_steps", "decay_factor", "warmup_factor",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
 

@@ -52,7 +52,12 @@ class Run:
         with strategy.scope():
             self.network = task.network()
             self.trainer = Trainer(self.network, task)
-            optimizer = adamw(config, self.steps_per_epoch, self.network)
+            optimizer = adamw(
+                config,
+                self.steps_per_epoch,
+                self.network,
+                task.not_decayed(self.network),
+            )
             if config.precision == "mixed_float16":
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             compiles = _compiles(config, strategy)

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from gcvit_keras.layers.replicas import sum_over_replicas
+
 
 def per_image(values, chosen, number):
     """Spreads a batch's average over its images.
@@ -15,7 +17,8 @@ def per_image(values, chosen, number):
     Returns:
         Float32 tensor `(batch,)`: each image's sum * batch / sum(number), so
         that the mean over the batch is the sum of all values / sum(number). 0
-        where nothing is chosen.
+        where nothing is chosen. Of several replicas the batch is that of all
+        together, so that their losses are those of one.
 
     Examples:
     >>> import numpy as np
@@ -26,8 +29,11 @@ def per_image(values, chosen, number):
     array([2.        , 2.6666667], dtype=float32)
     """
     sums = ops.sum(ops.where(chosen, ops.cast(values, "float32"), 0), axis=1)
-    batch = ops.cast(ops.shape(sums)[0], "float32")
-    return sums * (batch / ops.maximum(ops.sum(number), 1))
+    totals = ops.stack(
+        [ops.sum(ops.ones_like(sums)), ops.sum(ops.cast(number, "float32"))]
+    )
+    batch, number = ops.unstack(sum_over_replicas(totals))
+    return sums * (batch / ops.maximum(number, 1))
 
 
 def count_rows(chosen):

@@ -53,9 +53,12 @@ class Detector(keras.Model):
             targets: Dict of `"boxes"` `(batch, n, 4)` in pixels of the images;
                 `"classes"`, integers `(batch, n)`, -1 where there is no
                 object; `"masks"` `(batch, n, height, width)`, uint8 or
-                boolean, without which there is no mask loss; and `"sizes"`,
-                integers `(batch, 2)`, where images are padded and their own
-                dict does not say.
+                boolean, or, smaller and a little less exact, `"box_masks"`
+                `(batch, n, cells, cells)`, uint8: the share of each cell of
+                the object's own box that it covers, 255 for all of it;
+                without either there is no mask loss; and `"sizes"`, integers
+                `(batch, 2)`, where images are padded and their own dict does
+                not say.
             training: Whether drop path drops and batch norm follows.
             choose: Which of too many candidates are learned from: a function
                 of `gcvit_keras.detection.sample`. Defaults to a random choice

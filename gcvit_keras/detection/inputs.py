@@ -6,6 +6,9 @@ from keras import ops
 
 from gcvit_keras import checks
 
+MASKS = ("masks", "box_masks")
+"""Forms of the ground truth's masks in the targets."""
+
 
 def split_inputs(inputs):
     """Takes the images and their sizes from what a detector is called with.
@@ -95,7 +98,7 @@ def prepare_targets(targets, num_classes):
     Args:
         targets: Dict of `"boxes"` `(batch, n, 4)`, `"classes"` `(batch, n)`
             and, where masks are learned, `"masks"` `(batch, n, height,
-            width)`.
+            width)` or `"box_masks"` `(batch, n, cells, cells)`.
         num_classes: Classes without the background, an integer.
 
     Returns:
@@ -104,12 +107,16 @@ def prepare_targets(targets, num_classes):
     """
     boxes = ops.cast(targets["boxes"], "float32")
     classes = ops.cast(targets["classes"], "int32")
-    masks = targets.get("masks")
+    masks = {
+        name: targets[name] for name in MASKS if targets.get(name) is not None
+    }
     if boxes.shape[1] == 0:
         boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
         classes = ops.pad(classes, ((0, 0), (0, 1)), constant_values=-1)
-        if masks is not None:
-            masks = ops.pad(masks, ((0, 0), (0, 1), (0, 0), (0, 0)))
+        masks = {
+            name: ops.pad(value, ((0, 0), (0, 1), (0, 0), (0, 0)))
+            for name, value in masks.items()
+        }
     usable = ops.all(ops.isfinite(boxes), axis=-1)
     usable = usable & (boxes[..., 2] > boxes[..., 0])
     usable = usable & (boxes[..., 3] > boxes[..., 1])
@@ -118,7 +125,7 @@ def prepare_targets(targets, num_classes):
         "boxes": ops.where(usable[..., None], boxes, 0),
         "classes": ops.where(usable, classes, -1),
     }
-    return prepared if masks is None else {**prepared, "masks": masks}
+    return {**prepared, **masks}
 
 
 def check_targets(images, sizes, targets, num_classes):
@@ -149,6 +156,7 @@ def check_targets(images, sizes, targets, num_classes):
         "boxes": (batch, n, 4),
         "classes": (batch, n),
         "masks": (batch, n, height, width),
+        "box_masks": (batch, n, None, None),
         "sizes": (batch, 2),
     }
     for name, shape in expected.items():

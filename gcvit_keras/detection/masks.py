@@ -62,6 +62,35 @@ def mask_targets(masks, boxes, objects, output_size=28, fixed_size=False):
     return ops.reshape(targets, (batch, n, output_size, output_size))
 
 
+def box_mask_targets(masks, objects_boxes, boxes, objects, output_size=28):
+    """Cuts the targets from masks that are kept over their own boxes.
+
+    As `mask_targets`, in the cells of an object's box in place of pixels: the
+    mask of a large object is coarser, that of a small one is not.
+
+    Args:
+        masks: Uint8 tensor `(batch, m, cells, cells)`: the share of each cell
+            of its box that the object covers, 255 for all of it.
+        objects_boxes: Tensor `(batch, m, 4)`: boxes of the ground truth.
+        boxes: Tensor `(batch, n, 4)`: see `mask_targets`.
+        objects: Integer tensor `(batch, n)`: see `mask_targets`.
+        output_size: Height and width of a target. Defaults to 28.
+
+    Returns:
+        Float32 tensor `(batch, n, output_size, output_size)` of 0 and 1.
+    """
+    cells = ops.shape(masks)[-1]
+    objects = ops.cast(objects, "int32")
+    own = finite_boxes(objects_boxes)
+    own = ops.take_along_axis(own, objects[..., None], axis=1)
+    begin = ops.concatenate([own[..., :2]] * 2, axis=-1)
+    size = ops.maximum(own[..., 2:] - own[..., :2], 1e-6)
+    size = ops.concatenate([size] * 2, axis=-1)
+    boxes = (finite_boxes(boxes) - begin) / size * ops.cast(cells, "float32")
+    shares = ops.cast(masks, "float32") / 255
+    return mask_targets(shares, boxes, objects, output_size, fixed_size=True)
+
+
 def paste_masks(probabilities, boxes, height, width, threshold=0.5):
     """Draws the masks of boxes into the whole image, inside a graph.
 

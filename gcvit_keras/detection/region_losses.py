@@ -44,12 +44,12 @@ def region_losses(
             "cls": class_loss(logits, samples),
             "box": box_loss(deltas, samples, stds=stage.stds, giou=model.giou),
         }
-        if "masks" in targets:
+        if "masks" in targets or "box_masks" in targets:
             boxes, classes = samples.objects_only()
             rois = read_regions(pyramid, boxes, 14)
             masks = model.mask_heads[i](rois, ops.reshape(classes, (-1,)))
             stage_losses["mask"] = mask_loss(
-                by_image(masks, boxes), samples, targets["masks"]
+                by_image(masks, boxes), samples, targets
             )
         for name, value in stage_losses.items():
             losses[model.loss_name(i, name)] = stage.loss_weight * value

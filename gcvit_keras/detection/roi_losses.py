@@ -10,7 +10,7 @@ from gcvit_keras.detection.losses import (
     giou_loss,
     smooth_l1,
 )
-from gcvit_keras.detection.masks import mask_targets
+from gcvit_keras.detection.masks import box_mask_targets, mask_targets
 from gcvit_keras.detection.shapes import sizes_by_content
 
 
@@ -53,28 +53,33 @@ def box_loss(deltas, samples, *, stds, giou):
     return per_image(values, samples.is_object, count_rows(samples.is_used))
 
 
-def mask_loss(logits, samples, masks):
+def mask_loss(logits, samples, targets):
     """Averages the binary cross entropy over all objects and pixels.
 
     Args:
         logits: Float tensor `(batch, n, 28, 28)` for the first n samples.
         samples: `RoISamples`.
-        masks: Tensor `(batch, m, height, width)` of the ground truth, uint8 or
-            boolean, of the size of the network's input.
+        targets: From `prepare_targets`, with masks of either form.
 
     Returns:
         Float32 tensor `(batch,)`; see `per_image`.
     """
     n, size = ops.shape(logits)[1:3]
     is_object = samples.is_object[:, :n]
-    targets = mask_targets(
-        masks,
-        samples.boxes[:, :n],
-        samples.objects[:, :n],
-        size,
-        fixed_size=not sizes_by_content(),
-    )
-    values = ops.mean(binary_cross_entropy(logits, targets), axis=(2, 3))
+    boxes, objects = samples.boxes[:, :n], samples.objects[:, :n]
+    if "masks" in targets:
+        wanted = mask_targets(
+            targets["masks"],
+            boxes,
+            objects,
+            size,
+            fixed_size=not sizes_by_content(),
+        )
+    else:
+        wanted = box_mask_targets(
+            targets["box_masks"], targets["boxes"], boxes, objects, size
+        )
+    values = ops.mean(binary_cross_entropy(logits, wanted), axis=(2, 3))
     return per_image(values, is_object, count_rows(is_object))
 
 

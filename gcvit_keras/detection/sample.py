@@ -58,9 +58,22 @@ def random_choice(seed):
     Returns:
         Function of `(candidates, wanted, limit)`.
     """
+    return choice_by(lambda shape: keras.random.uniform(shape, seed=seed))
+
+
+def choice_by(draw):
+    """Makes a function that chooses the candidates of the least numbers.
+
+    Args:
+        draw: Function from a shape `(batch, n)` to as many numbers in [0, 1);
+            called once per choice.
+
+    Returns:
+        Function of `(candidates, wanted, limit)`.
+    """
 
     def choose(candidates, wanted, limit):
-        draws = keras.random.uniform(ops.shape(candidates), seed=seed)
+        draws = draw(ops.shape(candidates))
         draws = ops.where(candidates, draws, 2)
         limit = min(limit, candidates.shape[1] or limit)
         least = -ops.top_k(-draws, limit)[0]

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from gcvit_keras.layers.replicas import sum_over_replicas
+
 
 @keras.saving.register_keras_serializable("gcvit_keras")
 class BatchNorm(keras.layers.BatchNormalization):
@@ -60,25 +62,13 @@ class BatchNorm(keras.layers.BatchNormalization):
         weights = ops.reshape(ops.cast(is_used, x.dtype), (-1, 1, 1, 1))
         axes = (0, 1, 2)
         pixels = ops.cast(height * width, x.dtype)
-        count = _over_replicas(ops.sum(weights) * pixels)
+        count = sum_over_replicas(ops.sum(weights) * pixels)
         least = ops.maximum(count, 1)
-        mean = _over_replicas(ops.sum(x * weights, axes)) / least
+        mean = sum_over_replicas(ops.sum(x * weights, axes)) / least
         deviations = ops.square(x - mean) * weights
-        variance = _over_replicas(ops.sum(deviations, axes)) / least
+        variance = sum_over_replicas(ops.sum(deviations, axes)) / least
         return mean, variance, count
 
     def _follow(self, running, value, is_known):
         value = ops.where(is_known, value, running)
         running.assign(running * self.momentum + value * (1 - self.momentum))
-
-
-def _over_replicas(x):
-    """The sum over the replicas of a TensorFlow strategy, else `x`."""
-    if keras.backend.backend() != "tensorflow":
-        return x
-    import tensorflow as tf
-
-    replicas = tf.distribute.get_replica_context()
-    if replicas is None or replicas.num_replicas_in_sync == 1:
-        return x
-    return replicas.all_reduce(tf.distribute.ReduceOp.SUM, x)

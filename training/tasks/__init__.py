@@ -12,6 +12,7 @@ from gcvit_training.config import RunConfig
 
 TASKS = {
     "classification": "gcvit_training.tasks.classification",
+    "detection": "gcvit_training.tasks.detection",
     "tabular": "gcvit_training.tasks.tabular",
 }
 """Module of each task, which has the `Task` as its attribute `TASK`, and its
@@ -194,6 +195,18 @@ class Task(abc.ABC):
             "`optimizer.freeze_epochs` must be 0 for this task. Received: "
             f"freeze_epochs={self.config.optimizer.freeze_epochs}"
         )
+
+    def not_decayed(self, network):
+        """Says which variables have no weight decay.
+
+        Args:
+            network: As `network()` returns.
+
+        Returns:
+            List of variables; if it is empty, they are norms, biases, layer
+            scales and position tables, by their names.
+        """
+        return []
 
     @abc.abstractmethod
     def losses(self, network, inputs, targets, training):

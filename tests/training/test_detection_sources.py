@@ -1,0 +1,258 @@
+"""Detection's data: COCO, Pascal VOC and YOLO become one index."""
+
+import json
+import re
+
+import composites
+import numpy as np
+import pytest
+from PIL import Image
+
+from gcvit_training import read_config
+from gcvit_training.tasks import open_task
+from gcvit_training.tasks.detection.masks import decode, to_rle
+from gcvit_training.tasks.detection.sources import count_problems, open_source
+
+SQUARE = [10, 5, 30, 5, 30, 20, 10, 20]
+"""A polygon in an image of 40 x 60."""
+
+
+def picture(path, height=40, width=60):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3))
+    Image.fromarray(pixels.astype("uint8")).save(path)
+
+
+def coco(folder, annotations, split="train", images=None, name=None):
+    """Writes a split of COCO's: by default one image of 40 x 60."""
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    images = images or [
+        {"id": 7, "file_name": "a.jpg", "height": 40, "width": 60}
+    ]
+    for image in images:
+        picture(folder / split / image["file_name"])
+    content = {
+        "images": images,
+        "annotations": [
+            {
+                "id": k,
+                "image_id": 7,
+                "category_id": 3,
+                "bbox": [10, 5, 20, 15],
+                "area": 300,
+                "iscrowd": 0,
+                "segmentation": [SQUARE],
+                **annotation,
+            }
+            for k, annotation in enumerate(annotations, 1)
+        ],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}],
+    }
+    path = folder / "annotations" / (name or f"instances_{split}2017.json")
+    path.write_text(json.dumps(content))
+
+
+def squares_mask():
+    mask = np.zeros((40, 60), "uint8")
+    mask[5:20, 10:30] = 1
+    return mask
+
+
+def test_coco_is_read_as_pycocotools_reads_it(tmp_path):
+    mask_api = pytest.importorskip("pycocotools.mask")
+    random = np.random.default_rng(1)
+    shapes = [random.random((40, 60)) < 0.5, squares_mask()]
+    polygon = (random.random((9, 2)) * [60, 40]).ravel().tolist()
+    counts = [0, 3, 40 * 60 - 3]
+    forms = [
+        [polygon],
+        [polygon, SQUARE],
+        {"size": [40, 60], "counts": counts},
+        *(composites.outline(shape)["segmentation"] for shape in shapes),
+    ]
+    rows = [
+        {"segmentation": form, "iscrowd": int(k > 1)}
+        for k, form in enumerate(forms)
+    ]
+    coco(tmp_path, rows)
+    source = open_source(str(tmp_path), ["train"])
+    (item,) = source.items["train"]
+    assert source.names == ("cat", "dog") and source.categories == (3, 9)
+    assert item.path == str(tmp_path / "train" / "a.jpg") and item.id == 7
+    assert item.is_crowd.tolist() == [False, False, True, True, True]
+    np.testing.assert_array_equal(item.boxes, [[10, 5, 30, 20]] * 5)
+    for form, mask in zip(forms, item.masks, strict=True):
+        if isinstance(form, list):
+            rle = mask_api.merge(mask_api.frPyObjects(form, 40, 60))
+        elif isinstance(form["counts"], list):
+            rle = mask_api.frPyObjects(form, 40, 60)
+        else:
+            rle = form
+        np.testing.assert_array_equal(decode(mask), mask_api.decode(rle))
+
+
+def voc(folder, with_masks):
+    picture(folder / "JPEGImages" / "a.jpg")
+    (folder / "Annotations").mkdir()
+    (folder / "Annotations" / "a.xml").write_text(
+        "<annotation><size><width>60</width><height>40</height></size>"
+        "<object><name>dog</name><bndbox><xmin>11</xmin><ymin>6</ymin>"
+        "<xmax>30</xmax><ymax>20</ymax></bndbox></object></annotation>"
+    )
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("a\n")
+    if with_masks:
+        (folder / "SegmentationObject").mkdir()
+        numbers = Image.fromarray(squares_mask())
+        numbers.save(folder / "SegmentationObject" / "a.png")
+
+
+def yolo(folder, line):
+    picture(folder / "images" / "train" / "a.jpg")
+    (folder / "labels" / "train").mkdir(parents=True)
+    (folder / "labels" / "train" / "a.txt").write_text(line)
+    (folder / "data.yaml").write_text("names: {0: cat, 1: dog}")
+
+
+def yolo_polygon():
+    shares = (np.reshape(SQUARE, (-1, 2)) / [60, 40]).ravel()
+    return "1 " + " ".join(f"{share:.9f}" for share in shares)
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
+def test_every_kind_of_folder_gives_the_same_object(tmp_path, kind, with_masks):
+    if kind == "coco":
+        masks = {} if with_masks else {"segmentation": []}
+        coco(tmp_path, [{"category_id": 9, **masks}])
+    elif kind == "voc":
+        voc(tmp_path, with_masks)
+    elif with_masks:
+        yolo(tmp_path, yolo_polygon())
+    else:
+        yolo(tmp_path, "1 0.333333333 0.3125 0.333333333 0.375\n")
+    source = open_source(str(tmp_path), ["train"])
+    (item,) = source.items["train"]
+    assert item.size == (40, 60) and item.path.endswith("a.jpg")
+    assert [source.names[k] for k in item.classes] == ["dog"]
+    np.testing.assert_allclose(item.boxes, [[10, 5, 30, 20]], atol=1e-5)
+    assert item.areas.tolist() == pytest.approx([300])
+    assert source.has_masks == with_masks
+    if with_masks:
+        np.testing.assert_array_equal(decode(item.masks[0]), squares_mask())
+    else:
+        assert item.masks is None
+
+
+def test_what_is_wrong_with_annotations_is_counted(tmp_path):
+    crossing = [10, 5, 30, 20, 30, 5, 10, 20]
+    wrong = {
+        "an area of zero": {"bbox": [10, 5, 0, 15]},
+        "outside of its image": {"bbox": [70, 5, 20, 15]},
+        "an unknown class": {"category_id": 4},
+        "an empty polygon": {"segmentation": [[10, 5, 30, 5]]},
+        "an RLE of another size": {
+            "segmentation": {"size": [60, 40], "counts": [0, 2400]}
+        },
+        "an RLE that does not fill its size": {
+            "segmentation": {"size": [40, 60], "counts": [0, 24]}
+        },
+        "a box that is no four numbers": {"bbox": [1, 2]},
+        "an image that is not listed": {"image_id": 8},
+        "no mask": {"segmentation": None},
+    }
+    doubtful = {
+        "partly outside of its image": {"bbox": [50, 5, 20, 15]},
+        "a self-crossing polygon": {"segmentation": [crossing]},
+        "a duplicate id": {"id": 1},
+    }
+    coco(tmp_path, [{}, *wrong.values(), *doubtful.values(), *[{}] * 9])
+    source = open_source(str(tmp_path), ["train"], thorough=True)
+    found = count_problems(source.problems["train"])
+    assert set(found) == {*wrong, *doubtful}
+    for reason, row in found.items():
+        assert row["count"] == 1 and row["used"] == (reason in doubtful)
+        place = (list({"": 0} | wrong | doubtful).index(reason)) + 1
+        number = 1 if reason == "a duplicate id" else place
+        assert row["first"] == f"annotation {number}"
+    assert len(source.items["train"][0].boxes) == 10 + len(doubtful)
+
+
+@pytest.mark.parametrize(
+    "counts, reason",
+    [(b"0" * 7, "does not fill"), (b"P", "cut off"), ("1o", "cut off")],
+)
+def test_bytes_that_are_no_run_lengths_are_refused(counts, reason):
+    with pytest.raises(ValueError, match=reason):
+        to_rle({"size": [4, 5], "counts": counts}, (4, 5))
+
+
+RECIPE = """
+task: detection
+epochs: 1
+data: {{dataset: {folder}, train_split: train, evaluation_split: train,
+  batch_size: 1}}
+optimizer: {{learning_rate: 1.0e-3}}
+model: {{embed_dim: 8, depths: [1, 1, 1, 1], num_heads: [1, 1, 1, 1],
+  mlp_ratio: 1}}
+"""
+
+
+def test_a_run_stops_above_the_share_of_broken_annotations(tmp_path):
+    coco(tmp_path, [{"area": 0}, {}, {}, {}])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.format(folder=tmp_path))
+    with pytest.raises(ValueError, match="1 of 4 .* 'train' cannot be used"):
+        open_task(read_config(recipe))
+    task = open_task(read_config(recipe, ["data.broken_share=0.25"]))
+    assert task.notes() == [
+        "train: 1 annotations left out (an area of zero), such as annotation 1"
+    ]
+
+
+def test_one_file_without_splits_is_held_out_by_name(tmp_path):
+    def images(count):
+        return [
+            {"id": k, "file_name": f"{k}.jpg", "height": 40, "width": 60}
+            for k in range(1, count + 1)
+        ]
+
+    splits = []
+    for folder, count in ((tmp_path / "few", 20), (tmp_path / "more", 30)):
+        coco(folder, [{"image_id": 1}], "images", images(count), "result.json")
+        source = open_source(str(folder), ["train", "test"], holdout=0.2)
+        ids = [{i.id for i in source.items[s]} for s in ("train", "test")]
+        assert not ids[0] & ids[1] and len(ids[0] | ids[1]) == count
+        assert len(ids[1]) == count // 5
+        splits.append(ids)
+    # Of the first ones most stay where they were.
+    assert len(splits[0][0] & splits[1][0]) >= 13
+
+
+@pytest.mark.parametrize(
+    "split, text, message",
+    [
+        ("val", None, "`data` must name splits with images, of .*'val'"),
+        ("train", "[]", "must have COCO's JSON, Pascal VOC's Annotations or"),
+        ("train", '{"images": 1', "is not JSON"),
+        ("train", '{"images": {}}', "a list of objects 'images'"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused(
+    tmp_path, split, text, message
+):
+    coco(tmp_path, [{}])
+    (path,) = tmp_path.glob("annotations/*.json")
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        open_source(str(tmp_path), [split])
+
+
+def test_masks_of_part_of_the_objects_do_not_count(tmp_path):
+    coco(tmp_path, [{"segmentation": []}] * 2 + [{}])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.format(folder=tmp_path))
+    task = open_task(read_config(recipe))
+    assert task.loss_names == ("rpn_cls", "rpn_box", "cls", "box")
+    assert re.search("boxes only: there is no mask loss", task.notes()[-1])

@@ -1,0 +1,189 @@
+"""Detection: boxes, classes and masks of the objects in images."""
+
+import tensorflow as tf
+
+from gcvit_keras.detection.sample import choice_by
+from gcvit_training.tasks import Task
+from gcvit_training.tasks.detection.config import DetectionConfig
+from gcvit_training.tasks.detection.evaluator import DetectionEvaluator
+from gcvit_training.tasks.detection.examples import make_image, make_objects
+from gcvit_training.tasks.detection.network import build_network, not_decayed
+from gcvit_training.tasks.detection.report import page
+from gcvit_training.tasks.detection.sources import count_problems, open_source
+from gcvit_training.tasks.detection.sources.images import choose_bucket
+
+__all__ = ["Detection", "DetectionConfig", "DetectionEvaluator"]
+
+
+class Detection(Task):
+    """Images of any size to boxes, classes and masks.
+
+    What is random of an image - its augmentation, and which of its regions are
+    learned from - follows from a seed of its own, so that a batch gives the
+    same losses however many replicas share it.
+    """
+
+    Config = DetectionConfig
+
+    def __init__(self, config, source):
+        super().__init__(config, source)
+        names = ["rpn_cls", "rpn_box"]
+        stages = 3 if config.model.detector == "cascade_mask_rcnn" else 1
+        parts = ("cls", "box", "mask") if source.has_masks else ("cls", "box")
+        for stage in range(stages):
+            prefix = f"s{stage}." if stages > 1 else ""
+            names += [prefix + part for part in parts]
+        self.loss_names = tuple(names)
+        self.last_evaluator = None
+
+    @classmethod
+    def open_source(cls, config, data_dir=None):
+        """Opens COCO's, Pascal VOC's, YOLO's and TFDS's datasets."""
+        data = config.data
+        splits = [data.train_split, data.evaluation_split]
+        source = open_source(data.dataset, splits, data_dir, data.holdout)
+        source.settings = config
+        for split in dict.fromkeys(splits):
+            lost = [p for p in source.problems[split] if not p.is_used]
+            if len(lost) > data.broken_share * source.annotations[split]:
+                raise ValueError(
+                    f"{len(lost)} of {source.annotations[split]} annotations "
+                    f"of {split!r} cannot be used, more than "
+                    f"`data.broken_share` = {data.broken_share}: "
+                    f"{lost[0].where}: {lost[0].reason}, ...; `gcvit train "
+                    "--check-data` counts them all"
+                )
+        return source
+
+    def example(self, content, seed=None):
+        """Makes an image on a canvas that any batch fits in, and its objects."""
+        image = make_image(content, self.config.canvas)
+        item_size = tf.ensure_shape(content["size"], (2,))
+        inputs = {"images": image, "sizes": item_size}
+        if seed is None:
+            return inputs, {"index": content["index"], "sizes": item_size}
+        targets = make_objects(content, self.source, self.config.data)
+        return inputs, {
+            **targets,
+            "seeds": tf.cast(tf.random.fold_in(seed, 1), tf.int32),
+            "bucket": tf.ensure_shape(content["bucket"], (2,)),
+        }
+
+    def batch(self, inputs, targets, seed=None):
+        """Cuts the canvas to the bucket of the batch."""
+        if seed is None:
+            most = tf.reduce_max(inputs["sizes"], axis=0)
+            bucket = choose_bucket(most, self.config.buckets)
+        else:
+            targets = dict(targets)
+            bucket = targets.pop("bucket")[0]
+        images = inputs["images"][:, : bucket[0], : bucket[1]]
+        images = tf.cast(images, tf.float32)
+        # Of an image that cannot be read they are 0.
+        sizes = tf.maximum(inputs["sizes"], 1)
+        return {"images": images, "sizes": sizes}, targets
+
+    def network(self):
+        """Builds a Mask R-CNN or a Cascade Mask R-CNN."""
+        return build_network(
+            self.config, len(self.source.names), self.source.has_masks
+        )
+
+    def not_decayed(self, network):
+        """Leaves norms and position tables out."""
+        return not_decayed(network, self.config.optimizer.decay)
+
+    def frozen(self, network):
+        """Trains all but the backbone."""
+        backbone = {id(v) for v in network.backbone.trainable_variables}
+        return [v for v in network.trainable_variables if id(v) not in backbone]
+
+    def losses(self, network, inputs, targets, training):
+        """Computes the losses of the proposals and of each stage."""
+        targets = dict(targets)
+        choose = _choice_by_image(targets.pop("seeds"))
+        losses = network.losses(inputs, targets, training, choose)
+        return {name: losses[name] for name in self.loss_names}
+
+    def evaluator(self):
+        """Makes an evaluator of average precision, as COCO's."""
+        self.last_evaluator = DetectionEvaluator(
+            self.source, self.config.data.evaluation_split
+        )
+        return self.last_evaluator
+
+    def numbers(self, result):
+        """Shows average precision after every epoch."""
+        shown = {}
+        for kind in ("box", "mask"):
+            if kind in result:
+                for name in ("ap", "ap50", "ap75"):
+                    shown[f"{kind}_{name}"] = result[kind][name]
+        return shown
+
+    def headline(self, result):
+        """Says the average precision."""
+        split = self.config.data.evaluation_split
+        parts = [
+            f"{kind} AP {result[kind]['ap']:.4f} (AP50 "
+            f"{result[kind]['ap50']:.4f})"
+            for kind in ("box", "mask")
+            if kind in result
+        ]
+        return f"{', '.join(parts)} on {result['images']} images of {split}"
+
+    def notes(self):
+        """Counts annotations that are not as they should be."""
+        lines = []
+        for split, problems in self.source.problems.items():
+            for reason, found in count_problems(problems).items():
+                what = "used" if found["used"] else "left out"
+                lines.append(
+                    f"{split}: {found['count']} annotations {what} ({reason}), "
+                    f"such as {found['first']}"
+                )
+        if not self.source.has_masks:
+            lines.append(
+                "The data have boxes only: there is no mask loss, and the mask "
+                "heads are not trained."
+            )
+        return lines
+
+    def write(self, folder):
+        """Writes `labels.txt`, a class name per line."""
+        names = "".join(f"{name}\n" for name in self.source.names)
+        folder.write_text("labels.txt", names)
+
+    def facts(self):
+        """Counts images, objects and classes."""
+        data = self.config.data
+        items = self.source.items[data.train_split]
+        objects = sum(int((~item.is_crowd).sum()) for item in items)
+        return (
+            f"{len(items)} images of `{data.train_split}` with {objects} "
+            f"objects, {len(self.source.names)} classes; evaluated at "
+            f"{data.short_side} / {data.long_side} pixels"
+        )
+
+    def page(self, result, folder):
+        """Shows measures, curves, confusions, and writes the detections."""
+        return page(result, self.source.names, folder, self.last_evaluator)
+
+
+TASK = Detection
+
+
+def _choice_by_image(seeds):
+    """Chooses regions by a seed of each image, `(batch, 2)`."""
+    draws = iter(range(2**16))
+
+    def draw(shape):
+        number = next(draws)
+
+        def of_image(seed):
+            seed = tf.random.fold_in(seed, number)
+            return tf.random.stateless_uniform((shape[1],), seed)
+
+        return tf.map_fn(of_image, seeds, fn_output_signature=tf.float32)
+
+    return choice_by(draw)

@@ -1,0 +1,202 @@
+"""COCO's measures, and what is taken for what."""
+
+import copy
+
+import numpy as np
+from faster_coco_eval import COCO
+from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+AREAS = ("all", "small", "medium", "large")
+"""Of objects: up to 32 x 32, 96 x 96, and above, in pixels of the files."""
+MOST = (1, 10, 100)
+"""Detections per image that recall is computed with."""
+CONFIDENT = 0.3
+"""Least score of a detection that counts as a confusion."""
+OVERLAP = 0.5
+"""Least overlap of a detection with the object that it is of."""
+WORST = 12
+"""Images that are named."""
+
+
+def average_precision(truth, detections, kind):
+    """Computes average precision and recall, as COCO does.
+
+    Args:
+        truth: COCO's JSON of the objects, a dict.
+        detections: List of COCO's results.
+        kind: `"bbox"` or `"segm"`.
+
+    Returns:
+        Dict of the twelve measures, `None` where there are no objects; for
+        each class a dict of its `"ap"` and `"ap50"`; and the curves: a dict of
+        `"recall"` and, by overlap, of the mean precision of the classes.
+    """
+    objects = COCO(copy.deepcopy(truth))
+    if not detections:
+        return _nothing_detected(truth)
+    if kind == "bbox":  # or small is what has a small mask
+        detections = [
+            {k: v for k, v in d.items() if k != "segmentation"}
+            for d in detections
+        ]
+    else:  # without boxes, for the same reason
+        detections = [
+            {k: v for k, v in d.items() if k != "bbox"} for d in detections
+        ]
+    results = objects.loadRes(copy.deepcopy(detections))
+    evaluation = COCOeval_faster(
+        objects, results, iouType=kind, print_function=lambda *_: None
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    # (overlaps, recalls, classes, areas, most) and without recalls
+    precision = np.asarray(evaluation.eval["precision"])
+    recall = np.asarray(evaluation.eval["recall"])
+    overlaps = evaluation.params.iouThrs
+    at_50 = int(np.argmin(np.abs(overlaps - 0.5)))
+    at_75 = int(np.argmin(np.abs(overlaps - 0.75)))
+    measures = {
+        "ap": _mean(precision[:, :, :, 0, -1]),
+        "ap50": _mean(precision[at_50, :, :, 0, -1]),
+        "ap75": _mean(precision[at_75, :, :, 0, -1]),
+    }
+    for a, name in enumerate(AREAS[1:], 1):
+        measures[f"ap_{name}"] = _mean(precision[:, :, :, a, -1])
+    for m, most in enumerate(MOST):
+        measures[f"ar{most}"] = _mean(recall[:, :, 0, m])
+    for a, name in enumerate(AREAS[1:], 1):
+        measures[f"ar_{name}"] = _mean(recall[:, :, a, -1])
+    per_class = [
+        {
+            "ap": _mean(precision[:, :, k, 0, -1]),
+            "ap50": _mean(precision[at_50, :, k, 0, -1]),
+        }
+        for k in range(precision.shape[2])
+    ]
+    curves = {"recall": evaluation.params.recThrs.tolist()}
+    for name, t in (("0.50", at_50), ("0.75", at_75)):
+        of_classes = precision[t, :, :, 0, -1]
+        known = (of_classes > -1).all(0)
+        curves[name] = of_classes[:, known].mean(1).tolist()
+    return measures, per_class, curves
+
+
+def _nothing_detected(truth):
+    """Measures where there is not one detection: 0 wherever an object is."""
+    real = [a for a in truth["annotations"] if not a["iscrowd"]]
+    sides = (0, 32**2, 96**2, 1e10)
+    names = ["ap", "ap50", "ap75", *(f"ar{most}" for most in MOST)]
+    measures = dict.fromkeys(names, 0.0)
+    for name, low, high in zip(AREAS[1:], sides, sides[1:], strict=False):
+        some = any(low <= a["area"] <= high for a in real)
+        measures[f"ap_{name}"] = measures[f"ar_{name}"] = 0.0 if some else None
+    classes = {a["category_id"] for a in real}
+    per_class = []
+    for category in sorted(c["id"] for c in truth["categories"]):
+        value = 0.0 if category in classes else None
+        per_class.append({"ap": value, "ap50": value})
+    recall = np.linspace(0, 1, 101).tolist()
+    zeros = [0.0] * len(recall)
+    return measures, per_class, {"recall": recall, "0.50": zeros, "0.75": zeros}
+
+
+def _mean(values):
+    """The mean of what is known; -1 is not."""
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None
+
+
+def confusions(items, detections, categories):
+    """Counts which class confident detections are of, and which they say.
+
+    Args:
+        items: List of `Item`.
+        detections: List of COCO's results of these images.
+        categories: Number of each class in the dataset.
+
+    Returns:
+        Lists `(classes + 1, classes + 1)`: rows are true classes, columns what
+        was said, the last ones no object and no detection; and the worst
+        images, a list of dicts of `"image"`, `"missed"` and `"wrong"`.
+    """
+    labels = {category: k for k, category in enumerate(categories)}
+    none = len(categories)
+    matrix = np.zeros((none + 1, none + 1), "int64")
+    of_image = {}
+    for detection in detections:
+        if detection["score"] >= CONFIDENT:
+            of_image.setdefault(detection["image_id"], []).append(detection)
+    worst = []
+    for item in items:
+        found = of_image.get(item.id, [])
+        boxes = np.float64([d["bbox"] for d in found]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        said = np.array([labels[d["category_id"]] for d in found], int)
+        pairs, missed, extra = _match(item, boxes, said)
+        for i, j in pairs:
+            matrix[item.classes[i], said[j]] += 1
+        for i in missed:
+            matrix[item.classes[i], none] += 1
+        for j in extra:
+            matrix[none, said[j]] += 1
+        wrong = sum(item.classes[i] != said[j] for i, j in pairs) + len(extra)
+        if wrong or missed:
+            worst.append(
+                {
+                    "image": item.path,
+                    "missed": len(missed),
+                    "wrong": int(wrong),
+                }
+            )
+    worst.sort(key=lambda w: -(w["missed"] + w["wrong"]))
+    return matrix.tolist(), worst[:WORST]
+
+
+def _match(item, boxes, said):
+    """Pairs objects with detections, of the same class before of another.
+
+    Returns:
+        Pairs of indices, objects without a detection, and detections without
+        an object; those within a crowd are left out.
+    """
+    overlaps = overlap(item.boxes, boxes)
+    order = overlaps + (item.classes[:, None] == said[None])
+    order[(overlaps < OVERLAP) | item.is_crowd[:, None]] = 0
+    pairs = []
+    while order.size and order.max() > 0:
+        i, j = np.unravel_index(order.argmax(), order.shape)
+        pairs.append((int(i), int(j)))
+        order[i], order[:, j] = 0, 0
+    seen = {i for i, _ in pairs}
+    used = {j for _, j in pairs}
+    missed = [
+        i
+        for i in range(len(item.boxes))
+        if i not in seen and not item.is_crowd[i]
+    ]
+    crowds = item.boxes[item.is_crowd]
+    extra = []
+    for j in range(len(boxes)):
+        if j not in used and not (_within(boxes[j], crowds) > OVERLAP).any():
+            extra.append(j)
+    return pairs, missed, extra
+
+
+def overlap(a, b):
+    """Intersection over union of boxes `(n, 4)` and `(m, 4)`, `(n, m)`."""
+    shared = _shared(a, b)
+    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return shared / np.maximum(union, 1e-9)
+
+
+def _within(box, regions):
+    """Share of a box that lies in each region."""
+    area = max(np.prod(box[2:] - box[:2]), 1e-9)
+    return _shared(box[None], regions)[0] / area
+
+
+def _shared(a, b):
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.prod(np.maximum(high - low, 0), axis=-1)

@@ -1,0 +1,111 @@
+"""A detection run's part of the report."""
+
+import json
+from pathlib import Path
+
+from gcvit_training.tasks.detection.plots import (
+    confusion_picture,
+    curves_picture,
+)
+
+SHOWN = 10
+"""Classes that are named of many: the best and the worst."""
+KINDS = {"box": "bbox", "mask": "segm"}
+"""COCO's words, of which the names of its result files are made."""
+
+
+def page(result, names, folder, evaluator=None):
+    """Makes the report's lines about a result.
+
+    Args:
+        result: As `DetectionEvaluator.result` returns.
+        names: Names of the classes.
+        folder: The `RunFolder`; gets `precision_recall.png`, `confusion.png`
+            and the detections as COCO's result files.
+        evaluator: The `DetectionEvaluator`, which has the detections.
+
+    Returns:
+        List of lines in Markdown.
+    """
+    curves_picture(result, folder.path / "precision_recall.png")
+    confusion_picture(result, names, folder.path / "confusion.png")
+    kinds = [kind for kind in KINDS if kind in result]
+    if evaluator is not None:
+        write_detections(evaluator.detections, folder, kinds)
+    lines = [f"| | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    for name in result["box"]:
+        values = (_number(result[kind][name]) for kind in kinds)
+        lines.append(f"| {_words(name)} | {' | '.join(values)} |")
+    lines += [
+        "",
+        f"{result['detections']} detections in {result['images']} images with "
+        f"{result['objects']} objects, {result['left_out']} images left out. "
+        "The measures are COCO's; AP is the mean over overlaps from 0.50 to "
+        "0.95 and over the classes.",
+        "",
+    ]
+    lines += _classes(result["per_class"], kinds)
+    lines += [
+        "",
+        "![precision and recall](precision_recall.png)",
+        "",
+        "![what is taken for what](confusion.png)",
+    ]
+    if result["worst"]:
+        lines += ["", "Images with most mistakes:", ""]
+        lines += ["| image | missed | wrong |", "|---|---|---|"]
+        lines += [
+            f"| {Path(w['image']).name} | {w['missed']} | {w['wrong']} |"
+            for w in result["worst"]
+        ]
+    return lines
+
+
+def write_detections(detections, folder, kinds=("box", "mask")):
+    """Writes COCO's result files, `detections.bbox.json` and `...segm.json`.
+
+    Each has what belongs to it only: COCO's tools take a result with a box for
+    one whose size is the box's.
+
+    Args:
+        detections: List of dicts, as `DetectionEvaluator.detections`.
+        folder: The `RunFolder`.
+        kinds: `"box"`, `"mask"` or both.
+    """
+    other = {"box": "segmentation", "mask": "bbox"}
+    for kind in kinds:
+        rows = [
+            {k: v for k, v in d.items() if k != other[kind]} for d in detections
+        ]
+        name = f"detections.{KINDS[kind]}.json"
+        folder.write_text(name, json.dumps(rows))
+
+
+def _classes(rows, kinds):
+    """A table of the classes that have objects, of many the ends."""
+    rows = [row for row in rows if row["objects"]]
+    rows.sort(key=lambda row: -(row["box_ap"] or 0))
+    if len(rows) > 2 * SHOWN:
+        rows = [*rows[:SHOWN], None, *rows[-SHOWN:]]
+    columns = [f"{kind}_{name}" for kind in kinds for name in ("ap", "ap50")]
+    names = " | ".join(_words(name) for name in columns)
+    lines = [
+        f"| class | objects | {names} |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for row in rows:
+        if row is None:
+            lines.append("| ... " * (len(columns) + 2) + "|")
+            continue
+        values = " | ".join(_number(row[name]) for name in columns)
+        lines.append(f"| {row['class']} | {row['objects']} | {values} |")
+    return lines
+
+
+def _words(name):
+    words = name.split("_")
+    return " ".join(w.upper() if w[:2] in ("ap", "ar") else w for w in words)
+
+
+def _number(value):
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,182 @@
+"""Annotations of one image: what of them can be used, and why not the rest."""
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gcvit_training.tasks.detection.masks import area, to_rle
+from gcvit_training.tasks.detection.sources.images import Item, Problem
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+"""Of files that are images."""
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
+
+
+class Annotation(NamedTuple):
+    """One object, as a file says it.
+
+    Attributes:
+        where: For a person who looks for it.
+        box: Four numbers x1, y1, x2, y2 in pixels.
+        label: Index of its class, or `None` for one that there is not.
+        is_crowd: Whether it is a region of many objects.
+        area: In pixels, or `None` for that of the mask or the box.
+        segmentation: As of `masks.to_rle`, or `None`.
+    """
+
+    where: str
+    box: Any
+    label: Any
+    is_crowd: bool = False
+    area: Any = None
+    segmentation: Any = None
+
+
+def make_item(path, number, size, annotations, problems, has_masks, thorough):
+    """Makes an image's part of the index.
+
+    Args:
+        path: Path of the image file.
+        number: The image's id.
+        size: Height and width.
+        annotations: List of `Annotation`.
+        problems: List that gets a `Problem` for each that is not as it should
+            be.
+        has_masks: Whether objects must have masks.
+        thorough: Whether to look for what takes long to find.
+
+    Returns:
+        An `Item` of the annotations that can be used.
+    """
+    rows = []
+    for annotation in annotations:
+        try:
+            row = _usable(annotation, size, problems, has_masks, thorough)
+        except ValueError as error:
+            problems.append(Problem(annotation.where, str(error)))
+            continue
+        rows.append(row)
+    boxes, labels, crowds, areas, masks = (
+        zip(*rows, strict=True) if rows else [()] * 5
+    )
+    return Item(
+        path=str(path),
+        id=number,
+        size=(int(size[0]), int(size[1])),
+        boxes=np.float64(boxes).reshape(-1, 4),
+        classes=np.int32(labels).reshape(-1),
+        is_crowd=np.array(crowds, bool),
+        areas=np.float64(areas).reshape(-1),
+        masks=list(masks) if has_masks else None,
+    )
+
+
+def _usable(annotation, size, problems, has_masks, thorough):
+    """Box, class, crowd, area and mask of an annotation that can be used."""
+    where, box, label, is_crowd, given_area, segmentation = annotation
+    if label is None:
+        raise ValueError("an unknown class")
+    try:
+        box = np.float64(box).reshape(4)
+    except (TypeError, ValueError):
+        raise ValueError("a box that is no four numbers") from None
+    if not np.isfinite(box).all():
+        raise ValueError("a box that is not finite")
+    width, height = box[2:] - box[:2]
+    if (
+        width <= 0
+        or height <= 0
+        or (given_area is not None and given_area <= 0)
+    ):
+        raise ValueError("an area of zero")
+    limits = np.array([size[1], size[0]] * 2)
+    inside = np.clip(box, 0, limits)
+    if (inside[2:] <= inside[:2]).any():
+        raise ValueError("outside of its image")
+    if np.abs(inside - box).max() > 1:
+        problems.append(Problem(where, "partly outside of its image", True))
+    mask = None
+    if has_masks:
+        if not segmentation:
+            raise ValueError("no mask")
+        mask = to_rle(segmentation, size)
+        if thorough and crosses_itself(segmentation):
+            problems.append(Problem(where, "a self-crossing polygon", True))
+    if given_area is None:
+        given_area = area(mask) if mask else width * height
+    return box, label, bool(is_crowd), given_area, mask
+
+
+def crosses_itself(segmentation):
+    """Tells whether two sides of a polygon cross.
+
+    Args:
+        segmentation: As of `masks.to_rle`.
+
+    Returns:
+        Boolean; `False` for run lengths.
+    """
+    if isinstance(segmentation, dict):
+        return False
+    for polygon in segmentation:
+        points = np.float64(polygon).reshape(-1, 2)
+        points = points[np.any(points != np.roll(points, 1, 0), axis=1)]
+        if len(points) < 4:
+            continue
+        after = np.roll(points, -1, 0)
+        side = after - points
+
+        def turn(ends, points=points, side=side):
+            """On which side of each line each point is, `(lines, points)`."""
+            to = ends[None] - points[:, None]
+            return np.sign(
+                side[:, None, 0] * to[..., 1] - side[:, None, 1] * to[..., 0]
+            )
+
+        splits = turn(points) * turn(after) < 0
+        if (splits & splits.T).any():
+            return True
+    return False
+
+
+def image_size(path):
+    """Reads the size of an upright image from its header.
+
+    Args:
+        path: Path of an image file.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        ValueError: If it is no image that can be read.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112) in TURNED:
+                width, height = height, width
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"no image that can be read: {error}") from None
+    return height, width
+
+
+def split_by_name(names, holdout):
+    """Holds a share of files out, by the hash of each one's name.
+
+    Args:
+        names: Names of files; each stays where it is when others come.
+        holdout: Share of them, in [0, 1).
+
+    Returns:
+        Dict of `"train"` and `"test"` to sorted lists of names, at least one
+        in each where there are two.
+    """
+    ordered = sorted(names, key=lambda name: zlib.crc32(str(name).encode()))
+    held = round(holdout * len(ordered))
+    if holdout and len(ordered) > 1:
+        held = max(1, held)
+    return {"train": sorted(ordered[held:]), "test": sorted(ordered[:held])}

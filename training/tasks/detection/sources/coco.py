@@ -1,0 +1,230 @@
+"""COCO's JSON beside a folder of images."""
+
+import collections
+import json
+
+from gcvit_training.tasks.detection.sources.annotations import (
+    Annotation,
+    image_size,
+    make_item,
+    split_by_name,
+)
+from gcvit_training.tasks.detection.sources.images import Images, Problem
+
+HOLD_OUT = ("train", "test")
+"""Splits of a dataset that has none."""
+
+
+def find_files(folder):
+    """Finds the annotations of each split.
+
+    Args:
+        folder: `pathlib.Path` of a dataset.
+
+    Returns:
+        Dict of split to path: `annotations/instances_SPLIT.json`,
+        `annotations/SPLIT.json`, `SPLIT.json`, or
+        `SPLIT/_annotations.coco.json`.
+    """
+    paths = sorted(folder.glob("annotations/*.json"))
+    paths = paths or sorted(folder.glob("*.json"))
+    instances = [p for p in paths if p.stem.startswith("instances_")]
+    found = {
+        path.stem.removeprefix("instances_"): path
+        for path in instances or paths
+        if _is_coco(path)
+    }
+    for path in sorted(folder.glob("*/_annotations.coco.json")):
+        found[path.parent.name] = path
+    return found
+
+
+def open_coco(folder, files, splits, holdout, thorough=False):
+    """Reads COCO's JSON.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+        files: As `find_files` returns.
+        splits: Names of the splits that are wanted; of a single file, which is
+            no split of its own, they are `train` and `test`.
+        holdout: Share of the images of a single file that becomes `test`.
+        thorough: Whether to look for what takes long to find.
+
+    Returns:
+        `Images`.
+
+    Raises:
+        ValueError: If a file is no COCO JSON, or the classes of two differ.
+    """
+    contents = {}
+    for split in splits:
+        name = match_split(split, files)
+        if name is None and len(files) == 1 and split in HOLD_OUT:
+            (name,) = files
+        if name is not None and name not in contents:
+            contents[name] = _read(files[name])
+    classes = {}
+    for name, content in contents.items():
+        for category in content["categories"]:
+            known = classes.setdefault(category["id"], category["name"])
+            if known != category["name"]:
+                raise ValueError(
+                    f"{files[name]}: class {category['id']} must be "
+                    f"{known!r} in all splits. Received: "
+                    f"{category['name']!r}"
+                )
+    categories = tuple(sorted(classes))
+    labels = {number: i for i, number in enumerate(categories)}
+    all_annotations = [a for c in contents.values() for a in c["annotations"]]
+    masks = sum(bool(a.get("segmentation")) for a in all_annotations)
+    images = Images(
+        names=tuple(str(classes[c]) for c in categories),
+        categories=categories,
+        items={},
+        problems={},
+        has_masks=2 * masks > len(all_annotations),
+        annotations={},
+    )
+    for split in splits:
+        name = match_split(split, files)
+        part = None
+        if name is None and len(files) == 1 and split in HOLD_OUT:
+            (name,) = files
+            names = [i.get("file_name") for i in contents[name]["images"]]
+            part = set(split_by_name(filter(None, names), holdout)[split])
+        if name is not None:
+            _add_split(
+                images, split, contents[name], files[name], folder, part,
+                labels, thorough,
+            )  # fmt: skip
+    images.__post_init__()
+    return images
+
+
+def match_split(split, names):
+    """Finds a split by its name, or by the only one that begins so.
+
+    Args:
+        split: Name that is wanted, such as `"train"`.
+        names: Names that there are, such as `"train2017"`.
+
+    Returns:
+        One of the names, or `None`.
+    """
+    if split in names:
+        return split
+    near = [n for n in names if n.startswith(split) or split.startswith(n)]
+    return near[0] if len(near) == 1 else None
+
+
+def _add_split(images, split, content, file, folder, part, labels, thorough):
+    problems, listed = [], {}
+    for image in content["images"]:
+        number, name = image.get("id"), image.get("file_name")
+        if not isinstance(number, int) or not name:
+            problems.append(Problem(f"image {number}", "no id or file_name"))
+        elif number in listed:
+            problems.append(Problem(f"image {number}", "a duplicate image id"))
+        elif part is None or name in part:
+            listed[number] = image
+    of_image = collections.defaultdict(list)
+    seen, count = set(), 0
+    known = {image.get("id") for image in content["images"]}
+    for annotation in content["annotations"]:
+        number = annotation.get("image_id")
+        if number not in listed:
+            if number not in known:
+                where = f"annotation {annotation.get('id')}"
+                problems.append(Problem(where, "an image that is not listed"))
+                count += 1
+            continue
+        count += 1
+        read = _annotation(annotation, labels)
+        if annotation.get("id") in seen:
+            problems.append(Problem(read.where, "a duplicate id", True))
+        seen.add(annotation.get("id"))
+        of_image[number].append(read)
+    place = _place_of_images(folder, file, split, listed.values())
+    items = []
+    for number, image in sorted(listed.items()):
+        path = place / image["file_name"]
+        size = image.get("height"), image.get("width")
+        if not all(isinstance(side, int) and side > 0 for side in size):
+            try:
+                size = image_size(path)
+            except ValueError as error:
+                problems.append(Problem(str(path), str(error)))
+                continue
+        items.append(
+            make_item(
+                path,
+                number,
+                size,
+                of_image[number],
+                problems,
+                images.has_masks,
+                thorough,
+            )  # fmt: skip
+        )
+    images.items[split], images.problems[split] = items, problems
+    images.annotations[split] = count
+
+
+def _annotation(annotation, labels):
+    box = annotation.get("bbox")
+    try:
+        x, y, width, height = (float(v) for v in box)
+        box = [x, y, x + width, y + height]
+    except (TypeError, ValueError):
+        box = None
+    return Annotation(
+        where=f"annotation {annotation.get('id')}",
+        box=box,
+        label=labels.get(annotation.get("category_id")),
+        is_crowd=bool(annotation.get("iscrowd", 0)),
+        area=annotation.get("area"),
+        segmentation=annotation.get("segmentation"),
+    )
+
+
+def _place_of_images(folder, file, split, images):
+    """The folder that holds the first image that is anywhere."""
+    names = [image["file_name"] for image in images]
+    stem = file.stem.removeprefix("instances_")
+    places = [
+        folder / p / s
+        for p in ("", "images")
+        for s in dict.fromkeys((stem, split))
+    ]
+    places += [file.parent, folder / "images", folder / "JPEGImages", folder]
+    for name in names:
+        for place in places:
+            if (place / name).is_file():
+                return place
+    return places[0]
+
+
+def _is_coco(path):
+    """Whether a JSON file begins as an object with COCO's lists."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        start = file.read(2**16)
+    words = ("images", "annotations", "categories", "info", "licenses")
+    return start.lstrip()[:1] == "{" and any(f'"{w}"' in start for w in words)
+
+
+def _read(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must be an object of COCO's lists")
+    for name in ("images", "annotations", "categories"):
+        rows = content.get(name)
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) for row in rows
+        ):
+            raise ValueError(f"{path} must have a list of objects {name!r}")
+    if not all("id" in c and "name" in c for c in content["categories"]):
+        raise ValueError(f"{path}: every category must have an id and a name")
+    return content

@@ -1,0 +1,165 @@
+"""Pascal VOC: an XML file per image."""
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+from PIL import Image
+
+from gcvit_training.tasks.detection.masks import encode
+from gcvit_training.tasks.detection.sources.annotations import (
+    SUFFIXES,
+    Annotation,
+    image_size,
+    make_item,
+    split_by_name,
+)
+from gcvit_training.tasks.detection.sources.images import Images, Problem
+
+VOID = 255
+"""Pixels of a border in VOC's pictures of masks."""
+
+
+def open_voc(folder, splits, holdout, thorough=False):
+    """Reads `Annotations/*.xml`, with `JPEGImages` and `ImageSets/Main`.
+
+    Where there is a picture of each image's objects in `SegmentationObject`,
+    its k-th colour is the mask of the k-th object.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+        splits: Names of the splits that are wanted.
+        holdout: Share that becomes `test` where there are no `ImageSets`; the
+            rest is `train`.
+        thorough: Whether to look for what takes long to find.
+
+    Returns:
+        `Images`.
+
+    Raises:
+        ValueError: If there are no objects at all.
+    """
+    stems = sorted(p.stem for p in (folder / "Annotations").glob("*.xml"))
+    names_of = _splits(folder, splits, stems, holdout)
+    problems = {split: [] for split in names_of}
+    read = {
+        split: [(stem, *_read(folder, stem, problems[split])) for stem in stems]
+        for split, stems in names_of.items()
+    }
+    names = sorted(
+        {o[0] for rows in read.values() for _, _, os in rows for o in os}
+    )
+    if not names:
+        raise ValueError(f"{folder} has no objects in Annotations")
+    has_masks = any(
+        (folder / "SegmentationObject" / f"{stem}.png").is_file()
+        for rows in read.values()
+        for stem, _, _ in rows
+    )
+    images = Images(
+        tuple(names), tuple(range(1, len(names) + 1)), {}, problems, has_masks,
+        {},
+    )  # fmt: skip
+    number = 0
+    for split, rows in read.items():
+        images.items[split], count = [], 0
+        for stem, size, objects in rows:
+            number += 1
+            count += len(objects)
+            path = _image(folder, stem)
+            try:
+                size = size or image_size(path)
+            except ValueError as error:
+                problems[split].append(Problem(str(path), str(error)))
+                continue
+            masks = _masks(folder, stem) if has_masks else {}
+            annotations = [
+                Annotation(
+                    f"{stem}.xml, object {k}",
+                    box,
+                    names.index(name),
+                    segmentation=masks.get(k),
+                )  # fmt: skip
+                for k, (name, box) in enumerate(objects, 1)
+            ]
+            images.items[split].append(
+                make_item(
+                    path,
+                    number,
+                    size,
+                    annotations,
+                    problems[split],
+                    has_masks,
+                    thorough,
+                )  # fmt: skip
+            )
+        images.annotations[split] = count
+    images.__post_init__()
+    return images
+
+
+def _splits(folder, splits, stems, holdout):
+    """Names of the images of each split."""
+    found = {}
+    for split in splits:
+        path = folder / "ImageSets" / "Main" / f"{split}.txt"
+        if path.is_file():
+            words = (line.split() for line in path.read_text().splitlines())
+            found[split] = [w[0] for w in words if w]
+    if not (folder / "ImageSets").is_dir():
+        held = split_by_name(stems, holdout)
+        found |= {split: held[split] for split in splits if split in held}
+    return found
+
+
+def _read(folder, stem, problems):
+    """Size, or `None`, and objects of an image: name and box of each."""
+    path = folder / "Annotations" / f"{stem}.xml"
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        problems.append(Problem(str(path), f"no XML that can be read: {error}"))
+        return None, []
+    size = None
+    try:
+        size = tuple(
+            int(root.findtext(f"size/{s}")) for s in "height width".split()
+        )
+        size = size if min(size) > 0 else None
+    except (TypeError, ValueError):
+        pass
+    objects = []
+    for node in root.iter("object"):
+        try:
+            # Pixels are counted from 1, and the last one is within.
+            x1, y1, x2, y2 = (
+                float(node.findtext(f"bndbox/{side}"))
+                for side in ("xmin", "ymin", "xmax", "ymax")
+            )
+            box = [x1 - 1, y1 - 1, x2, y2]
+        except (TypeError, ValueError):
+            box = None
+        objects.append(((node.findtext("name") or "").strip(), box))
+    return size, objects
+
+
+def _image(folder, stem):
+    """Path of an image, which may be none."""
+    for suffix in SUFFIXES:
+        path = folder / "JPEGImages" / f"{stem}{suffix}"
+        if path.is_file():
+            return path
+    return folder / "JPEGImages" / f"{stem}.jpg"
+
+
+def _masks(folder, stem):
+    """Run lengths by the number of the object."""
+    path = folder / "SegmentationObject" / f"{stem}.png"
+    if not path.is_file():
+        return {}
+    with Image.open(path) as picture:
+        numbers = np.asarray(picture)
+    return {
+        int(k): encode(numbers == k)
+        for k in np.unique(numbers)
+        if k not in (0, VOID)
+    }

@@ -1,0 +1,153 @@
+"""YOLO's folders: a text file of boxes or polygons per image."""
+
+import numpy as np
+import yaml
+
+from gcvit_training.tasks.detection.sources.annotations import (
+    SUFFIXES,
+    Annotation,
+    image_size,
+    make_item,
+)
+from gcvit_training.tasks.detection.sources.coco import match_split
+from gcvit_training.tasks.detection.sources.images import Images, Problem
+
+
+def open_yolo(folder, splits, thorough=False):
+    """Reads `labels/SPLIT/*.txt` of `images/SPLIT`, and `data.yaml`.
+
+    Lines are `CLASS X Y WIDTH HEIGHT`, the middle and the sides as shares of
+    the image's, or `CLASS X1 Y1 X2 Y2 X3 Y3 ...`, a polygon. Folders
+    `SPLIT/images` and `SPLIT/labels` are read, too.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+        splits: Names of the splits that are wanted.
+        thorough: Whether to look for what takes long to find.
+
+    Returns:
+        `Images`.
+
+    Raises:
+        ValueError: If `data.yaml` has no `names`.
+    """
+    names = _names(folder)
+    places = find_folders(folder)
+    problems, read = {}, {}
+    for split in splits:
+        name = match_split(split, places)
+        if name is None:
+            continue
+        problems[split], read[split] = [], []
+        for path in sorted(places[name].rglob("*")):
+            if path.suffix.lower() in SUFFIXES:
+                objects = _read(_label_file(path), problems[split])
+                read[split].append((path, objects))
+    lines = [p for rows in read.values() for _, ps in rows for p in ps]
+    polygons = sum(len(line[2]) > 4 for line in lines)
+    has_masks = 2 * polygons > len(lines)
+    images = Images(
+        tuple(names), tuple(range(len(names))), {}, problems, has_masks, {}
+    )
+    number = 0
+    for split, rows in read.items():
+        images.items[split], count = [], 0
+        for path, objects in rows:
+            number += 1
+            count += len(objects)
+            try:
+                size = image_size(path)
+            except ValueError as error:
+                problems[split].append(Problem(str(path), str(error)))
+                continue
+            annotations = [
+                _annotation(where, label, numbers, size, len(names))
+                for where, label, numbers in objects
+            ]
+            images.items[split].append(
+                make_item(
+                    path,
+                    number,
+                    size,
+                    annotations,
+                    problems[split],
+                    has_masks,
+                    thorough,
+                )  # fmt: skip
+            )
+        images.annotations[split] = count
+    images.__post_init__()
+    return images
+
+
+def find_folders(folder):
+    """Finds the folders of images of each split.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+
+    Returns:
+        Dict of split to `pathlib.Path`.
+    """
+    places = {p.name: p for p in sorted(folder.glob("images/*")) if p.is_dir()}
+    for path in sorted(folder.glob("*/images")):
+        places[path.parent.name] = path
+    return places
+
+
+def _names(folder):
+    path = next(iter(sorted(folder.glob("*.yaml"))), None)
+    try:
+        names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+        if isinstance(names, dict):
+            names = [names[i] for i in range(len(names))]
+        names = [str(name) for name in names]
+    except (AttributeError, OSError, yaml.YAMLError, KeyError, TypeError):
+        names = None
+    if not names:
+        raise ValueError(
+            f"{folder} must have a data.yaml with `names` of the classes"
+        )
+    return names
+
+
+def _label_file(path):
+    """`labels/...txt` of `images/...jpg`: of the last folder of that name."""
+    parts = list(path.parts)
+    place = len(parts) - 1 - parts[::-1].index("images")
+    parts[place] = "labels"
+    return path.__class__(*parts).with_suffix(".txt")
+
+
+def _read(path, problems):
+    """Place, class and numbers of each line; no file has none."""
+    if not path.is_file():
+        return []
+    objects = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for i, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {i}"
+        try:
+            label, *numbers = (float(word) for word in line.split())
+        except ValueError:
+            problems.append(Problem(where, "a line that is no numbers"))
+            continue
+        objects.append((where, label, numbers))
+    return objects
+
+
+def _annotation(where, label, numbers, size, classes):
+    height, width = size
+    known = label in range(classes)
+    label = int(label) if known else None
+    if len(numbers) == 4:
+        x, y, w, h = numbers * np.array([width, height] * 2)
+        box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+        return Annotation(where, box, label)
+    if len(numbers) < 6 or len(numbers) % 2:
+        return Annotation(where, None, label)
+    points = np.reshape(numbers, (-1, 2)) * [width, height]
+    box = [*points.min(0), *points.max(0)]
+    return Annotation(where, box, label, segmentation=[points.ravel()])
