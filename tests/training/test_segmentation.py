@@ -319,13 +319,24 @@ def test_a_classifier_for_other_classes_keeps_the_rest(
 @pytest.mark.slow
 def test_a_nano_segmenter_learns_shapes(tmp_path):
     data = tmp_path / "scenes"
-    scenes.write(data, {"train": 64, "val": 16})
+    scenes.write(data, {"train": 128, "val": 12})
     (tmp_path / "recipe.yaml").write_text(
         yaml.dump({**RECIPE, "data": {**RECIPE["data"], "dataset": str(data)}})
     )
     config = read_config(
         tmp_path / "recipe.yaml",
-        ["epochs=8", "data.crop_size=64", "data.largest_side=64"],
+        [
+            "epochs=8",
+            "data.crop_size=64",
+            "data.largest_side=64",
+            "data.batch_size=8",
+            "augment.class_share=1",
+            "model.embed_dim=16",
+            "model.channels=32",
+            "model.auxiliary=false",
+            "model.dropout=0",
+            "optimizer.learning_rate=4e-3",
+        ],
     )
     train(config, tmp_path / "run", verbose=0)
     result = write_report(config, tmp_path / "run")
