@@ -1,6 +1,7 @@
 """How far an artifact's outputs are from its model's, and what is allowed."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,21 @@ BEST_SNR = 300.0
 
 class VerificationError(ValueError):
     """An artifact does not compute what its model does."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An artifact that was run.
+
+    Attributes:
+        name: What errors call it, a string.
+        path: Path of the very artifact.
+        kind: See `Verification`.
+    """
+
+    name: str
+    path: Path
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,28 @@ def compared(values, expected, meaning) -> Comparison:
         agree = (values > 0.5) == (expected > 0.5)
     logits = [_logits(x, meaning) for x in (values, expected)]
     return Comparison(float(difference), float(agree.mean()), _snr(*logits))
+
+
+def same_shape(name, values, expected) -> np.ndarray:
+    """Refuses values of another shape than they should have.
+
+    Args:
+        name: What the error calls them, a string.
+        values: Array, or `None` where there are none.
+        expected: Array.
+
+    Returns:
+        `values`.
+
+    Raises:
+        VerificationError: If the shapes differ.
+    """
+    shape = getattr(values, "shape", "none")
+    if shape != expected.shape:
+        raise VerificationError(
+            f"{name} gives values of shape {shape}, the model {expected.shape}"
+        )
+    return values
 
 
 def _logits(scores, meaning):

@@ -8,11 +8,12 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from gcvit_export.fusion import by_rows
+from gcvit_export.kinds.base import AUTO, is_quantized
 from gcvit_export.labels import check_labels, same_labels, write_labels
 from gcvit_export.metadata import with_metadata
 from gcvit_export.paths import file_path
 from gcvit_export.samples import checked_images
-from gcvit_export.served import AUTO, fixed_reader, is_quantized, served
+from gcvit_export.served import fixed_reader, served
 from gcvit_export.signatures import write_fixed
 from gcvit_export.verification import verified_file
 from gcvit_keras import checks
@@ -100,7 +101,7 @@ def export_litert(
             model.network.name,
             labels,
             reader,
-            output=next(iter(model.meanings)),
+            output=model.outputs[0],
             normalize=input_dtype == "float32",
         )
         beside.write_bytes(content)
@@ -142,7 +143,7 @@ def _convert(model, quantize, calibration, input_dtype):
         options = tf.lite.experimental.QuantizationDebugOptions(
             denylisted_nodes=[
                 f"StatefulPartitionedCall:{i}"
-                for i in range(len(model.meanings))
+                for i in range(len(model.outputs))
             ]
         )
         debugger = tf.lite.experimental.QuantizationDebugger(

@@ -7,10 +7,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from gcvit_export.kinds.base import AUTO, is_quantized
 from gcvit_export.labels import check_labels
 from gcvit_export.metadata import onnx_properties
 from gcvit_export.paths import file_path
-from gcvit_export.served import AUTO, fixed_reader, is_quantized, served
+from gcvit_export.served import fixed_reader, served
 from gcvit_export.verification import verified_file
 from gcvit_keras.layers.composite import replaced
 

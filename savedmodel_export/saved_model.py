@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gcvit_export.fusion import fused
+from gcvit_export.kinds.base import AUTO
 from gcvit_export.labels import check_labels, write_labels
 from gcvit_export.paths import check_loadable, check_local, made_folder
 from gcvit_export.runner import FILES, PIXELS
-from gcvit_export.served import AUTO, served
-from gcvit_export.signatures import CHANNELS, write_signatures
+from gcvit_export.served import served
+from gcvit_export.signatures import write_signatures
 from gcvit_export.verification import VERIFICATION_JSON, check, exported
 from gcvit_export.warmup import FILE as WARMUP_FILE
 from gcvit_export.warmup import write_warmup
-from gcvit_keras import ImageReader, checks
+from gcvit_keras import checks
 from gcvit_keras.files import WRITING, remove_abandoned
 
 
@@ -98,12 +99,12 @@ def export_saved_model(
     check_local(directory, "directory")
     directory = Path(directory)
     model = served(model, activation, dynamic_size=dynamic_size, features=True)
-    reader = _reader(image_reader, model)
+    reader = model.reader(image_reader)
     checks.one_of("default_signature", default_signature, (PIXELS, FILES))
     if default_signature == FILES and reader is None:
         raise ValueError(
             f"`default_signature` cannot be {FILES!r}: files are not decoded "
-            f"to {model.shape[-1]} channels"
+            f"to {model.channels} channels"
         )
     warmup_sizes = check_batch_sizes(warmup_batch_sizes, "warmup_batch_sizes")
     labels = check_labels(labels, model.classes)
@@ -138,28 +139,6 @@ def export_saved_model(
             return exported(_rename_to_version(beside), verification)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-
-
-def _reader(reader, model):
-    """How `serve_bytes` reads files; `None` for no such signature."""
-    *size, channels = model.model.input_shape[1:]
-    if channels not in CHANNELS:
-        return None
-    if reader is None:
-        if None in size:
-            raise ValueError(
-                "`image_reader` must be given for a model of any size, whose "
-                "`serve_bytes` has to know one. Received: a model of input "
-                f"shape {model.model.input_shape[1:]}"
-            )
-        return ImageReader(tuple(size), channels=channels)
-    if not isinstance(reader, ImageReader) or any(
-        side not in (None, other)
-        for side, other in zip(size, reader.size, strict=True)
-    ):
-        accepted = f"a gcvit_keras.ImageReader of the model's size, {size}"
-        raise checks.error("image_reader", accepted, reader)
-    return reader.replace(channels=channels)
 
 
 def _rename_to_version(folder):

@@ -9,9 +9,9 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from gcvit_export.client.messages import pb
+from gcvit_export.kinds.outputs import READERS
 from gcvit_export.paths import made_folder
 from gcvit_export.saved_model import check_batch_sizes, export_saved_model
-from gcvit_export.signatures import READERS
 from gcvit_keras import ImageReader
 from gcvit_keras.files import replacing
 from gcvit_keras.images.reader import MAX_PIXELS

@@ -1,0 +1,150 @@
+"""What exporters and verification ask of a model of any kind."""
+
+import abc
+
+import keras
+
+AUTO = "auto"
+"""Stands for an activation that the model itself has to tell."""
+FILES_CHECKED = 2
+"""Image files that the signatures of files are verified on."""
+
+
+class Served(abc.ABC):
+    """A model, and what of it is served.
+
+    Nothing outside of `gcvit_export.kinds` asks what a model is for.
+
+    Attributes:
+        model: The user's own model, which verification compares with; of one
+            that computes in half precision its copy in float32.
+        network: `keras.Model` whose layers and variables the artifact has.
+        outputs: Names of what `serve_images` gives.
+        features: Names of the feature maps, which only a SavedModel has.
+        channels: Of the images, an integer.
+        classes: Number of classes that labels name, or `None`.
+    """
+
+    model: keras.Model
+    network: keras.Model
+    outputs: tuple
+    features: tuple
+    channels: int
+    classes: int | None
+
+    @classmethod
+    @abc.abstractmethod
+    def takes(cls, model, activation) -> bool:
+        """Tells whether a model is of this kind.
+
+        Args:
+            model: `keras.Model` of the user's.
+            activation: See `export_saved_model`.
+
+        Raises:
+            ValueError: If the model is of no kind.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def of(cls, model, activation, dynamic_size, features) -> "Served":
+        """Makes it of a model; see `gcvit_export.served.served`."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple:
+        """Shape of one image that is served, `None` where any size goes."""
+
+    @property
+    @abc.abstractmethod
+    def model_shape(self) -> tuple:
+        """Shape of one image of the user's model."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.network.name
+
+    # Reading files.
+
+    @abc.abstractmethod
+    def reader(self, reader):
+        """Checks, or chooses, how signatures of files read them.
+
+        Args:
+            reader: What the user gave, or `None`.
+
+        Returns:
+            A reader, or `None` for no signature of files.
+
+        Raises:
+            ValueError: If it does not go with the model.
+        """
+
+    @abc.abstractmethod
+    def reader_of(self, artifact):
+        """Reads how an artifact of this kind reads files, or `None`."""
+
+    # Graphs.
+
+    @abc.abstractmethod
+    def compute(self, images) -> dict:
+        """Computes outputs and features of a tensor, in a graph."""
+
+    @abc.abstractmethod
+    def file_signatures(self, module, compute, labels_file, reader) -> dict:
+        """Makes the signatures that take image files.
+
+        Args:
+            module: `tf.Module` that keeps what they need.
+            compute: Function of images that the signatures share.
+            labels_file: Path of the names of the classes, or `None`.
+            reader: As `reader` returns.
+
+        Returns:
+            Dict from names of signatures to functions of `image_bytes`.
+        """
+
+    # Verification.
+
+    @abc.abstractmethod
+    def usual_size(self, reader) -> tuple:
+        """Size `(height, width)` of images where any goes."""
+
+    @abc.abstractmethod
+    def files(self, reader) -> tuple:
+        """Makes files to verify signatures on.
+
+        Args:
+            reader: As `reader` returns.
+
+        Returns:
+            List of the contents of PNG files, and what `check` is to know of
+            them.
+        """
+
+    @abc.abstractmethod
+    def check(self, artifact, seen, images, files, users_images) -> list:
+        """Compares what an artifact computed with what the model does.
+
+        Args:
+            artifact: `gcvit_export.comparison.Seen`: name, path and kind.
+            seen: Dict of arrays, as `runner.py` writes them.
+            images: Array `(images, height, width, channels)`.
+            files: The second that `files` returned.
+            users_images: Whether the images are the user's.
+
+        Returns:
+            List of `gcvit_export.comparison.Comparison`.
+
+        Raises:
+            VerificationError: If something differs by more than is allowed.
+        """
+
+
+def is_quantized(model) -> bool:
+    """Returns whether a layer computes in Keras's int8, int4 or float8."""
+    return any(
+        getattr(layer, "quantization_mode", None)
+        for layer in model._flatten_layers()
+    )
