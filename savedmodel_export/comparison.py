@@ -1,6 +1,6 @@
 """How far an artifact's outputs are from its model's, and what is allowed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,9 @@ TOLERANCE = {
     "litert float32": 1e-4,
     "litert float16": 1e-2,
     "onnx": 1e-4,
+    "savedmodel detections": 1e-3,
+    "litert float32 detections": 1e-2,
+    "onnx detections": 1e-2,
 }
 """Largest allowed difference of a probability, by kind of artifact."""
 LEAST_VALUE_TOLERANCE = 1e-4
@@ -54,11 +57,14 @@ class Comparison:
         snr_db: Signal-to-noise ratio over all images, in dB: of the logits
             where there are probabilities (the logarithms less their mean over
             the classes, or log(p / (1 - p)) of each), else of the values.
+        detections: Number of detections that were compared, or `None` where
+            there are none to compare.
     """
 
     difference: float
     agreement: float
     snr_db: float
+    detections: int | None = field(default=None, kw_only=True)
 
 
 def compared(values, expected, meaning) -> Comparison:

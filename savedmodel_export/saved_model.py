@@ -59,8 +59,21 @@ def export_saved_model(
       map, `(batch, channels)`, and `P2` to `P5` of `feature_pyramid`.
     - `serving_default`: one of the first two, as `default_signature` says.
 
+    Of a detector, with all its post-processing:
+
+    - `serve_images`: `images` of any size to what the detector returns:
+      `boxes`, `scores`, `classes`, `masks` and `count`.
+    - `serve_bytes`: files, resized by `image_reader` as `detect` does, each by
+      itself, to the same outputs with boxes in pixels of the file; `labels`
+      `(batch, rows)`, strings; `sizes`, int32 `(batch, 2)`, height and width
+      of the files; and `valid`, without which nothing is found.
+    - `serve_bytes_masks`: the same, but for the masks: `mask_png_bytes`
+      `(batch, rows)`, a PNG of the file's size for each detection, empty
+      beyond the count.
+    - `features`: `images` to the maps `P2` to `P6`.
+
     Args:
-        model: Functional or Sequential model of images.
+        model: Functional or Sequential model of images, or a detector.
         directory: Folder of the versions; made where missing.
         labels: Names of the classes, in order; they travel as the asset
             `labels.txt`. Default: `class 0` and so on.
@@ -73,6 +86,8 @@ def export_saved_model(
             the model has a fixed size.
         image_reader: `gcvit_keras.ImageReader` of `serve_bytes`. Default: one
             of the model's size. Needed where the model itself is of any size.
+            Of a detector a `gcvit_keras.detection.DetectionReader`, by
+            default with the published sides of 800 and 1333.
         default_signature: `"serve_images"`, or `"serve_bytes"` for services
             that call `serving_default` only.
         warmup_batch_sizes: Batch sizes for which the version has a warm-up
@@ -129,7 +144,7 @@ def export_saved_model(
                     directory.name,
                     warmup_sizes,
                     arguments,
-                    model.shape,
+                    model,
                     reader,
                 )
             verification = None

@@ -2,11 +2,13 @@
 
 from gcvit_export.kinds.base import AUTO, Served
 from gcvit_export.kinds.classifier import Classifier
+from gcvit_export.kinds.detector import ServedDetector
 from gcvit_export.kinds.outputs import Outputs
 from gcvit_keras import ImageReader, checks
 
 # The first that takes a model is its kind.
 KINDS = {
+    "detector": ServedDetector,
     "classifier": Classifier,
     "outputs": Outputs,
 }
@@ -21,8 +23,9 @@ def served(
     called as in the model: by its key, or by the layer that computes it.
 
     Args:
-        model: Functional or Sequential model, built, from images
-            `(batch, height, width, channels)` to one or several outputs.
+        model: A detector; or a functional or Sequential model, built, from
+            images `(batch, height, width, channels)` to one or several
+            outputs.
         activation: Activation that outputs without one need, `"softmax"`,
             `"sigmoid"` or `None`, or a dict of these by the names of outputs.
             `"auto"` takes what the last layer and the loss that the model is
@@ -38,8 +41,21 @@ def served(
         ValueError: If the model does not take images, or nothing tells what
             an output means.
     """
-    kind = next(k for k in KINDS.values() if k.takes(model, activation))
+    kind = kind_of(model, activation)
     return kind.of(model, activation, dynamic_size, features)
+
+
+def kind_of(model, activation=AUTO) -> type[Served]:
+    """Finds the kind of a model; arguments and errors as of `served`.
+
+    Args:
+        model: See `served`.
+        activation: See `served`.
+
+    Returns:
+        One of `KINDS`.
+    """
+    return next(k for k in KINDS.values() if k.takes(model, activation))
 
 
 def fixed_reader(model, reader, what) -> ImageReader:

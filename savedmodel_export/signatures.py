@@ -40,18 +40,13 @@ def write_signatures(model, directory, labels_file, reader, default):
     Returns:
         Dict from names of signatures to the name of what they take.
     """
-    shape = (None, *model.shape)
+    spec = tf.TensorSpec((None, *model.shape), tf.float32, "images")
     takes_images = tf.function(
-        input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
+        input_signature=[spec],
         autograph=False,
     )
 
-    @takes_images
-    def compute(images):  # one graph, which the signatures call
-        # A server's session does not compare what it is fed with a signature;
-        # `tf.ensure_shape` leaves out what a signature seems to say already.
-        images = tf.raw_ops.EnsureShape(input=images, shape=shape)
-        return model.compute(images)
+    compute = model.graph()
 
     @takes_images
     def serve_images(images):

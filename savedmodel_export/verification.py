@@ -37,13 +37,15 @@ class Verification(Comparison):
     """Result of running an artifact in a process of its own.
 
     Attributes:
-        difference: See `Comparison`, as for the next two; the worst of the
+        difference: See `Comparison`, as for the next three; the worst of the
             outputs.
         agreement: The share that agrees, in [0, 1].
         snr_db: The signal-to-noise ratio, in dB.
+        detections: The number of detections, or `None`.
         kind: `"savedmodel"`, `"savedmodel int8"` of a model that Keras has
             quantized, `"onnx"`, or `"litert float32"`, `"litert float16"` or
-            `"litert int8"` (weights at least).
+            `"litert int8"` (weights at least); of a detector with
+            `" detections"` behind.
         images: Number of images that it was run on.
         milliseconds: Median time for one image at batch 1.
         size: Bytes on disk.
@@ -205,7 +207,7 @@ def check(artifact, model, images=None, name=None) -> Verification:
     # The user's model, and not the network, decides on the size.
     shape = model.model_shape
     if ours:
-        usual = (*model.usual_size(reader), getattr(reader, "channels", 3))
+        usual = (*model.checked_size(reader), getattr(reader, "channels", 3))
         if artifact.suffix in runner.KINDS and None in shape:
             usual = runner.Artifact(artifact).shape
         sizes = zip(shape, usual, strict=True)
@@ -213,7 +215,7 @@ def check(artifact, model, images=None, name=None) -> Verification:
     images = checked_images(images, shape)
     files, known = model.files(reader) if reader is not None else ((), None)
     seen = _run(artifact, name, images, files)
-    kind = _kind(artifact, model)
+    kind = _kind(artifact, model) + model.what
     if kind.startswith("litert") and seen["tensorflow"]:
         raise VerificationError(f"{name} ran with TensorFlow imported")
     comparisons = model.check(
@@ -223,6 +225,7 @@ def check(artifact, model, images=None, name=None) -> Verification:
         difference=max(c.difference for c in comparisons),
         agreement=min(c.agreement for c in comparisons),
         snr_db=min(c.snr_db for c in comparisons),
+        detections=comparisons[0].detections,
         kind=kind,
         images=len(images),
         milliseconds=float(seen["milliseconds"]),

@@ -3,6 +3,7 @@
 import abc
 
 import keras
+import tensorflow as tf
 
 AUTO = "auto"
 """Stands for an activation that the model itself has to tell."""
@@ -22,6 +23,8 @@ class Served(abc.ABC):
         outputs: Names of what `serve_images` gives.
         features: Names of the feature maps, which only a SavedModel has.
         channels: Of the images, an integer.
+        what: End of the name of the kind of its artifacts; see `Verification`.
+        batch_sizes: Sizes that `export_serving` has batches padded to.
         classes: Number of classes that labels name, or `None`.
     """
 
@@ -31,6 +34,8 @@ class Served(abc.ABC):
     features: tuple
     channels: int
     classes: int | None
+    what = ""
+    batch_sizes: tuple = (1, 2, 4, 8, 16)
 
     @classmethod
     @abc.abstractmethod
@@ -81,8 +86,9 @@ class Served(abc.ABC):
             ValueError: If it does not go with the model.
         """
 
+    @staticmethod
     @abc.abstractmethod
-    def reader_of(self, artifact):
+    def reader_of(artifact):
         """Reads how an artifact of this kind reads files, or `None`."""
 
     # Graphs.
@@ -91,13 +97,30 @@ class Served(abc.ABC):
     def compute(self, images) -> dict:
         """Computes outputs and features of a tensor, in a graph."""
 
+    def graph(self):
+        """Makes the one graph that signatures call, a function of images."""
+        shape = (None, *self.shape)
+
+        @tf.function(
+            input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
+            autograph=False,
+        )
+        def compute(images):
+            # A server's session does not compare what it is fed with a
+            # signature; `tf.ensure_shape` leaves out what a signature seems
+            # to say already.
+            images = tf.raw_ops.EnsureShape(input=images, shape=shape)
+            return self.compute(images)
+
+        return compute
+
     @abc.abstractmethod
     def file_signatures(self, module, compute, labels_file, reader) -> dict:
         """Makes the signatures that take image files.
 
         Args:
             module: `tf.Module` that keeps what they need.
-            compute: Function of images that the signatures share.
+            compute: What `graph` returned.
             labels_file: Path of the names of the classes, or `None`.
             reader: As `reader` returns.
 
@@ -110,6 +133,10 @@ class Served(abc.ABC):
     @abc.abstractmethod
     def usual_size(self, reader) -> tuple:
         """Size `(height, width)` of images where any goes."""
+
+    def checked_size(self, reader) -> tuple:
+        """Size of the images to verify on, where any goes."""
+        return self.usual_size(reader)
 
     @abc.abstractmethod
     def files(self, reader) -> tuple:

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from gcvit_export import runner
 from gcvit_export.comparison import VerificationError
-from gcvit_export.kinds.outputs import Outputs, functional, told
+from gcvit_export.kinds.functional import functional, told
+from gcvit_export.kinds.outputs import Outputs
 
 TOP = 5
 """Number of classes that `serve_bytes` names."""

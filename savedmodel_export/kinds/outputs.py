@@ -5,21 +5,24 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_export import runner
-from gcvit_export.activations import activation_of, applied
+from gcvit_export.activations import applied
 from gcvit_export.comparison import (
     VerificationError,
     check_allowed,
     compared,
     same_shape,
 )
-from gcvit_export.kinds.base import (
-    AUTO,
-    FILES_CHECKED,
-    Served,
-    is_quantized,
+from gcvit_export.kinds.base import FILES_CHECKED, Served
+from gcvit_export.kinds.functional import (
+    feature_maps,
+    functional,
+    in_float32,
+    of_any_size,
+    own_outputs,
+    told,
 )
 from gcvit_export.samples import framed, photographs
-from gcvit_keras import ImageReader, checks, feature_pyramid
+from gcvit_keras import ImageReader, checks
 from gcvit_keras.images.graph import or_grey
 from gcvit_keras.models import structure
 
@@ -73,7 +76,7 @@ class Outputs(Served):
         half = ("float16", "bfloat16")
         if any(x.compute_dtype in half for x in model._flatten_layers()):
             # Half precision rounds differently on every processor.
-            model = _in_float32(model)
+            model = in_float32(model)
         outputs = cls.named_outputs(model)
         meanings = dict(zip(outputs, meanings, strict=True))
         added = dict(zip(outputs, added, strict=True))
@@ -85,10 +88,10 @@ class Outputs(Served):
         }
         maps = {}
         if features and structure.has_levels(model):
-            maps = _feature_maps(model)
+            maps = feature_maps(model)
         network = keras.Model(model.input, outputs | maps, name=model.name)
         if dynamic_size:
-            network = _of_any_size(network)
+            network = of_any_size(network)
         return cls(model, network, meanings, added, tuple(maps))
 
     @property
@@ -127,7 +130,8 @@ class Outputs(Served):
             raise checks.error("image_reader", accepted, reader)
         return reader.replace(channels=channels)
 
-    def reader_of(self, artifact):
+    @staticmethod
+    def reader_of(artifact):
         return ImageReader.of(artifact)
 
     def compute(self, images):
@@ -212,7 +216,7 @@ class Outputs(Served):
 
     def expected_features(self, images) -> dict[str, np.ndarray]:
         """Computes the feature maps of the user's model."""
-        maps = keras.Model(self.model.input, _feature_maps(self.model))
+        maps = keras.Model(self.model.input, feature_maps(self.model))
         return {k: np.asarray(v) for k, v in maps(images).items()}
 
 
@@ -255,74 +259,6 @@ def check_features(model, artifact, seen, images):
     return comparisons
 
 
-def own_outputs(model):
-    """Outputs by their keys, or by the layers that compute them."""
-    if isinstance(model.output, dict):
-        return dict(model.output)
-    names = model.output_names
-    if len(set(names)) < len(names):
-        raise ValueError(
-            "`model` must have outputs of different names: make it return a "
-            f"dict. Received: outputs {names}"
-        )
-    return dict(zip(names, model.outputs, strict=True))
-
-
-def told(model, activation=AUTO):
-    """Tells what the outputs of a model mean, and what they lack for that.
-
-    Args:
-        model: As the user gave it.
-        activation: See `export_saved_model`.
-
-    Returns:
-        Two lists, in the order of the outputs; see `activation_of`.
-
-    Raises:
-        ValueError: If the model does not take images, or nothing tells.
-    """
-    entries = functional(model)
-    pairs = [
-        activation_of(
-            entries,
-            tensor,
-            activation.get(name, AUTO)
-            if isinstance(activation, dict)
-            else activation,
-            _loss(model, place, name),
-        )
-        for place, (name, tensor) in enumerate(own_outputs(entries).items())
-    ]
-    meanings, added = (list(x) for x in zip(*pairs, strict=True))
-    return meanings, added
-
-
-def functional(model):
-    """Returns the model as a functional one, checked."""
-    if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    entry = getattr(model, "input", None)
-    if (
-        not keras.utils.is_keras_tensor(entry)
-        or len(entry.shape) != 4
-        or any(len(tensor.shape) < 2 for tensor in model.outputs)
-    ):
-        raise ValueError(
-            "`model` must be a functional or Sequential model, built, from "
-            "images (batch, height, width, channels) to one or several "
-            f"outputs. Received: {type(model).__name__} from "
-            f"{getattr(entry, 'shape', None)}"
-        )
-    return model
-
-
-def _feature_maps(model):
-    """The pyramid, and the mean over the normalised last map."""
-    last_map = structure.last_map(model)
-    pooled = keras.layers.GlobalAveragePooling2D()(last_map)
-    return {**feature_pyramid(model).output, "pooled": pooled}
-
-
 def _read(image_bytes, reader):
     """Images and whether they could be read, of a batch of files."""
 
@@ -340,45 +276,3 @@ def _read(image_bytes, reader):
         .batch(tf.size(image_bytes, tf.int64))
         .get_single_element()
     )
-
-
-def _loss(model, place, name):
-    """The loss that an output is compiled with, or `None`."""
-    loss = getattr(model, "loss", None)
-    if isinstance(loss, dict):
-        return loss.get(name)
-    if isinstance(loss, (list, tuple)):
-        return loss[place]
-    return loss
-
-
-def _of_any_size(network):
-    if not structure.has_levels(network):
-        raise ValueError(
-            "`dynamic_size` needs a model that has the levels of a GC ViT as "
-            f"its own layers. Received: {network.name} without"
-        )
-    images = keras.Input((None, None, network.input_shape[-1]), name="images")
-    return keras.models.clone_model(
-        network, images, clone_function=lambda layer: layer
-    )
-
-
-def _in_float32(model):
-    """A copy of a model, with its weights."""
-    if is_quantized(model):
-        raise ValueError(
-            "`model` must not be quantized and compute in half precision. "
-            "Received: one that does both; export it as it was before "
-            "`quantize`"
-        )
-
-    def rebuild(layer):
-        config = {**layer.get_config(), "dtype": "float32"}
-        return type(layer).from_config(config)
-
-    copy = keras.models.clone_model(
-        model, clone_function=rebuild, recursive=True
-    )
-    copy.set_weights(model.get_weights())
-    return copy
