@@ -153,7 +153,11 @@ class Artifact:
         names = [output.name for output in session.get_outputs()]
 
         def run(images):
-            values = session.run(None, {entry.name: images})
+            parts = [images]
+            if entry.shape[0] == 1:
+                parts = [image[None] for image in images]
+            values = [session.run(None, {entry.name: part}) for part in parts]
+            values = map(np.concatenate, zip(*values, strict=True))
             return dict(zip(names, values, strict=True))
 
         sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])

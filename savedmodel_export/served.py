@@ -4,7 +4,6 @@ from gcvit_export.kinds.base import AUTO, Served
 from gcvit_export.kinds.classifier import Classifier
 from gcvit_export.kinds.detector import ServedDetector
 from gcvit_export.kinds.outputs import Outputs
-from gcvit_keras import ImageReader, checks
 
 # The first that takes a model is its kind.
 KINDS = {
@@ -56,33 +55,3 @@ def kind_of(model, activation=AUTO) -> type[Served]:
         One of `KINDS`.
     """
     return next(k for k in KINDS.values() if k.takes(model, activation))
-
-
-def fixed_reader(model, reader, what) -> ImageReader:
-    """Checks that a model has a fixed size, and how its images are read.
-
-    Args:
-        model: A `Served`.
-        reader: `ImageReader`, or `None` for one of the model's size.
-        what: Name of the format that needs it, a string.
-
-    Returns:
-        An `ImageReader` of the model's size.
-
-    Raises:
-        ValueError: If the model has no fixed size, or the reader another.
-    """
-    *size, channels = model.shape
-    if None in size:
-        raise ValueError(
-            f"{what} needs a fixed input size: build the model with "
-            "`input_shape=(height, width, channels)`. "
-            f"Received: a model of input shape {model.shape}"
-        )
-    if reader is None:
-        channels = channels if channels in (1, 3, 4) else 3
-        return ImageReader(tuple(size), channels=channels)
-    if not isinstance(reader, ImageReader) or reader.size != tuple(size):
-        accepted = f"a gcvit_keras.ImageReader of the model's size, {size}"
-        raise checks.error("image_reader", accepted, reader)
-    return reader

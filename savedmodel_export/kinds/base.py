@@ -5,6 +5,8 @@ import abc
 import keras
 import tensorflow as tf
 
+from gcvit_keras import ImageReader, checks
+
 AUTO = "auto"
 """Stands for an activation that the model itself has to tell."""
 FILES_CHECKED = 2
@@ -69,6 +71,56 @@ class Served(abc.ABC):
     def name(self) -> str:
         """Name of the model."""
         return self.network.name
+
+    # Files of a fixed size: LiteRT and ONNX.
+
+    quantize: tuple = (None, "float16", "dynamic", "int8")
+    """How LiteRT may hold the weights."""
+
+    @abc.abstractmethod
+    def at_size(self, size, what) -> "Served":
+        """Makes one whose images have a fixed size.
+
+        Args:
+            size: `(height, width)`, as the user gave it, or `None`.
+            what: Name of the format that needs it, a string.
+
+        Returns:
+            A `Served`.
+
+        Raises:
+            ValueError: If nothing tells the size, or things contradict.
+        """
+
+    def fixed_reader(self, reader) -> ImageReader:
+        """Checks, or chooses, how images of a fixed size are read.
+
+        Args:
+            reader: What the user gave, or `None`.
+
+        Returns:
+            `ImageReader` of the model's size.
+
+        Raises:
+            ValueError: If it has another.
+        """
+        size = tuple(self.shape[:2])
+        if reader is None:
+            return self.default_reader(size)
+        if not isinstance(reader, ImageReader) or reader.size != size:
+            accepted = f"a gcvit_keras.ImageReader of the model's size, {size}"
+            raise checks.error("image_reader", accepted, reader)
+        return reader
+
+    def default_reader(self, size) -> ImageReader:
+        """Chooses how images of a fixed size are read."""
+        return ImageReader(
+            size, channels=self.channels if self.channels in (1, 3, 4) else 3
+        )
+
+    @abc.abstractmethod
+    def write_onnx(self, path):
+        """Writes an ONNX file, within `gcvit_export.onnx.convertible`."""
 
     # Reading files.
 

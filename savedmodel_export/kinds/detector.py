@@ -19,11 +19,14 @@ from gcvit_export.kinds.detector_files import (
 from gcvit_export.kinds.matching import check_detections
 from gcvit_export.kinds.outputs import check_features, in_parts
 from gcvit_export.samples import photographs
-from gcvit_keras import checks
+from gcvit_keras import ImageReader, checks
 from gcvit_keras.detection.detector import Detector
 from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_keras.detection.reader import DetectionReader
+from gcvit_keras.detection.shapes import fixed_sizes
 
+OPSET = 18
+"""Version of ONNX's operations."""
 CHECKED_SIZE = (256, 320)
 """Size of the images that pixels are verified on."""
 FEATURES = ("P2", "P3", "P4", "P5", "P6")
@@ -66,6 +69,17 @@ class ServedDetector(Served):
     @property
     def classes(self):
         return self.model.num_classes
+
+    def at_size(self, size, what):
+        if size is None:
+            raise ValueError(
+                f"{what} needs a fixed input size: give "
+                "`image_size=(height, width)`. Received: a detector"
+            )
+        return FixedDetector(self.model, size)
+
+    def write_onnx(self, path):
+        raise NotImplementedError  # `at_size` first
 
     def reader(self, reader):
         if reader is None:
@@ -231,6 +245,43 @@ class ServedDetector(Served):
     def expected_features(self, images):
         pyramid = self.model.features(images)["pyramid"]
         return {name: np.asarray(map_) for name, map_ in pyramid.items()}
+
+
+class FixedDetector(ServedDetector):
+    """A detector of one image of a fixed size, for LiteRT and ONNX.
+
+    Args:
+        model: The detector.
+        size: `(height, width)` of the image.
+    """
+
+    quantize = (None,)  # boxes that are nearly the same change places
+
+    def __init__(self, model, size):
+        super().__init__(model, features=False)
+        pair = isinstance(size, (tuple, list)) and len(size) == 2
+        if not pair:
+            raise checks.error("image_size", "(height, width)", size)
+        sides = [checks.integer("image_size", side) for side in size]
+        self.shape = (*sides, 3)
+
+    def default_reader(self, size):
+        return ImageReader(size, crop_mode="squash", interpolation="bilinear")
+
+    def compute(self, images, sizes=None):
+        with fixed_sizes():
+            return super().compute(images, sizes)
+
+    def write_onnx(self, path):
+        import tf2onnx
+
+        spec = tf.TensorSpec((1, *self.shape), tf.float32, "images")
+        function = tf.function(
+            self.compute, input_signature=[spec], autograph=False
+        )
+        tf2onnx.convert.from_function(
+            function, input_signature=[spec], opset=OPSET, output_path=path
+        )
 
 
 def _rows(outputs):

@@ -134,6 +134,29 @@ class Outputs(Served):
     def reader_of(artifact):
         return ImageReader.of(artifact)
 
+    def at_size(self, size, what):
+        if None in self.shape:
+            raise ValueError(
+                f"{what} needs a fixed input size: build the model with "
+                "`input_shape=(height, width, channels)`. "
+                f"Received: a model of input shape {self.shape}"
+            )
+        if size is not None and tuple(size) != self.shape[:2]:
+            accepted = f"the model's own, {self.shape[:2]}, or None"
+            raise checks.error("image_size", accepted, size)
+        return self
+
+    def write_onnx(self, path):
+        # Random augmentation that is part of a model is for training only.
+        images = keras.Input(self.shape)
+        network = keras.Model(images, self.network(images, training=False))
+        signature = keras.InputSpec(
+            shape=(None, *self.shape), dtype="float32", name="images"
+        )
+        network.export(
+            path, format="onnx", verbose=False, input_signature=[signature]
+        )
+
     def compute(self, images):
         return self.network(images, training=False)
 
