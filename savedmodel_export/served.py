@@ -4,6 +4,7 @@ from gcvit_export.kinds.base import AUTO, Served
 from gcvit_export.kinds.classifier import Classifier
 from gcvit_export.kinds.detector import ServedDetector
 from gcvit_export.kinds.outputs import Outputs
+from gcvit_keras import checks
 
 # The first that takes a model is its kind.
 KINDS = {
@@ -40,6 +41,7 @@ def served(
         ValueError: If the model does not take images, or nothing tells what
             an output means.
     """
+    checks.tensorflow_backend("gcvit_export")
     kind = kind_of(model, activation)
     return kind.of(model, activation, dynamic_size, features)
 
