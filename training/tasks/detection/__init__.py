@@ -56,7 +56,7 @@ class Detection(Task):
         return source
 
     def example(self, content, seed=None):
-        """Makes an image on a canvas that any batch fits in, and its objects."""
+        """Makes an image on a canvas for any batch, and its objects."""
         image = make_image(content, self.config.canvas)
         item_size = tf.ensure_shape(content["size"], (2,))
         inputs = {"images": image, "sizes": item_size}

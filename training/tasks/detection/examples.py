@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode
-from gcvit_training.tasks.detection.masks import cut_mask, decode as draw
+from gcvit_training.tasks.detection.masks import cut_mask
+from gcvit_training.tasks.detection.masks import decode as draw
 
 LEAST_SIDE = 1
 """Pixels of the original image that a box must have in each direction, as in
@@ -25,6 +26,13 @@ def make_image(content, canvas):
         An operation fails where the file has another size than annotated.
     """
     image = decode(content["encoded"], trusted=True)
+    same = tf.debugging.assert_equal(
+        tf.shape(image)[:2],
+        content["original"],
+        "an image of another size than annotated",
+    )
+    with tf.control_dependencies([same]):
+        image = tf.identity(image)
     return place(move(image, content), canvas)
 
 
