@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 from rich.console import Console
+from rich.markdown import Markdown
 
 # No markup: a path may hold square brackets.
 console = Console(highlight=False, markup=False)
@@ -25,6 +26,11 @@ def as_json(value):
 def print_json(value):
     """Prints plain data as JSON, for a program to read."""
     print(as_json(value))
+
+
+def print_page(lines):
+    """Prints Markdown, a list of lines."""
+    console.print(Markdown("\n".join(lines)))
 
 
 def error_line(message):

@@ -102,29 +102,12 @@ def run_data(run):
     if not config.is_file():
         return None
     from gcvit_training import read_config
-
-    return data_of_classes(read_config(config), config.parent)
-
-
-def data_of_classes(config, name):
-    """Refuses the data of tasks without classes, which are read otherwise.
-
-    Args:
-        config: A `RunConfig`.
-        name: What the message calls it.
-
-    Returns:
-        The `data` of the configuration.
-
-    Raises:
-        ValueError: If the task has no classes.
-    """
     from gcvit_training.tasks import DEFAULT
 
+    config = read_config(config)
     if config.task != DEFAULT:
         raise ValueError(
-            f"{name} is of the task {config.task}, of which this command "
-            f"knows nothing yet; it knows {DEFAULT}. What `gcvit train` "
-            "measured is in the run's evaluation.json"
+            f"{run} is of the task {config.task}; this command knows only "
+            f"{DEFAULT}"
         )
     return config.data

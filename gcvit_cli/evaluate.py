@@ -1,10 +1,11 @@
 """`gcvit evaluate`."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from gcvit_cli.artifacts import find_labels, in_run, open_model
 from gcvit_cli.console import (
@@ -14,14 +15,12 @@ from gcvit_cli.console import (
     import_tensorflow,
     note_line,
     print_json,
+    print_page,
 )
-from gcvit_cli.dataset import open_split, reader_for, run_data
+from gcvit_cli.dataset import reader_for
 from gcvit_cli.options import CropRatio, DataDir, Json, Labels
 
 EXAMPLE = "gcvit evaluate model.tflite --data photos --split test"
-
-WORST = 5
-"""Classes that are printed."""
 
 
 def command(
@@ -65,131 +64,92 @@ def command(
     ] = None,
     json: Json = False,
 ):
-    """Measure accuracy, loss and calibration of a model or an export.
+    """Measure how good a model or an export is on labelled data.
 
-    Classes are matched by name where the model has labels.
+    Of a classifier accuracy, loss and calibration; of other tasks what their
+    reports say. Classes are matched by name where the model has labels.
     """
-    import numpy as np
-
     path = in_run(artifact)
-    if data is None and path == artifact:
+    is_run = path != artifact
+    if data is None and not is_run:
         raise UsageError(f"--data is missing: {artifact} is no folder of a run")
     import_tensorflow()
-    from gcvit_training.run_folder import RunFolder
-    from gcvit_training.tasks.classification import evaluate
-    from gcvit_training.tasks.classification.plots import confusion_picture
+    import numpy as np
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
 
-    run = run_data(artifact) if path != artifact else None
-    if run and data is None:
+    tfds.disable_progress_bar()
+    from gcvit_training import read_config
+    from gcvit_training.data import evaluation_batches
+    from gcvit_training.evaluator import evaluate
+    from gcvit_training.run_folder import RunFolder
+    from gcvit_training.tasks import DEFAULT, find_task
+
+    config = read_config(artifact / "config.yaml") if is_run else None
+    if is_run and data is None:
         out = out or artifact
         data_dir = data_dir or artifact / "data"
-    predict, shape = open_model(path)
-    split = split or (run.evaluation_split if run else "test")
-    source, batches = open_split(
-        data or run.dataset,
-        data_dir,
-        split,
-        reader_for(path, shape, size, crop_ratio),
-        batch_size,
-        option="--split",
-        holdout=run and run.holdout,
+    kind = find_task(config.task if is_run else DEFAULT)
+    compute, shape = open_model(path)
+    reader = None
+    if kind.reads_one_size:
+        reader = reader_for(path, shape, size, crop_ratio)
+    elif size or crop_ratio:
+        raise UsageError("--size and --crop-ratio are not for this model")
+    split = split or (config.data.evaluation_split if is_run else "test")
+    config = kind.to_evaluate(
+        config,
+        reader,
+        dataset=data or config.data.dataset,
+        train_split=split,  # no other has to be there
+        evaluation_split=split,
+        batch_size=batch_size,
     )
-    names, in_model = _match(path, labels, data or run.dataset, source.names)
-    evaluation = evaluate(
-        lambda images: predict(images.astype("float32")),
-        (
-            (images, np.asarray(truth) @ in_model, weights)
-            for images, truth, weights in batches(source)
-        ),
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
+            task = kind(config, kind.open_source(config, data_dir))
+    except ValueError as error:
+        words = str(error).replace("data.train_split", "--split")
+        raise ValueError(words) from error
+    for line in task.use_classes(find_labels(labels, path, None), str(path)):
+        note_line(line)
+
+    def network(inputs, training=False):
+        return compute(tf.nest.map_structure(np.float32, inputs))
+
+    evaluator = task.evaluator()
+    evaluate(
+        evaluator,
+        lambda inputs: task.predict(network, inputs),
+        evaluation_batches(task, split, batch_size),
     )
     result = {
         "artifact": str(path),
-        "dataset": data or run.dataset,
+        "dataset": config.data.dataset,
         "split": split,
-        "labels": names,
-        **evaluation.as_dict(),
+        "labels": list(task.names),
+        **evaluator.result(),
     }
+    folder = None
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             folder = RunFolder(out)
             folder.write_text("evaluation.json", as_json(result))
-            confusion_picture(result, names, out / "confusion.png")
+            page = task.page(result, folder)
         except OSError as error:
             raise ValueError(
                 f"--out cannot be written: {out}: {error.strerror}"
             ) from error
+    else:
+        page = task.page(result)
     if json:
         print_json(result)
-    else:
-        _print(result, evaluation, out)
-
-
-def _match(path, labels, dataset, classes):
-    """Finds the classes of a dataset among those of a model, by name.
-
-    Args:
-        path: Path of the model.
-        labels: Path of its class names, or `None` for those beside it.
-        dataset: What the dataset is called.
-        classes: Names of its classes.
-
-    Returns:
-        Names of the model's classes, and float32 array `(classes of the
-        dataset, classes of the model)` with a 1 in each row.
-
-    Raises:
-        ValueError: If the model does not know one of the classes.
-    """
-    import numpy as np
-
-    names = find_labels(labels, path, None)
-    if names is None or names == [f"class {k}" for k in range(len(names))]:
-        note_line(
-            f"{path} has no labels.txt: its classes are taken to be those of "
-            f"{dataset}, in their order"
-        )
-        names = list(classes)
-    unknown = [name for name in classes if name not in names]
-    if unknown:
-        raise ValueError(
-            f"{dataset} has classes that {path} does not know: "
-            f"{', '.join(unknown[:WORST])} ({len(unknown)} of {len(classes)})"
-        )
-    missing = [name for name in names if name not in classes]
-    if missing:
-        note_line(
-            f"{dataset} has no images of {', '.join(missing[:WORST])} "
-            f"({len(missing)} of {len(names)} classes)"
-        )
-    places = [names.index(name) for name in classes]
-    if any(names.count(name) > 1 for name in classes):
-        raise ValueError(f"{path} has two classes of one name")
-    return names, np.eye(len(names), dtype="float32")[places]
-
-
-def _print(result, evaluation, out):
-    table = Table(title=f"{evaluation.images} images of {result['split']}")
-    table.add_column(Path(result["artifact"]).name)
-    table.add_column("", justify="right")
-    table.add_row("top-1", f"{evaluation.top1:.2%}")
-    if evaluation.top5 is not None:
-        table.add_row("top-5", f"{evaluation.top5:.2%}")
-    table.add_row("loss", f"{evaluation.loss:.4f}")
-    table.add_row("calibration error", f"{evaluation.calibration_error:.4f}")
-    console.print(table)
-    if evaluation.left_out:
-        console.print(f"{evaluation.left_out} images cannot be read.")
-    known = [c for c in evaluation.per_class if c["images"]]
-    known.sort(key=lambda c: c["accuracy"])
-    console.print("Worst classes:")
-    for found in known[:WORST]:
-        name = result["labels"][found["class"]]
-        console.print(
-            f"  {found['accuracy']:7.2%}  {name} ({found['images']} images)"
-        )
+        return
+    console.print(task.headline(result), soft_wrap=True)
+    print_page([line for line in page if not line.startswith("![")])
     if out is not None:
         console.print(
-            f"Wrote {out / 'evaluation.json'} and {out / 'confusion.png'}.",
+            f"Wrote {out / 'evaluation.json'} and its pictures.",
             soft_wrap=True,
         )

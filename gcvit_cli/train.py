@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from gcvit_cli.console import (
     UsageError,
@@ -16,16 +15,14 @@ from gcvit_cli.console import (
     errors,
     import_tensorflow,
     print_json,
+    print_page,
 )
-from gcvit_cli.dataset import data_of_classes
 from gcvit_cli.options import Json
 
 EXAMPLE = (
     "gcvit train digits --out run --set epochs=5 "
     "--set optimizer.learning_rate=1e-3"
 )
-SHOWN = 10
-"""Lines of a list that are printed; the rest is counted."""
 
 
 def command(
@@ -87,16 +84,19 @@ def command(
         from gcvit_training import read_config
 
         config = read_config(recipe, overrides or [])
+        page = []
         if check_data or preview:
-            result = _look(config, out, data_dir, check_data, preview, report)
+            result, page = _look(
+                config, out, data_dir, check_data, preview, report
+            )
         else:
             result = _train(config, out, data_dir, report, verbose=not json)
     if result is None:
         return
     if json:
         print_json(result)
-    elif check_data:
-        _print_check(result)
+    elif page:
+        print_page(page)
     elif not preview:
         _print_result(result)
 
@@ -137,23 +137,16 @@ def _train(config, out, data_dir, report, verbose):
 
 
 def _look(config, out, data_dir, check, preview, report):
-    from gcvit_training.tasks.classification.check import check_data
-    from gcvit_training.tasks.classification.check import preview as augmented
-    from gcvit_training.tasks.classification.sources import (
-        check_split,
-        open_source,
-    )
+    """Checks the data, or draws some; returns what is printed as JSON."""
+    from gcvit_training.tasks import open_task
 
-    data = data_of_classes(config, "the recipe")
     if data_dir is None and out is not None:
         data_dir = out / "data"
-    source = open_source(data.dataset, data_dir, data.holdout)
-    for field in ("train_split", "evaluation_split"):
-        check_split(source, getattr(data, field), f"data.{field}")
+    task = open_task(config, data_dir)
     if preview:
         from gcvit_training.plots import image_grid
 
-        images, titles = augmented(source, config)
+        images, titles = task.preview()
         try:
             image_grid(images, titles, preview)
         except OSError as error:
@@ -161,38 +154,10 @@ def _look(config, out, data_dir, check, preview, report):
                 f"--preview cannot be written: {preview}: {error.strerror}"
             ) from None
         report(f"Wrote {preview}: {len(images)} images as training sees them.")
-    if check:
-        splits = [data.train_split, data.evaluation_split]
-        reader = data.image_reader
-        return check_data(source, dict.fromkeys(splits), reader, report)
-    return {"preview": str(preview)}
-
-
-def _print_check(result):
-    for split, found in result.items():
-        broken = found["broken"]
-        console.print(f"{split}: {found['images']} images", style="bold")
-        table = Table("class", "images")
-        counts = sorted(found["classes"].items(), key=lambda item: -item[1])
-        if len(counts) > 2 * SHOWN:
-            counts = [*counts[:SHOWN], ("...", ""), *counts[-SHOWN:]]
-        for name, count in counts:
-            table.add_row(name, str(count))
-        console.print(table)
-        if found["least_size"]:
-            (h, w), (height, width) = found["least_size"], found["largest_size"]
-            console.print(f"sizes from {w} x {h} to {width} x {height} pixels")
-        if found["rotated"]:
-            console.print(
-                f"{found['rotated']} are turned by their EXIF orientation"
-            )
-        console.print(f"{len(broken)} cannot be read")
-        for image in broken[:SHOWN]:
-            console.print(
-                f"  {image['image']}: {image['reason']}", soft_wrap=True
-            )
-        if len(broken) > SHOWN:
-            console.print("  ... (--json prints them all)")
+    if not check:
+        return {"preview": str(preview)}, []
+    found = task.check_data(report)
+    return found, task.check_page(found)
 
 
 def _print_result(result):

@@ -154,12 +154,15 @@ class WindowAttention(CompositeLayer):
 
     def position_bias(self):
         """Gathers the bias `(heads, 1, tokens, tokens)` from the table."""
+        # Along the last axis the gradient of the table is dense. Along the
+        # first it is `tf.IndexedSlices`, of every pair of tokens, which XLA
+        # cannot add up over replicas.
         bias = ops.take(
-            self.relative_position_bias_table,
+            ops.transpose(self.relative_position_bias_table),
             self._relative_position_index,
-            axis=0,
+            axis=1,
         )
-        bias = ops.transpose(ops.cast(bias, self.compute_dtype), (2, 0, 1))
+        bias = ops.cast(bias, self.compute_dtype)
         return ops.reshape(bias, (self.num_heads, 1, *bias.shape[1:]))
 
     def compute_output_shape(self, inputs_shape, query_shape=None):

@@ -174,18 +174,3 @@ def test_what_is_not_there_is_said_first(tmp_path):
     for command in ("evaluate nope", "predict x.png --model nope"):
         line = refused(*command.split(), cwd=tmp_path)
         assert line == "error: nope: no such model or run"
-
-
-def test_commands_of_classes_refuse_a_run_of_a_table(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    write_config(read_config("labels"), run / "config.yaml")
-    (run / "model.keras").touch()
-    for words in (
-        ("evaluate", run),
-        ("evaluate", run, "--data", "photos"),
-        ("train", "labels", "--check-data"),
-    ):
-        error = refused(*words, cwd=tmp_path)
-        assert "is of the task tabular" in error
-        assert "it knows classification" in error

@@ -84,7 +84,7 @@ def test_evaluate_takes_a_runs_own_data(run):
     code, output, errors = inside("evaluate", "run", cwd=folder.parent)
     assert (code, errors) == (0, "")
     assert f"{result['accuracy']:.2%}" in output
-    assert "Wrote run/evaluation.json and run/confusion.png." in output
+    assert "Wrote run/evaluation.json and its pictures." in output
 
 
 def test_train_looks_at_the_data_only(tmp_path):

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.layers import (
@@ -196,6 +197,23 @@ def test_window_attention(is_global, height, width, window):
 def test_a_window_is_one_side_or_two(layer, window):
     with pytest.raises(ValueError, match="`window_size` must be.*Received"):
         layer(2, window)
+
+
+def test_the_gradient_of_a_position_table_is_dense():
+    """`tf.IndexedSlices` of replicas cannot be added up by XLA."""
+    layer = WindowAttention(2, (2, 3))
+    layer.build((None, 2, 3, 4))
+    table = layer.relative_position_bias_table
+    weights = normal(2, 1, 6, 6)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer.position_bias() * weights)
+    gradient = tape.gradient(loss, table.value)
+    assert isinstance(gradient, tf.Tensor)
+    expected = np.zeros(table.shape)
+    for head, query, key in np.ndindex(2, 6, 6):
+        row = relative_position_index((2, 3))[query, key]
+        expected[row, head] += weights[head, 0, query, key]
+    close(gradient, expected)
 
 
 def test_window_attention_needs_heads_that_divide_the_channels():

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from gcvit_training.tasks.classification.sources import (
     Sample,
-    check_split,
+    has_split,
     open_source,
 )
 from gcvit_training.tasks.classification.sources.records import INDEX
@@ -201,7 +201,7 @@ def test_unknown_datasets_are_refused(name, words, tmp_path):
 @pytest.mark.parametrize("split", ["trian", "train[", "train[5:5]"])
 def test_splits_that_are_not_there_are_refused(digits, split):
     with pytest.raises(ValueError, match="`data.train_split` "):
-        check_split(digits, split, "data.train_split")
+        has_split(digits, split, "data.train_split")
 
 
 @pytest.mark.parametrize("count, places", [(1, [0]), (3, [0, 2, 5])])

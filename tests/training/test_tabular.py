@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from command import inside
 from harness import goes_through, metrics
 from recipe import SMALL
 from sklearn.metrics import average_precision_score, f1_score, r2_score
@@ -90,6 +91,25 @@ def test_a_table_goes_through(images, tmp_path, outputs):
     assert float(last["val_loss"]) == pytest.approx(result["loss"], rel=1e-5)
     chance = np.log(2) if outputs == "labels" else 1.0
     assert result["loss"] < chance
+    # The commands know tables, too.
+    code, output, errors = inside("evaluate", out, "--json", cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    measured = json.loads(output)
+    assert measured["images"] == 10 and measured["labels"] == names
+    assert measured["loss"] == pytest.approx(result["loss"], rel=1e-5)
+    code, output, errors = inside(
+        *("train", out / "config.yaml", "--check-data", "--json"), cwd=tmp_path
+    )
+    assert code == 0, errors
+    counted = json.loads(output)["train"]
+    strengths = [row[2:] for row in rows if row[1] == "train"]
+    if outputs == "labels":
+        expected = np.count_nonzero(strengths, axis=0)
+    else:
+        expected = np.mean(strengths, 0)
+    expected = dict(zip(("red", "green", "blue"), expected, strict=True))
+    assert counted["classes"] == pytest.approx(expected)
+    assert counted["images"] == 30 and counted["broken"] == []
     # Outputs are what they are said to be, in the units of the table.
     held = [row for row in rows if row[1] == "test"]
     pixels = [keras.utils.load_img(folder / image) for image, *_ in held]

@@ -98,11 +98,14 @@ class Task(abc.ABC):
         Config: Subclass of `RunConfig` with the settings of this task.
         loss_names: Names in what `losses` returns that are added up.
         metric_names: Further names in it, which are only watched.
+        reads_one_size: Whether images become inputs of one size by a
+            `gcvit_keras.ImageReader`, which `to_evaluate` then gets.
     """
 
     Config = RunConfig
     loss_names = ("loss",)
     metric_names = ()
+    reads_one_size = False
 
     def __init__(self, config, source):
         self.config = config
@@ -232,6 +235,87 @@ class Task(abc.ABC):
         """
         return network(inputs, training=False)
 
+    def check_data(self, report=print):
+        """Reads every example of both splits once, as a run reads it.
+
+        Args:
+            report: Called with a line of text now and then.
+
+        Returns:
+            Dict of split to what it holds, a dict that JSON can hold.
+
+        Raises:
+            ValueError: If the task has no such check.
+        """
+        raise ValueError(f"--check-data is not for the task {self.config.task}")
+
+    def check_page(self, found):
+        """Shows what `check_data` found.
+
+        Args:
+            found: As `check_data` returns.
+
+        Returns:
+            List of lines in Markdown.
+        """
+        raise NotImplementedError
+
+    def preview(self, count=32):
+        """Makes the first training examples as a run sees them.
+
+        Args:
+            count: Examples, at most.
+
+        Returns:
+            Pictures, a list of arrays `(height, width, 3)` with pixels in [0,
+            255], and a title for each.
+
+        Raises:
+            ValueError: If the task has nothing to show.
+        """
+        raise ValueError(f"--preview is not for the task {self.config.task}")
+
+    @classmethod
+    def to_evaluate(cls, config, reader, **data):
+        """Makes the configuration under which any model is measured.
+
+        Args:
+            config: Configuration of the model's run, or `None` of a model
+                without one.
+            reader: The model's `gcvit_keras.ImageReader`; see
+                `reads_one_size`.
+            **data: Fields of `data` that are set: `dataset`,
+                `evaluation_split`, `train_split` and `batch_size`.
+
+        Returns:
+            What the task's constructor and `open_source` take as `config`.
+
+        Raises:
+            ValueError: If a model without a run cannot be measured.
+        """
+        if config is None:
+            raise ValueError(
+                "a model of this task is measured as its run's folder only"
+            )
+        data = config.data.model_copy(update=data)
+        return config.model_copy(update={"data": data})
+
+    def use_classes(self, names, model):
+        """Measures a model with classes of its own, matched by name.
+
+        Args:
+            names: Names of the model's classes, or `None` where it has none:
+                then they are those of the data, in their order.
+            model: What the model is called, for messages.
+
+        Returns:
+            List of lines to tell the user.
+
+        Raises:
+            ValueError: If the model does not know a class of the data.
+        """
+        return []
+
     @abc.abstractmethod
     def evaluator(self):
         """Makes a new `Evaluator`: of validation and of the report alike."""
@@ -271,12 +355,12 @@ class Task(abc.ABC):
         data = self.config.data
         return f"{self.source.size(data.train_split)} examples"
 
-    def page(self, result, folder):
+    def page(self, result, folder=None):
         """Makes the report's part about a result.
 
         Args:
             result: As the evaluator's `result` returns.
-            folder: The `RunFolder`, for pictures.
+            folder: The `RunFolder`, for pictures; `None` for none.
 
         Returns:
             List of lines in Markdown.

@@ -1,6 +1,7 @@
 """Classification: images of one class each, or mixed of several."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -9,9 +10,16 @@ import tensorflow as tf
 from gcvit_keras.models import structure
 from gcvit_training import data as pipeline
 from gcvit_training.tasks import Task
+from gcvit_training.tasks.classes import match_classes
 from gcvit_training.tasks.classification.augment import mix
+from gcvit_training.tasks.classification.check import (
+    check_page,
+    check_split,
+    preview,
+)
 from gcvit_training.tasks.classification.config import (
     ClassificationConfig,
+    ImageDataConfig,
     resolve,
 )
 from gcvit_training.tasks.classification.evaluator import (
@@ -30,8 +38,8 @@ from gcvit_training.tasks.classification.layers import (
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.report import page
 from gcvit_training.tasks.classification.sources import (
-    check_split,
     describe_ignored,
+    has_split,
     open_source,
 )
 
@@ -54,15 +62,26 @@ class Classification(Task):
 
     Config = ClassificationConfig
     metric_names = ("accuracy",)
+    reads_one_size = True
 
     def __init__(self, config, source):
         super().__init__(config, source)
-        self.layers = []
-        if getattr(config, "augment", None) and config.augment.layers:
-            self.layers = load_layers(config.augment.layers)
-        self.class_weights = None
-        if getattr(config, "class_weights", None):
-            self.class_weights = _class_weights(config, source)
+        # Of the model that is measured: see `use_classes`.
+        self.names = list(source.names)
+        self.places = list(range(len(self.names)))
+
+    @functools.cached_property
+    def layers(self):
+        """The user's own augmentation."""
+        layers = self.config.augment.layers
+        return load_layers(layers) if layers else []
+
+    @functools.cached_property
+    def class_weights(self):
+        """Weight of each class in the training loss, or `None`."""
+        if not self.config.class_weights:
+            return None
+        return _class_weights(self.config, self.source)
 
     @classmethod
     def resolve(cls, config):
@@ -75,7 +94,7 @@ class Classification(Task):
         data = config.data
         source = open_source(data.dataset, data_dir, data.holdout)
         for field in ("train_split", "evaluation_split"):
-            check_split(source, getattr(data, field), f"data.{field}")
+            has_split(source, getattr(data, field), f"data.{field}")
         return source
 
     def check_replicas(self, batch_size):
@@ -100,7 +119,8 @@ class Classification(Task):
 
     def batch(self, inputs, targets, seed=None):
         """Makes labels one-hot, and mixes training images."""
-        labels = tf.one_hot(targets, len(self.source.names))
+        places = tf.gather(tf.constant(self.places), targets)
+        labels = tf.one_hot(places, len(self.names))
         if seed is None:
             return inputs, labels
         augment = self.config.augment
@@ -130,9 +150,78 @@ class Classification(Task):
             "accuracy": keras.metrics.categorical_accuracy(targets, scores),
         }
 
+    def check_data(self, report=print):
+        """Counts the images of every class, and finds what cannot be read."""
+        for line in self.notes():
+            report(line)
+        data = self.config.data
+        splits = dict.fromkeys((data.train_split, data.evaluation_split))
+        return {
+            split: check_split(
+                self.source, split, data.image_reader, self.tally, report
+            )
+            for split in splits
+        }
+
+    def check_page(self, found):
+        """Shows images of every class, sizes, and what cannot be read."""
+        return check_page(found)
+
+    def tally(self, targets):
+        """Counts the images of every class.
+
+        Args:
+            targets: List of targets of examples, of unreadable ones, too.
+
+        Returns:
+            Dict of class name to integer.
+        """
+        counts = np.bincount(np.int64(targets), minlength=len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
+
+    def title(self, target):
+        """Names the class of a training image, or the shares of several."""
+        parts = [k for k in target.argsort()[::-1] if target[k] > 0]
+        if len(parts) == 1:
+            return self.names[parts[0]]
+        return " + ".join(f"{target[k]:.0%} {self.names[k]}" for k in parts)
+
+    def preview(self, count=32):
+        """Shows augmented images with their classes."""
+        return preview(self, count)
+
+    @classmethod
+    def to_evaluate(cls, config, reader, **data):
+        """Reads images as the model does, whatever its run said."""
+        fields = {
+            "image_size": reader.size[0],
+            "crop_ratio": reader.crop_ratio,
+            "crop_mode": reader.crop_mode,
+            "interpolation": reader.interpolation,
+            **data,
+        }
+        if config is None:
+            return _Reading(ImageDataConfig(**fields))
+        return super().to_evaluate(config, reader, **fields)
+
+    def use_classes(self, names, model):
+        """Pairs the model's classes with those of the data by name."""
+        numbered = [f"class {k}" for k in range(len(names or []))]
+        if names in (None, numbered):
+            # Exports without labels of their own number their classes.
+            return [
+                f"{model} has no labels.txt: its classes are taken to be those "
+                f"of {self.config.data.dataset}, in their order"
+            ]
+        self.places, notes = match_classes(
+            self.names, names, model, self.config.data.dataset
+        )
+        self.names = list(names)
+        return notes
+
     def evaluator(self):
         """Makes an evaluator of probabilities."""
-        return ClassificationEvaluator(len(self.source.names))
+        return ClassificationEvaluator(len(self.names))
 
     def numbers(self, result):
         """Shows loss and accuracy after every epoch."""
@@ -166,9 +255,9 @@ class Classification(Task):
             f"{side} x {side} pixels"
         )
 
-    def page(self, result, folder):
+    def page(self, result, folder=None):
         """Shows measures, the worst classes and the confusion matrix."""
-        return page(result, self.source.names, folder)
+        return page(result, self.names, folder)
 
 
 TASK = Classification
@@ -222,3 +311,4 @@ class _Reading:
     """The part of a run's configuration that reading images takes."""
 
     data: object
+    task: str = "classification"

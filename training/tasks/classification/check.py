@@ -1,6 +1,5 @@
 """Looks at a dataset before a run: what it holds, what a run makes of it."""
 
-import collections
 import re
 
 import numpy as np
@@ -9,65 +8,61 @@ import tensorflow as tf
 from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.data import training_batches
-from gcvit_training.tasks import find_task
-from gcvit_training.tasks.classification.sources import describe_ignored
 
-UNREADABLE = np.int32([0, 0]), np.int64(1), np.int64(-1)
-"""Size, orientation and label of an image that cannot be read."""
+SHOWN = 10
+"""Lines of a list that are shown; the rest is counted."""
+UNREADABLE = np.int32([0, 0]), np.int64(1), False
+"""Size and orientation of an image that cannot be read, and that it cannot."""
 
 
-def check_data(source, splits, reader, report=print):
-    """Reads every image of a dataset once, as a run reads it.
+def check_split(source, split, reader, tally, report=print):
+    """Reads every image of a split once, as a run reads it.
 
     Args:
         source: As `sources.open_source` returns.
-        splits: Names of the splits to read.
+        split: Name of the split.
         reader: The run's `gcvit_keras.ImageReader`.
+        tally: Function from a list of targets to counts by name.
         report: Called with a line of text now and then.
 
     Returns:
-        Dict of split to `{"images", "classes", "least_size", "largest_size",
-        "rotated", "broken", "ignored"}`: how many images there are, and of
-        every class; height and width of the images with fewest and with most
-        pixels; how many an EXIF orientation turns; `{"image", "reason"}` of
-        those that cannot be read; and `{"file", "reason"}` of those that are
-        no examples.
+        Dict of `"images"`: how many there are; `"classes"`: how many of each;
+        `"least_size"`, `"largest_size"`: height and width of the images with
+        fewest and with most pixels; `"rotated"`: how many an EXIF orientation
+        turns; `"broken"`: `{"image", "reason"}` of those that cannot be read;
+        and `"ignored"`: `{"file", "reason"}` of those that are no examples.
     """
-    for line in describe_ignored(source):
-        report(line)
-    return {
-        split: _check_split(source, split, reader, report) for split in splits
-    }
 
-
-def _check_split(source, split, reader, report):
     def look(example):
-        return example, *guarded(
-            lambda: _seen(source, example, reader), lambda: UNREADABLE
+        seen = guarded(
+            lambda: (*_seen(source, example, reader), True),
+            lambda: UNREADABLE,
         )
+        return example, _target(source, example), seen
 
-    counts, sizes, rotated, broken = collections.Counter(), [], 0, []
+    targets, sizes, rotated, broken = [], [], 0, []
     examples = source.examples(split).map(
         look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     total = source.size(split)
-    for i, (example, size, orientation, label) in enumerate(examples):
+    for i, (example, (target, known), seen) in enumerate(examples):
+        size, orientation, readable = seen
         if i and i % 10_000 == 0:
             report(f"{split}: {i} of {total} images read")
-        if label < 0:
-            name = example["name"].numpy().decode(errors="replace")
-            label, reason = _why_broken(source, example, reader)
-            broken.append({"image": name, "reason": reason})
-        else:
+        if readable:
             rotated += int(orientation) != 1
             sizes.append(tuple(size.numpy().tolist()))
-        if label is not None:
-            counts[source.names[label]] += 1
+        else:
+            name = example["name"].numpy().decode(errors="replace")
+            reason = _why_broken(source, example, reader)
+            broken.append({"image": name, "reason": reason})
+        if known:
+            targets.append(target.numpy())
     sizes.sort(key=lambda size: size[0] * size[1])
     ignored = getattr(source, "ignored", {}).get(split, [])
     return {
         "images": total,
-        "classes": {name: counts[name] for name in source.names},
+        "classes": tally(targets),
         "least_size": sizes[0] if sizes else None,
         "largest_size": sizes[-1] if sizes else None,
         "rotated": rotated,
@@ -77,57 +72,90 @@ def _check_split(source, split, reader, report):
 
 
 def _seen(source, example, reader):
-    """Size, orientation and label of an image that a run can read."""
-    encoded, label = source.load(example)
+    """Size and orientation of an image that a run can read."""
+    encoded, _ = source.load(example)
     image = decode(encoded, reader.max_pixels, trusted=True)
     with tf.control_dependencies([resize_and_crop(image, reader)]):
         size = tf.shape(image)[:2]
-    return size, find_orientation(encoded), label
+    return size, find_orientation(encoded)
+
+
+def _target(source, example):
+    """The target of an example, and whether it is known."""
+    for field in ("label", "values"):
+        if field in example:
+            return example[field], True
+    return guarded(
+        lambda: (source.load(example)[1], True), lambda: (np.int64(0), False)
+    )
 
 
 def _why_broken(source, example, reader):
-    """The label, `None` where it is not known, and why reading fails."""
-    label = example.get("label")
+    """Why reading an image fails."""
     try:
-        encoded, label = source.load(example)
+        encoded, _ = source.load(example)
         reader.read_in_graph(encoded, trusted=True)
-        reason = "not read"
     except tf.errors.OpError as error:
         reason = error.message.split("\n")[0]
         # TensorFlow's names of what failed, and the path once more.
         reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", reason)
-        reason = reason.split("; ")[-1].strip()[:80]
-    return label if label is None else int(label), reason
+        return reason.split("; ")[-1].strip()[:80]
+    return "not read"
 
 
-def preview(source, config, count=32):
+def check_page(found):
+    """Shows what `check_split` found.
+
+    Args:
+        found: Dict of split to what `check_split` returns.
+
+    Returns:
+        List of lines in Markdown.
+    """
+    lines = []
+    for split, facts in found.items():
+        lines += [f"**{split}: {facts['images']} images**", ""]
+        lines += ["| class | images |", "|---|--:|"]
+        counts = sorted(facts["classes"].items(), key=lambda item: -item[1])
+        if len(counts) > 2 * SHOWN:
+            counts = [*counts[:SHOWN], ("...", ""), *counts[-SHOWN:]]
+        lines += [f"| {name} | {count} |" for name, count in counts]
+        lines.append("")
+        if facts["least_size"]:
+            (h, w), (height, width) = facts["least_size"], facts["largest_size"]
+            lines.append(f"- sizes from {w} x {h} to {width} x {height} pixels")
+        if facts["rotated"]:
+            lines.append(
+                f"- {facts['rotated']} are turned by their EXIF orientation"
+            )
+        broken = facts["broken"]
+        lines.append(f"- {len(broken)} cannot be read")
+        lines += [
+            f"    - {image['image']}: {image['reason']}"
+            for image in broken[:SHOWN]
+        ]
+        if len(broken) > SHOWN:
+            lines.append("    - ... (--json prints them all)")
+        lines.append("")
+    return lines
+
+
+def preview(task, count):
     """Makes the first training images as a run sees them.
 
     Args:
-        source: As `sources.open_source` returns.
-        config: A `RunConfig`.
+        task: The run's `Classification`.
         count: Images, at most.
 
     Returns:
         float32 images `(n, size, size, 3)`, pixels in [0, 255], and for each
-        the names of its classes, with their shares where they are mixed.
+        its title, which the task gives.
     """
-    data = config.data
-    batch = min(data.batch_size, source.size(data.train_split))
+    data = task.config.data
+    batch = min(data.batch_size, task.source.size(data.train_split))
     data = data.model_copy(update={"batch_size": batch})
-    config = config.model_copy(update={"data": data})
-    task = find_task(config.task)(config, source)
-    images, labels = next(iter(training_batches(task)))
-    titles = []
-    for label in labels[:count].numpy():
-        parts = [k for k in label.argsort()[::-1] if label[k] > 0]
-        share = len(parts) > 1
-        titles.append(
-            " + ".join(
-                f"{label[k]:.0%} {source.names[k]}"
-                if share
-                else source.names[k]
-                for k in parts
-            )
-        )
+    config = task.config.model_copy(update={"data": data})
+    batches = training_batches(type(task)(config, task.source))
+    images, targets = next(iter(batches))
+    titles = [task.title(target) for target in targets[:count].numpy()]
     return images[:count].numpy(), titles

@@ -6,18 +6,21 @@ WORST = 5
 """Classes that are named."""
 
 
-def page(result, names, folder):
+def page(result, names, folder=None):
     """Makes the report's lines about a result.
 
     Args:
         result: As `ClassificationEvaluator.result` returns.
         names: Names of the classes.
-        folder: The `RunFolder`; gets `confusion.png`.
+        folder: The `RunFolder`, which gets `confusion.png`, or `None`.
 
     Returns:
         List of lines in Markdown.
     """
-    confusion_picture(result, names, folder.path / "confusion.png")
+    picture = []
+    if folder is not None:
+        confusion_picture(result, names, folder.path / "confusion.png")
+        picture = ["", "![confusion matrix](confusion.png)"]
     rows = [
         ("top-1", f"{result['top1']:.2%}"),
         ("loss", f"{result['loss']:.4f}"),
@@ -50,8 +53,7 @@ def page(result, names, folder):
             f"| {_percent(c['f1'])} |"
             for c in worst
         ),
-        "",
-        "![confusion matrix](confusion.png)",
+        *picture,
     ]
 
 

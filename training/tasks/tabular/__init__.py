@@ -10,7 +10,7 @@ from gcvit_training.tasks.classification import Classification
 from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.config import ImageRunConfig
 from gcvit_training.tasks.classification.network import build_network
-from gcvit_training.tasks.classification.sources import check_split
+from gcvit_training.tasks.classification.sources import has_split
 from gcvit_training.tasks.tabular.evaluators import (
     LabelEvaluator,
     NumberEvaluator,
@@ -45,7 +45,7 @@ class Tabular(Classification):
         data = config.data
         source = open_table(data.dataset, data.holdout)
         for field in ("train_split", "evaluation_split"):
-            check_split(source, getattr(data, field), f"data.{field}")
+            has_split(source, getattr(data, field), f"data.{field}")
         if config.outputs == "labels":
             for split, values in source.values.items():
                 if not np.isin(values, (0, 1)).all():
@@ -87,6 +87,47 @@ class Tabular(Classification):
             loss = tf.reduce_mean(errors**2, axis=-1)
         return {"loss": loss}
 
+    def tally(self, targets):
+        """Counts the images of every label; gives the mean of every number."""
+        values = np.asarray(targets).reshape(-1, len(self.names))
+        if self.config.outputs == "labels":
+            counts = values.sum(0).astype(int).tolist()
+        else:
+            counts = values.mean(0).round(6).tolist()
+        return dict(zip(self.names, counts, strict=True))
+
+    def title(self, target):
+        """Names the labels, or the numbers, of a training image."""
+        if self.config.outputs == "numbers":
+            pairs = zip(self.names, target, strict=True)
+            return ", ".join(f"{name} {value:.4g}" for name, value in pairs)
+        return " + ".join(
+            name if target[k] == 1 else f"{target[k]:.0%} {name}"
+            for k, name in enumerate(self.names)
+            if target[k] > 0
+        )
+
+    def use_classes(self, names, model):
+        """Checks that the model has the outputs of the table, in order."""
+        if names is not None and list(names) != self.names:
+            raise ValueError(
+                f"{model} has the outputs {', '.join(names)}; "
+                f"{self.config.data.dataset} has {', '.join(self.names)}"
+            )
+        return []
+
+    @classmethod
+    def to_evaluate(cls, config, reader, **data):
+        """Needs the run, which says what the outputs are."""
+        if config is None:
+            raise ValueError(
+                "a model of this task is measured as its run's folder only"
+            )
+        if data["dataset"] == config.data.dataset:
+            # The units of numbers are those of what was trained on.
+            data["train_split"] = config.data.train_split
+        return super().to_evaluate(config, reader, **data)
+
     def evaluator(self):
         """Makes an evaluator of labels or of numbers."""
         names = self.source.names
@@ -117,7 +158,7 @@ class Tabular(Classification):
             f"{self.config.outputs}, {side} x {side} pixels"
         )
 
-    def page(self, result, folder):
+    def page(self, result, folder=None):
         """Shows the measures of every output."""
         rows = result.get("per_label") or result["per_number"]
         names = [name.replace("_", " ") for name in rows[0]]

@@ -19,7 +19,7 @@ from gcvit_training.tasks.classification.sources.sample import Sample
 __all__ = [
     "Folders",
     "Sample",
-    "check_split",
+    "has_split",
     "describe_ignored",
     "open_source",
 ]
@@ -87,7 +87,7 @@ def describe_ignored(source) -> list:
     return lines
 
 
-def check_split(source, split, field):
+def has_split(source, split, field):
     """Refuses a split that a source does not have.
 
     Args:
