@@ -90,13 +90,15 @@ def box_mask_targets(masks, objects_boxes, boxes, objects, output_size=28):
     def weights(begin, end, first, last):
         """Weights of a box's cells for the bins of one direction."""
         scale = ops.cast(cells, "float32") / ops.maximum(last - first, 1e-6)
-        begin, end = (begin - first) * scale, (end - first) * scale
-        bins = cut_bins(begin, end, 1, cells, output_size)
-        places = ops.cast(ops.arange(cells), "float32")
-        return cell_weights(places, bins)  # (batch, n, output_size, cells)
+        begin, end = ((place - first) * scale + 1 for place in (begin, end))
+        bins = cut_bins(begin, end, 1, cells + 2, output_size)
+        places = ops.cast(ops.arange(cells + 2), "float32")
+        return cell_weights(places, bins)  # (batch, n, output_size, cells + 2)
 
     shares = ops.take_along_axis(masks, objects[..., None, None], axis=1)
-    shares = ops.cast(shares, "float32") / 255
+    # A frame of nothing, or samples beside the box would repeat its edge.
+    frame = ((0, 0), (0, 0), (1, 1), (1, 1))
+    shares = ops.pad(ops.cast(shares, "float32") / 255, frame)
     rows, columns = weights(y1, y2, top, bottom), weights(x1, x2, left, right)
     soft = ops.matmul(ops.matmul(rows, shares), ops.swapaxes(columns, 2, 3))
     return ops.cast(soft >= 0.5, "float32")

@@ -62,6 +62,7 @@ class Images:
         annotations: For each split how many annotations were read.
         settings: The run's configuration, which the order of training and the
             sizes of its images follow from.
+        data_dir: Folder of datasets that had to be prepared, or `None`.
     """
 
     names: tuple
@@ -71,6 +72,7 @@ class Images:
     has_masks: bool
     annotations: dict
     settings: Any = None
+    data_dir: Any = None
 
     def __post_init__(self):
         """Numbers the images of all splits."""
