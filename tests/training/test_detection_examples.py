@@ -1,5 +1,7 @@
 """Images, boxes and masks of training move together, by the seed alone."""
 
+import itertools
+
 import composites
 import numpy as np
 import pytest
@@ -148,8 +150,8 @@ def test_evaluation_resizes_as_detect_does(recipe):
         assert np.abs(found - resized).mean() < 0.01
 
 
-def test_batches_hold_one_orientation_and_are_in_few_sizes(recipe):
-    task = task_of(recipe, "augment.policy=resize")
+def test_batches_hold_one_orientation_and_are_in_few_sizes(recipe, whole):
+    task = task_of(recipe)
     items = task.source.items["train"]
     wide = sum(item.size[1] >= item.size[0] for item in items)
     orders, mixed, shapes = [], [], set()
@@ -165,10 +167,10 @@ def test_batches_hold_one_orientation_and_are_in_few_sizes(recipe):
         mixed.append(sum(len(set(batch)) > 1 for batch in batches))
     assert mixed == [int(wide % 4 + (22 - wide) % 4 >= 4)] * 2
     assert orders[0] != orders[1]
-    for inputs, _ in training_batches(task):
+    for inputs, _ in whole:
         _, height, width, _ = inputs["images"].shape
         shapes.add((height, width))
-        most = inputs["sizes"].numpy().max(0)
+        most = inputs["sizes"].max(0)
         # The smallest bucket that holds the batch.
         assert (height, width) == next(
             b
@@ -188,19 +190,14 @@ def test_a_batch_depends_on_its_place_alone(recipe, whole):
     assert not np.array_equal(first, second)
 
 
-def test_workers_share_the_very_batches_of_one(recipe, whole):
-    task = task_of(recipe)
-
-    def context(worker):
-        return tf.distribute.InputContext(2, worker, 2)
-
-    parts = [
-        training_batches(task, context=context(k)).take(4).as_numpy_iterator()
-        for k in (0, 1)
-    ]
-    for batch, *halves in zip(whole[:4], *parts, strict=True):
-        joined = tf.nest.map_structure(lambda *p: np.concatenate(p), *halves)
-        tf.nest.map_structure(np.testing.assert_array_equal, joined, batch)
+def test_a_worker_has_its_part_of_the_very_batches(recipe, whole):
+    context = tf.distribute.InputContext(2, 1, 2)
+    part = training_batches(task_of(recipe), context=context)
+    for batch, half in zip(whole, part.as_numpy_iterator(), strict=True):
+        # In the bucket of the whole batch, too.
+        tf.nest.map_structure(
+            lambda a, b: np.testing.assert_array_equal(a[2:], b), batch, half
+        )
 
 
 def test_an_image_of_another_size_than_annotated_is_left_out(recipe, tmp_path):
@@ -225,3 +222,70 @@ def test_the_largest_objects_are_kept_of_too_many(recipe, whole):
         areas = np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
         largest = boxes[np.arange(4), areas.argmax(1)]
         np.testing.assert_array_equal(few["boxes"][:, 0], largest)
+
+
+LAYERS = """
+import keras
+
+turned = [
+    keras.layers.RandomFlip("vertical", bounding_box_format="xyxy", seed=1),
+    keras.layers.RandomRotation(
+        0.05, fill_mode="constant", bounding_box_format="xyxy", seed=2
+    ),
+]
+
+
+def darker(inputs):
+    return {**inputs, "images": inputs["images"] * 0.5}
+
+
+def larger(inputs):
+    images = keras.ops.pad(inputs["images"], ((0, 0), (0, 8), (0, 0), (0, 0)))
+    return {**inputs, "images": images}
+"""
+
+
+def test_keras_layers_move_boxes_and_masks_with_the_image(
+    recipe, whole, tmp_path
+):
+    (tmp_path / "mine.py").write_text(LAYERS)
+    task = task_of(recipe, f"augment.layers={tmp_path / 'mine.py'}:turned")
+    paint(task.source)
+    moved, differing = 0, []
+    batches = zip(training_batches(task), whole, strict=True)
+    for (inputs, targets), (_, before) in itertools.islice(batches, 4):
+        for row in range(4):
+            image = inputs["images"][row].numpy().max(-1) / 255
+            classes = targets["classes"][row].numpy()
+            drawn = np.zeros(image.shape)
+            for k in np.flatnonzero(classes >= 0):
+                box = targets["boxes"][row, k].numpy()
+                mask = targets["box_masks"][row, k].numpy() / 255
+                drawn = np.maximum(drawn, rendered(mask, box, image.shape))
+                # Tight: something at each side of the box.
+                assert mask[0].any() and mask[-1].any()
+                assert mask[:, 0].any() and mask[:, -1].any()
+            moved += not np.array_equal(
+                targets["boxes"][row], before["boxes"][row]
+            )
+            wrong = np.abs(image - drawn) > 0.6
+            differing.append(wrong.sum() / max((image > 0.5).sum(), 1))
+    assert moved >= 15
+    # Keras turns images bilinearly and masks to the next pixel.
+    assert np.median(differing) < 0.08
+
+
+def test_functions_of_ones_own_vary_images_and_must_keep_their_size(
+    recipe, whole, tmp_path
+):
+    (tmp_path / "mine.py").write_text(LAYERS)
+    override = f"augment.layers={tmp_path / 'mine.py'}:darker"
+    task = task_of(recipe, override)
+    darker, targets = next(iter(training_batches(task)))
+    plain, others = whole[0]
+    np.testing.assert_allclose(darker["images"], plain["images"] / 2, atol=0.51)
+    np.testing.assert_array_equal(targets["classes"], others["classes"])
+    np.testing.assert_allclose(targets["boxes"], others["boxes"], atol=2.5)
+    task = task_of(recipe, override.replace("darker", "larger"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unreadable"):
+        next(iter(training_batches(task)))

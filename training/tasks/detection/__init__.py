@@ -4,10 +4,16 @@ import tensorflow as tf
 
 from gcvit_keras.detection.sample import choice_by
 from gcvit_training.tasks import Task
+from gcvit_training.tasks.classification.layers import load_layers
 from gcvit_training.tasks.detection.check import check_page, check_split
 from gcvit_training.tasks.detection.config import DetectionConfig
 from gcvit_training.tasks.detection.evaluator import DetectionEvaluator
-from gcvit_training.tasks.detection.examples import make_image, make_objects
+from gcvit_training.tasks.detection.examples import (
+    make_image,
+    make_objects,
+    place,
+)
+from gcvit_training.tasks.detection.layers import vary
 from gcvit_training.tasks.detection.network import build_network, not_decayed
 from gcvit_training.tasks.detection.preview import preview
 from gcvit_training.tasks.detection.report import page
@@ -37,6 +43,9 @@ class Detection(Task):
             names += [prefix + part for part in parts]
         self.loss_names = tuple(names)
         self.last_evaluator = None
+        self.layers = []
+        if config.augment.layers:
+            self.layers = load_layers(config.augment.layers)
 
     @classmethod
     def open_source(cls, config, data_dir=None):
@@ -69,13 +78,18 @@ class Detection(Task):
 
     def example(self, content, seed=None):
         """Makes an image on a canvas for any batch, and its objects."""
-        image = make_image(content, self.config.canvas)
-        item_size = tf.ensure_shape(content["size"], (2,))
-        inputs = {"images": image, "sizes": item_size}
+        image = make_image(content)
+        size = tf.ensure_shape(content["size"], (2,))
         if seed is None:
-            return inputs, {"index": content["index"], "sizes": item_size}
+            image = place(image, self.config.canvas)
+            targets = {"index": content["index"], "sizes": size}
+            return {"images": image, "sizes": size}, targets
         targets = make_objects(content, self.source, self.config.data)
-        return inputs, {
+        if self.layers:
+            seed_of_layers = tf.random.fold_in(seed, 2)
+            image, targets = vary(self.layers, image, targets, seed_of_layers)
+        image = place(image, self.config.canvas)
+        return {"images": image, "sizes": size}, {
             **targets,
             "seeds": tf.cast(tf.random.fold_in(seed, 1), tf.int32),
             "bucket": tf.ensure_shape(content["bucket"], (2,)),

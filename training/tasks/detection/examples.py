@@ -14,16 +14,15 @@ LEAST_SIDE = 1
 mmdet; crops leave less of some."""
 
 
-def make_image(content, canvas):
+def make_image(content):
     """Reads, resizes, crops and mirrors an image, as its plan says.
 
     Args:
         content: As `Images.load` returns.
-        canvas: Height and width of the result.
 
     Returns:
-        Uint8 tensor `(*canvas, 3)`: the image at the top left, zeros elsewhere.
-        An operation fails where the file has another size than annotated.
+        Uint8 tensor `(height, width, 3)`. An operation fails where the file
+        has another size than annotated.
     """
     image = decode(content["encoded"], trusted=True)
     same = tf.debugging.assert_equal(
@@ -33,7 +32,7 @@ def make_image(content, canvas):
     )
     with tf.control_dependencies([same]):
         image = tf.identity(image)
-    return place(move(image, content), canvas)
+    return move(image, content)
 
 
 def move(image, plan):
