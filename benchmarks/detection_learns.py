@@ -1,8 +1,8 @@
 """Whether detectors learn: from random values, on images made on the spot.
 
-Digits of three classes are pasted on photographs (tests/training/composites.py).
-A nano detector has to find them, with their outlines, in images that it has
-not seen: box AP50 of 0.80 and mask AP50 of 0.75.
+Digits of three classes are pasted on photographs, by `composites.py` of
+tests/training. A nano detector has to find them, with their outlines, in
+images that it has not seen: box AP50 of 0.80 and mask AP50 of 0.75.
 
     python benchmarks/detection_learns.py mask_rcnn
     python benchmarks/detection_learns.py cascade_mask_rcnn
