@@ -6,6 +6,7 @@ Every check returns the value, as Python's own type, or raises a `ValueError`
 
 import numbers
 
+import keras
 import numpy as np
 
 
@@ -107,3 +108,20 @@ def one_of(argument, value, choices):
     if not any(type(value) is type(c) and value == c for c in choices):
         raise error(argument, f"one of {choices}", value)
     return value
+
+
+def tensorflow_backend(what):
+    """Checks that Keras computes with TensorFlow.
+
+    Args:
+        what: What needs it, the subject of the message, a string.
+
+    Raises:
+        ValueError: If Keras has another backend.
+    """
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            f"{what} needs Keras's TensorFlow backend: set KERAS_BACKEND="
+            f"tensorflow. Received: KERAS_BACKEND={backend}"
+        )

@@ -3,7 +3,7 @@
 import importlib
 
 _MODULES = {
-    "client.answers": ("Classification", "VersionStatus"),
+    "client.answers": ("Classification", "Detections", "VersionStatus"),
     "client.serving_client": ("ServingClient",),
     "litert": ("export_litert",),
     "onnx": ("export_onnx",),

@@ -1,6 +1,7 @@
 """How far an artifact's outputs are from its model's, and what is allowed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,9 @@ TOLERANCE = {
     "litert float32": 1e-4,
     "litert float16": 1e-2,
     "onnx": 1e-4,
+    "savedmodel detections": 1e-3,
+    "litert float32 detections": 1e-2,
+    "onnx detections": 1e-2,
 }
 """Largest allowed difference of a probability, by kind of artifact."""
 LEAST_VALUE_TOLERANCE = 1e-4
@@ -27,6 +31,21 @@ class VerificationError(ValueError):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """An artifact that was run.
+
+    Attributes:
+        name: What errors call it, a string.
+        path: Path of the very artifact.
+        kind: See `Verification`.
+    """
+
+    name: str
+    path: Path
+    kind: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How far outputs are from what they should be.
 
@@ -38,11 +57,14 @@ class Comparison:
         snr_db: Signal-to-noise ratio over all images, in dB: of the logits
             where there are probabilities (the logarithms less their mean over
             the classes, or log(p / (1 - p)) of each), else of the values.
+        detections: Number of detections that were compared, or `None` where
+            there are none to compare.
     """
 
     difference: float
     agreement: float
     snr_db: float
+    detections: int | None = field(default=None, kw_only=True)
 
 
 def compared(values, expected, meaning) -> Comparison:
@@ -69,6 +91,28 @@ def compared(values, expected, meaning) -> Comparison:
         agree = (values > 0.5) == (expected > 0.5)
     logits = [_logits(x, meaning) for x in (values, expected)]
     return Comparison(float(difference), float(agree.mean()), _snr(*logits))
+
+
+def same_shape(name, values, expected) -> np.ndarray:
+    """Refuses values of another shape than they should have.
+
+    Args:
+        name: What the error calls them, a string.
+        values: Array, or `None` where there are none.
+        expected: Array.
+
+    Returns:
+        `values`.
+
+    Raises:
+        VerificationError: If the shapes differ.
+    """
+    shape = getattr(values, "shape", "none")
+    if shape != expected.shape:
+        raise VerificationError(
+            f"{name} gives values of shape {shape}, the model {expected.shape}"
+        )
+    return values
 
 
 def _logits(scores, meaning):

@@ -8,11 +8,12 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from gcvit_export.fusion import by_rows
+from gcvit_export.kinds.base import AUTO, is_quantized
 from gcvit_export.labels import check_labels, same_labels, write_labels
 from gcvit_export.metadata import with_metadata
 from gcvit_export.paths import file_path
 from gcvit_export.samples import checked_images
-from gcvit_export.served import AUTO, fixed_reader, is_quantized, served
+from gcvit_export.served import served
 from gcvit_export.signatures import write_fixed
 from gcvit_export.verification import verified_file
 from gcvit_keras import checks
@@ -30,6 +31,7 @@ def export_litert(
     *,
     labels=None,
     activation=AUTO,
+    image_size=None,
     image_reader=None,
     input_dtype="float32",
     images=None,
@@ -42,7 +44,8 @@ def export_litert(
     are in its metadata, as MediaPipe's `ImageClassifier` reads them.
 
     Args:
-        model: Functional or Sequential model of images of a fixed size.
+        model: Functional or Sequential model of images of a fixed size, or a
+            detector.
         path: Path of the file, ending in `.tflite`; replaced if it is there,
             once the new one is whole.
         quantize: `None` for float32; `"float16"` for weights of half the
@@ -58,8 +61,10 @@ def export_litert(
         labels: Names of the classes, in order, for the metadata and for
             `labels.txt` beside the file. Default: none.
         activation: See `export_saved_model`.
+        image_size: Of a detector, `(height, width)` of the images.
         image_reader: `gcvit_keras.ImageReader`, for the metadata. Default:
-            one of the model's size.
+            one of the model's size; of a detector one that stretches images
+            to it.
         input_dtype: `"float32"` or `"uint8"`, of the pixels.
         images: See `export_saved_model`.
         verify: Whether to run the file in a process of its own and compare
@@ -87,7 +92,11 @@ def export_litert(
             "not compute: export it as it was before `quantize`, with "
             'quantize="dynamic" or "int8"'
         )
-    reader = fixed_reader(model, image_reader, "LiteRT")
+    model = model.at_size(image_size, "LiteRT")
+    if quantize not in model.quantize:
+        accepted = "None for a detector, whose boxes would change places"
+        raise checks.error("quantize", accepted, quantize)
+    reader = model.fixed_reader(image_reader)
     calibration = _check_calibration(calibration, quantize, model.shape)
     labels_file = path.with_name("labels.txt")
     if labels is not None:
@@ -97,10 +106,10 @@ def export_litert(
         content = _convert(model, quantize, calibration, input_dtype)
         content = with_metadata(
             content,
-            model.network.name,
+            model.name,
             labels,
             reader,
-            output=next(iter(model.meanings)),
+            output=model.outputs[0],
             normalize=input_dtype == "float32",
         )
         beside.write_bytes(content)
@@ -142,7 +151,7 @@ def _convert(model, quantize, calibration, input_dtype):
         options = tf.lite.experimental.QuantizationDebugOptions(
             denylisted_nodes=[
                 f"StatefulPartitionedCall:{i}"
-                for i in range(len(model.meanings))
+                for i in range(len(model.outputs))
             ]
         )
         debugger = tf.lite.experimental.QuantizationDebugger(

@@ -7,10 +7,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from gcvit_export.kinds.base import AUTO, is_quantized
 from gcvit_export.labels import check_labels
 from gcvit_export.metadata import onnx_properties
 from gcvit_export.paths import file_path
-from gcvit_export.served import AUTO, fixed_reader, is_quantized, served
+from gcvit_export.served import served
 from gcvit_export.verification import verified_file
 from gcvit_keras.layers.composite import replaced
 
@@ -21,6 +22,7 @@ def export_onnx(
     *,
     labels=None,
     activation=AUTO,
+    image_size=None,
     image_reader=None,
     images=None,
     verify=True,
@@ -33,13 +35,16 @@ def export_onnx(
     `labels` and `image_reader` as JSON.
 
     Args:
-        model: Functional or Sequential model of images of a fixed size.
+        model: Functional or Sequential model of images of a fixed size, or a
+            detector.
         path: Path of the file, ending in `.onnx`; replaced if it is there,
             once the new one is whole.
         labels: Names of the classes, in order, for its metadata.
         activation: See `export_saved_model`.
+        image_size: Of a detector, `(height, width)` of the images.
         image_reader: `gcvit_keras.ImageReader`, for its metadata. Default:
-            one of the model's size.
+            one of the model's size; of a detector one that stretches images
+            to it.
         images: See `export_saved_model`.
         verify: Whether to run the file in a process of its own and compare
             it with the model.
@@ -47,7 +52,8 @@ def export_onnx(
     Returns:
         `pathlib.Path` of the file. Input `images`: float32
         `(batch, height, width, channels)` with pixels in [0, 255], the batch
-        dynamic. Outputs as `serve_images` of `export_saved_model` has them.
+        dynamic, but 1 of a detector. Outputs as `serve_images` of
+        `export_saved_model` has them.
 
     Raises:
         ValueError: If `path` does not end in `.onnx`, a package is missing,
@@ -69,23 +75,13 @@ def export_onnx(
             "`model` must not be quantized by Keras: export it as it was "
             "before `quantize`"
         )
-    reader = fixed_reader(model, image_reader, "ONNX")
+    model = model.at_size(image_size, "ONNX")
+    reader = model.fixed_reader(image_reader)
     if labels is not None:
         labels = check_labels(labels, model.classes)
-    # Random augmentation that is part of a model is for training only.
-    images_in = keras.Input(model.shape)
-    network = keras.Model(images_in, model.network(images_in, training=False))
-    signature = keras.InputSpec(
-        shape=(None, *model.shape), dtype="float32", name="images"
-    )
     with verified_file(path, model, images, verify) as (beside, result):
-        with convertible(network):
-            network.export(
-                str(beside),
-                format="onnx",
-                verbose=False,
-                input_signature=[signature],
-            )
+        with convertible(model.network):
+            model.write_onnx(str(beside))
         _describe(beside, onnx_properties(labels, reader))
     return result[0]
 

@@ -19,9 +19,13 @@ PIXELS = "serve_images"
 """Signature that takes images as pixels."""
 FILES = "serve_bytes"
 """Signature that takes image files."""
+MASKS = "serve_bytes_masks"
+"""Signature that takes image files, and gives masks as PNG files."""
 FEATURES = "features"
 """Signature of the feature maps."""
 WARM_UP, TIMED = 3, 20
+LONGEST = 30
+"""Seconds after which no further run is timed."""
 BATCH = 32
 """Images per call."""
 KINDS = {".tflite": "litert", ".onnx": "onnx"}
@@ -149,7 +153,11 @@ class Artifact:
         names = [output.name for output in session.get_outputs()]
 
         def run(images):
-            values = session.run(None, {entry.name: images})
+            parts = [images]
+            if entry.shape[0] == 1:
+                parts = [image[None] for image in images]
+            values = [session.run(None, {entry.name: part}) for part in parts]
+            values = map(np.concatenate, zip(*values, strict=True))
             return dict(zip(names, values, strict=True))
 
         sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])
@@ -190,6 +198,8 @@ def latency(predict, image):
         start = time.perf_counter()
         predict(image)
         times.append(time.perf_counter() - start)
+        if sum(times) > LONGEST and len(times) > WARM_UP:
+            break
     return 1000 * float(np.median(times[WARM_UP:]))
 
 
@@ -209,16 +219,21 @@ def _main(path, folder):
     if FEATURES in artifact.signatures:
         given[FEATURES] = {"images": images[:BATCH]}
     files = sorted(folder.glob("encoded/*.png"))
-    if FILES in artifact.signatures and files:
-        contents = [file.read_bytes() for file in files]
-        given[FILES] = {"image_bytes": np.array(contents, object)}
+    contents = np.array([file.read_bytes() for file in files], object)
+    for name in (FILES, MASKS):
+        if name in artifact.signatures and files:
+            given[name] = {"image_bytes": contents}
     for name, inputs in given.items():
         import tensorflow as tf
 
         inputs = {k: tf.constant(v) for k, v in inputs.items()}
         for key, value in artifact.signatures[name](**inputs).items():
             found[f"{name}/{key}"] = value.numpy()
-    texts = {k: v.astype("S") for k, v in found.items() if k.endswith("labels")}
+    texts = {
+        k: v.astype("S")
+        for k, v in found.items()
+        if isinstance(v, np.ndarray) and v.dtype.kind == "O"
+    }
     np.savez(folder / "result.npz", **(found | texts))
 
 

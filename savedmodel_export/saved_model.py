@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gcvit_export.fusion import fused
+from gcvit_export.kinds.base import AUTO
 from gcvit_export.labels import check_labels, write_labels
 from gcvit_export.paths import check_loadable, check_local, made_folder
 from gcvit_export.runner import FILES, PIXELS
-from gcvit_export.served import AUTO, served
-from gcvit_export.signatures import CHANNELS, write_signatures
+from gcvit_export.served import served
+from gcvit_export.signatures import write_signatures
 from gcvit_export.verification import VERIFICATION_JSON, check, exported
 from gcvit_export.warmup import FILE as WARMUP_FILE
 from gcvit_export.warmup import write_warmup
-from gcvit_keras import ImageReader, checks
+from gcvit_keras import checks
 from gcvit_keras.files import WRITING, remove_abandoned
 
 
@@ -58,8 +59,21 @@ def export_saved_model(
       map, `(batch, channels)`, and `P2` to `P5` of `feature_pyramid`.
     - `serving_default`: one of the first two, as `default_signature` says.
 
+    Of a detector, with all its post-processing:
+
+    - `serve_images`: `images` of any size to what the detector returns:
+      `boxes`, `scores`, `classes`, `masks` and `count`.
+    - `serve_bytes`: files, resized by `image_reader` as `detect` does, each by
+      itself, to the same outputs with boxes in pixels of the file; `labels`
+      `(batch, rows)`, strings; `sizes`, int32 `(batch, 2)`, height and width
+      of the files; and `valid`, without which nothing is found.
+    - `serve_bytes_masks`: the same, but for the masks: `mask_png_bytes`
+      `(batch, rows)`, a PNG of the file's size for each detection, empty
+      beyond the count.
+    - `features`: `images` to the maps `P2` to `P6`.
+
     Args:
-        model: Functional or Sequential model of images.
+        model: Functional or Sequential model of images, or a detector.
         directory: Folder of the versions; made where missing.
         labels: Names of the classes, in order; they travel as the asset
             `labels.txt`. Default: `class 0` and so on.
@@ -72,6 +86,8 @@ def export_saved_model(
             the model has a fixed size.
         image_reader: `gcvit_keras.ImageReader` of `serve_bytes`. Default: one
             of the model's size. Needed where the model itself is of any size.
+            Of a detector a `gcvit_keras.detection.DetectionReader`, by
+            default with the published sides of 800 and 1333.
         default_signature: `"serve_images"`, or `"serve_bytes"` for services
             that call `serving_default` only.
         warmup_batch_sizes: Batch sizes for which the version has a warm-up
@@ -98,12 +114,12 @@ def export_saved_model(
     check_local(directory, "directory")
     directory = Path(directory)
     model = served(model, activation, dynamic_size=dynamic_size, features=True)
-    reader = _reader(image_reader, model)
+    reader = model.reader(image_reader)
     checks.one_of("default_signature", default_signature, (PIXELS, FILES))
     if default_signature == FILES and reader is None:
         raise ValueError(
             f"`default_signature` cannot be {FILES!r}: files are not decoded "
-            f"to {model.shape[-1]} channels"
+            f"to {model.channels} channels"
         )
     warmup_sizes = check_batch_sizes(warmup_batch_sizes, "warmup_batch_sizes")
     labels = check_labels(labels, model.classes)
@@ -128,7 +144,7 @@ def export_saved_model(
                     directory.name,
                     warmup_sizes,
                     arguments,
-                    model.shape,
+                    model,
                     reader,
                 )
             verification = None
@@ -138,28 +154,6 @@ def export_saved_model(
             return exported(_rename_to_version(beside), verification)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-
-
-def _reader(reader, model):
-    """How `serve_bytes` reads files; `None` for no such signature."""
-    *size, channels = model.model.input_shape[1:]
-    if channels not in CHANNELS:
-        return None
-    if reader is None:
-        if None in size:
-            raise ValueError(
-                "`image_reader` must be given for a model of any size, whose "
-                "`serve_bytes` has to know one. Received: a model of input "
-                f"shape {model.model.input_shape[1:]}"
-            )
-        return ImageReader(tuple(size), channels=channels)
-    if not isinstance(reader, ImageReader) or any(
-        side not in (None, other)
-        for side, other in zip(size, reader.size, strict=True)
-    ):
-        accepted = f"a gcvit_keras.ImageReader of the model's size, {size}"
-        raise checks.error("image_reader", accepted, reader)
-    return reader.replace(channels=channels)
 
 
 def _rename_to_version(folder):

@@ -9,14 +9,14 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from gcvit_export.client.messages import pb
+from gcvit_export.kinds.base import AUTO
+from gcvit_export.kinds.outputs import READERS
 from gcvit_export.paths import made_folder
 from gcvit_export.saved_model import check_batch_sizes, export_saved_model
-from gcvit_export.signatures import READERS
-from gcvit_keras import ImageReader
+from gcvit_export.served import kind_of
 from gcvit_keras.files import replacing
 from gcvit_keras.images.reader import MAX_PIXELS
 
-BATCH_SIZES = (1, 2, 4, 8, 16)
 BATCH_THREADS = 2
 """Number of batches that are computed at once."""
 BYTES_PER_PIXEL = 15
@@ -169,14 +169,14 @@ def export_serving(
     takes up.
 
     Args:
-        model: A classifier of this library.
+        model: A classifier or a detector of this library.
         directory: Folder; made where missing.
         labels: Names of the classes, in order.
         name: What the server calls the model: 80 letters, digits, `_`, `-`
             and `.` at most. Default: the model's name.
         batch_sizes: Sizes that the server pads its batches to, ascending;
             the last is the largest. Default: those of the `batching.config`
-            that is there, else 1, 2, 4, 8 and 16.
+            that is there, else 1, 2, 4, 8 and 16, and of a detector 1 and 2.
         **how: See `export_saved_model`.
 
     Returns:
@@ -200,13 +200,14 @@ def export_serving(
             f"none of {', '.join(FILES)}. Received: name={name!r}"
         )
     _check_served(name, directory / "models.config")
-    sizes = _sizes(directory / "batching.config", batch_sizes)
+    kind = kind_of(model, how.get("activation", AUTO))
+    sizes = _sizes(directory / "batching.config", batch_sizes, kind.batch_sizes)
     with made_folder(directory / name):
         version = export_saved_model(
             model, directory / name, labels, warmup_batch_sizes=sizes, **how
         )
         try:
-            reader = ImageReader.of(version)
+            reader = kind.reader_of(version)
             most = reader.max_pixels if reader else 0
             texts = _configurations(model, name, sizes, most)
             for file, text in texts.items():
@@ -243,9 +244,8 @@ def _check_served(name, config):
         )
 
 
-def _sizes(config, given):
+def _sizes(config, given, sizes):
     """The batch sizes of a configuration, where there is one."""
-    sizes = BATCH_SIZES
     if given is not None:
         sizes = check_batch_sizes(given, "batch_sizes")
         if not sizes:

@@ -17,14 +17,14 @@ from gcvit_export import runner
 from gcvit_export.comparison import (
     TOLERANCE,
     Comparison,
+    Seen,
     VerificationError,
-    check_allowed,
-    compared,
 )
+from gcvit_export.kinds.base import AUTO, Served, is_quantized
+from gcvit_export.kinds.classifier import Function
 from gcvit_export.paths import made_folder
-from gcvit_export.samples import checked_images, framed, photographs
-from gcvit_export.served import AUTO, Served, is_quantized, served
-from gcvit_keras import ImageReader
+from gcvit_export.samples import checked_images, photographs
+from gcvit_export.served import served
 from gcvit_keras.files import remove_abandoned, replacing
 
 VERIFICATION_JSON = "verification.json"
@@ -37,13 +37,15 @@ class Verification(Comparison):
     """Result of running an artifact in a process of its own.
 
     Attributes:
-        difference: See `Comparison`, as for the next two; the worst of the
+        difference: See `Comparison`, as for the next three; the worst of the
             outputs.
         agreement: The share that agrees, in [0, 1].
         snr_db: The signal-to-noise ratio, in dB.
+        detections: The number of detections, or `None`.
         kind: `"savedmodel"`, `"savedmodel int8"` of a model that Keras has
             quantized, `"onnx"`, or `"litert float32"`, `"litert float16"` or
-            `"litert int8"` (weights at least).
+            `"litert int8"` (weights at least); of a detector with
+            `" detections"` behind.
         images: Number of images that it was run on.
         milliseconds: Median time for one image at batch 1.
         size: Bytes on disk.
@@ -199,59 +201,51 @@ def check(artifact, model, images=None, name=None) -> Verification:
     """
     name = name or artifact
     ours = images is None
-    reader = ImageReader.of(artifact) if artifact.is_dir() else None
-    is_model = isinstance(model, Served)
+    if not isinstance(model, Served):
+        model = Function(model)
+    reader = model.reader_of(artifact) if artifact.is_dir() else None
     # The user's model, and not the network, decides on the size.
-    shape = model.model.input_shape[1:] if is_model else (None,) * 3
+    shape = model.model_shape
     if ours:
-        usual = (224, 224, 3)
+        usual = (*model.checked_size(reader), getattr(reader, "channels", 3))
         if artifact.suffix in runner.KINDS and None in shape:
             usual = runner.Artifact(artifact).shape
-        elif reader is not None:
-            usual = (*reader.size, reader.channels)
         sizes = zip(shape, usual, strict=True)
         images = photographs(*(size or other for size, other in sizes))
     images = checked_images(images, shape)
-    files = ()
-    if reader is not None:
-        files = photographs(*reader.size, reader.channels, count=2)
-    seen = _run(artifact, name, images, files, reader)
-    kind = _kind(artifact, model)
+    files, known = model.files(reader) if reader is not None else ((), None)
+    seen = _run(artifact, name, images, files)
+    kind = _kind(artifact, model) + model.what
     if kind.startswith("litert") and seen["tensorflow"]:
         raise VerificationError(f"{name} ran with TensorFlow imported")
-    meanings, expected = _expected(model, images)
-    outputs = {key: seen.get(f"images/{key}") for key in expected}
-    comparisons = []
-    for key, meaning in meanings.items():
-        title = name if len(meanings) == 1 else f"{name}: {key}"
-        found = _compared(title, outputs[key], expected[key], meaning)
-        check_allowed(title, kind, found, meaning, not ours)
-        comparisons.append(found)
-    _check_features(name, kind, seen, model, images)
-    reads_files = "serve_bytes/valid" in seen
-    if reads_files:
-        _check_files(name, artifact, kind, seen, *_expected(model, files))
+    comparisons = model.check(
+        Seen(str(name), artifact, kind), seen, images, known, not ours
+    )
     return Verification(
         difference=max(c.difference for c in comparisons),
         agreement=min(c.agreement for c in comparisons),
         snr_db=min(c.snr_db for c in comparisons),
+        detections=comparisons[0].detections,
         kind=kind,
         images=len(images),
         milliseconds=float(seen["milliseconds"]),
         size=_size(artifact),
-        reads_files=reads_files,
-        outputs=outputs,
+        reads_files=f"{runner.FILES}/valid" in seen,
+        outputs={
+            key.removeprefix("images/"): values
+            for key, values in seen.items()
+            if key.startswith("images/")
+        },
     )
 
 
-def _run(artifact, name, images, files, reader):
+def _run(artifact, name, images, files):
     """Returns what `runner.py` saw in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         np.save(folder / "images.npy", images)
         (folder / "encoded").mkdir()
-        for i, pixels in enumerate(files):
-            content = framed(pixels, reader)
+        for i, content in enumerate(files):
             (folder / "encoded" / f"{i}.png").write_bytes(content)
         try:
             process = subprocess.run(
@@ -273,78 +267,9 @@ def _run(artifact, name, images, files, reader):
         return dict(np.load(folder / "result.npz"))
 
 
-def _expected(model, images):
-    """Returns what outputs mean, and what the user's model computes."""
-    parts = [
-        images[i : i + runner.BATCH]
-        for i in range(0, len(images), runner.BATCH)
-    ]
-    if isinstance(model, Served):
-        meanings = model.meanings
-        parts = [model.expected(part) for part in parts]
-    else:
-        parts = [{"probabilities": np.asarray(model(part))} for part in parts]
-        single = parts[0]["probabilities"].shape[-1] == 1
-        meanings = {"probabilities": "sigmoid" if single else "softmax"}
-    return meanings, {
-        name: np.concatenate([part[name] for part in parts])
-        for name in meanings
-    }
-
-
-def _compared(name, values, expected, meaning):
-    shape = getattr(values, "shape", "none")
-    if shape != expected.shape:
-        raise VerificationError(
-            f"{name} gives values of shape {shape}, the model {expected.shape}"
-        )
-    return compared(values, expected, meaning)
-
-
-def _check_features(name, kind, seen, model, images):
-    """Compares the feature maps, where there are any."""
-    theirs = isinstance(model, Served) and model.features
-    if not theirs or f"{runner.FEATURES}/pooled" not in seen:
-        return
-    expected = model.expected_features(images[: runner.BATCH])
-    for key, values in expected.items():
-        title = f"{name}: {key}"
-        found = seen[f"{runner.FEATURES}/{key}"]
-        check_allowed(title, kind, _compared(title, found, values, None), None)
-
-
-def _check_files(name, artifact, kind, seen, meanings, expected):
-    """Compares what `serve_bytes` gives of files of the same pixels."""
-    found = {
-        key: seen.get(f"{runner.FILES}/{key}")
-        for key in (*meanings, "valid", "top_labels")
-    }
-    if not found["valid"].all():
-        raise VerificationError(f"{name}: serve_bytes cannot read a PNG")
-    for key, meaning in meanings.items():
-        title = f"{name}: serve_bytes"
-        comparison = _compared(title, found[key], expected[key], meaning)
-        check_allowed(title, kind, comparison, meaning)
-    if found["top_labels"] is None:
-        return
-    scores = found["probabilities"]
-    labels = Path(artifact, "assets", "labels.txt").read_bytes().splitlines()
-    if len(labels) != scores.shape[-1]:
-        raise VerificationError(
-            f"{name}: labels.txt has {len(labels)} labels for "
-            f"{scores.shape[-1]} classes"
-        )
-    best = [labels[k] for k in scores.argmax(-1)]
-    if found["top_labels"][:, 0].tolist() != best:
-        raise VerificationError(
-            f"{name}: serve_bytes names {found['top_labels'][:, 0].tolist()}, "
-            f"where labels.txt has {best}"
-        )
-
-
 def _kind(artifact, model):
     if artifact.is_dir():
-        is_int8 = isinstance(model, Served) and is_quantized(model.model)
+        is_int8 = model.model is not None and is_quantized(model.model)
         return "savedmodel int8" if is_int8 else "savedmodel"
     kind = runner.KINDS[artifact.suffix]
     if kind != "litert":

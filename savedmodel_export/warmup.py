@@ -13,11 +13,9 @@ from gcvit_export.samples import photographs
 FILE = "tf_serving_warmup_requests"
 """In `assets.extra`, where TensorFlow Serving looks for it."""
 GREY = 127.0
-SIDE = 224
-"""Side of the images of a model of any size that reads no files."""
 
 
-def write_warmup(path, name, batch_sizes, arguments, shape, reader):
+def write_warmup(path, name, batch_sizes, arguments, model, reader):
     """Writes a request per signature and batch size.
 
     The first request of a shape is slow: graphs are optimised and memory is
@@ -30,19 +28,20 @@ def write_warmup(path, name, batch_sizes, arguments, shape, reader):
         batch_sizes: List of integers.
         arguments: Dict from names of signatures to the name of what they
             take, `images` or `image_bytes`.
-        shape: `(height, width, channels)`, `None` where any size goes.
-        reader: `ImageReader`, or `None`.
+        model: A `Served`.
+        reader: As `Served.reader` returns, or `None`.
     """
     contents = []
     if reader is not None:
         most = max(batch_sizes)
-        for pixels in photographs(*reader.size, reader.channels, count=most):
+        size = model.usual_size(reader)
+        for pixels in photographs(*size, reader.channels, count=most):
             content = io.BytesIO()
             pixels = pixels.astype("uint8").squeeze()
             Image.fromarray(pixels).save(content, "JPEG")
             contents.append(content.getvalue())
-    usual = (*(reader.size if reader else (SIDE, SIDE)), shape[-1])
-    shape = tuple(a or b for a, b in zip(shape, usual, strict=True))
+    usual = (*model.usual_size(reader), model.channels)
+    shape = tuple(a or b for a, b in zip(model.shape, usual, strict=True))
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, argument in sorted(arguments.items()):
             for size in batch_sizes:

@@ -12,6 +12,7 @@ PACKAGES = (
     "gcvit_keras.explain",
     "gcvit_keras.images",
     "gcvit_keras.layers",
+    "gcvit_keras.segmentation",
     "gcvit_keras.weights",
     "gcvit_training",
     "gcvit_export",

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from gcvit_keras import checks
 from gcvit_training.cpu import fast_on_cpu
 from gcvit_training.data import (
     evaluation_batches,
@@ -59,6 +60,7 @@ def train(
             read, the disk is full or a worker is gone.
         Preempted: After SIGTERM, when a checkpoint is written.
     """
+    checks.tensorflow_backend("gcvit_training")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = strategy or choose_strategy(config.strategy)

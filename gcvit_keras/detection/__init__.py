@@ -9,12 +9,14 @@ from gcvit_keras.detection.box_head import BoxHead, ConvBoxHead
 from gcvit_keras.detection.fpn import FeaturePyramid
 from gcvit_keras.detection.mask_head import MaskHead
 from gcvit_keras.detection.mask_rcnn import CascadeMaskRCNN, MaskRCNN
+from gcvit_keras.detection.reader import DetectionReader
 from gcvit_keras.detection.rpn import RPNHead
 
 __all__ = [
     "BoxHead",
     "CascadeMaskRCNN",
     "ConvBoxHead",
+    "DetectionReader",
     "FeaturePyramid",
     "MaskHead",
     "MaskRCNN",

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from gcvit_keras.detection.batch_norm import BatchNorm
+from gcvit_keras.layers.batch_norm import BatchNorm
 
 
 class _BoxHead(keras.layers.Layer):

@@ -14,8 +14,8 @@ from gcvit_keras.detection.results import detect
 class Detector(keras.Model):
     """A model that learns from its own losses, by `fit` too.
 
-    A subclass has `features`, of images, and `losses_from`, of features and
-    targets; in training, it returns features from `call`.
+    A subclass has `features`, of images; `detections_from`, of features; and
+    `losses_from`, of features and targets.
     """
 
     def __init__(self, **kwargs):
@@ -23,6 +23,12 @@ class Detector(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.jit_compile = False  # see `compile`
         self.batch_mean = _BatchMean(name="batch_mean")
+
+    def call(self, inputs, training=False):
+        features = self.features(inputs, training)
+        if training:  # the next steps need the ground truth: see `losses`
+            return features
+        return self.detections_from(features)
 
     def compile(self, *args, jit_compile="auto", **kwargs):
         """Configures `fit`, `evaluate` and `predict`; see `keras.Model`.

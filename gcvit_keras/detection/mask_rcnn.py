@@ -177,10 +177,15 @@ class MaskRCNN(Detector):
         """Names a loss of a stage: `"cls"`, or `"s1.cls"` of the cascade."""
         return f"s{stage}.{name}" if len(self.stages) > 1 else name
 
-    def call(self, inputs, training=False):
-        features = self.features(inputs, training)
-        if training:  # the next steps need the ground truth: see `losses`
-            return features
+    def detections_from(self, features):
+        """Computes the detections from features.
+
+        Args:
+            features: See `features`.
+
+        Returns:
+            Dict, as the model returns.
+        """
         pyramid, logits, deltas, sizes = (features[k] for k in FEATURES)
         proposals, _, valid = propose(logits, deltas, sizes)
         boxes, scores, classes, count = self.detect_boxes(

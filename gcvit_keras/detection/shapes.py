@@ -1,15 +1,31 @@
 """Which sizes of tensors have to be known when a graph is made."""
 
+import contextlib
+import contextvars
+
 import keras
+
+_FIXED = contextvars.ContextVar("fixed_sizes", default=False)
+
+
+@contextlib.contextmanager
+def fixed_sizes():
+    """Has graphs made within a `with` know all sizes, for converters."""
+    token = _FIXED.set(True)
+    try:
+        yield
+    finally:
+        _FIXED.reset(token)
 
 
 def sizes_by_content():
     """Tells whether a tensor's size may follow from values: not under XLA.
 
     Returns:
-        True in TensorFlow, eagerly or in a graph that XLA does not compile.
+        True in TensorFlow, eagerly or in a graph that XLA does not compile,
+        outside of `fixed_sizes`.
     """
-    if keras.backend.backend() != "tensorflow":
+    if _FIXED.get() or keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
     from tensorflow.python.ops import control_flow_util

@@ -40,7 +40,8 @@ def watched(layers, name, then=None):
     Args:
         layers: The layers, an iterable.
         name: Name of their method.
-        then: Function that is given what the method returns.
+        then: Function that is given what the method returns, and may return
+            something else to go on with.
 
     Yields:
         Dict from each layer, once it was called, to its arguments, a tuple,
@@ -57,7 +58,8 @@ def watched(layers, name, then=None):
         def record(*arguments, **keywords):
             result = method(*arguments, **keywords)
             if then is not None:
-                then(result)
+                changed = then(result)
+                result = result if changed is None else changed
             if layer in seen:
                 repeated.append(layer)
             seen[layer] = arguments, result

@@ -1,22 +1,21 @@
 """How image files become a model's input, and where that is written down."""
 
 import dataclasses
-import json
 import math
 import numbers
-from pathlib import Path
 
 import numpy as np
 
 from gcvit_keras import checks
 from gcvit_keras.images import load
+from gcvit_keras.images.settings import SavedSettings
 
 MAX_PIXELS = 89_478_485
 """Height times width of the largest image that is read by default."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageReader:
+class ImageReader(SavedSettings):
     """Reads image files as timm's and the published evaluations do.
 
     A run of `gcvit train`, and every export, has one in a file beside the
@@ -130,87 +129,9 @@ class ImageReader:
 
         return graph.read(encoded, self, trusted)
 
-    def replace(self, **settings) -> "ImageReader":
-        """Makes a reader with other settings; `None` leaves one as it is.
-
-        Args:
-            **settings: Arguments of `ImageReader`.
-
-        Returns:
-            `ImageReader`.
-
-        Raises:
-            ValueError: If a setting is out of range.
-        """
-        given = {k: v for k, v in settings.items() if v is not None}
-        return dataclasses.replace(self, **given)
-
     def to_dict(self) -> dict:
         """Returns the settings as JSON can hold them."""
         return {**dataclasses.asdict(self), "size": list(self.size)}
-
-    @classmethod
-    def from_dict(cls, settings) -> "ImageReader":
-        """Makes the reader of a dict that `to_dict` returned.
-
-        Args:
-            settings: Dict of the arguments; those with a default may be
-                missing.
-
-        Returns:
-            `ImageReader`.
-
-        Raises:
-            ValueError: If a setting is missing, unknown or out of range.
-        """
-        try:
-            return cls(**settings)
-        except TypeError as error:  # another argument, none, or no dict
-            raise ValueError(f"no settings of an image reader: {error}") from (
-                None
-            )
-
-    def to_json(self) -> str:
-        """Returns the text of an `image_reader.json`."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
-
-    @classmethod
-    def of(cls, path) -> "ImageReader | None":
-        """Finds how a model's images are read.
-
-        Args:
-            path: Folder of a run, a model file (`image_reader.json` lies
-                beside it; `NAME.image_reader.json` is its very own), a
-                SavedModel, or a folder of its numbered versions, of which the
-                last counts.
-
-        Returns:
-            `ImageReader`, or `None` where nothing is written down.
-
-        Raises:
-            ValueError: If what is written down cannot be used.
-        """
-        for file in _places(Path(path)):
-            if file.is_file():
-                try:
-                    return cls.from_dict(json.loads(file.read_bytes()))
-                except (OSError, ValueError) as error:
-                    raise ValueError(
-                        f"{file} cannot be used: {error}"
-                    ) from error
-        return None
-
-
-def _places(path):
-    """Yields the files in which a model's reader may be, likeliest first."""
-    if not path.is_dir():
-        yield path.with_name(f"{path.name}.{ImageReader.FILE}")
-        yield path.with_name(ImageReader.FILE)
-        return
-    versions = [p for p in path.iterdir() if p.name.isdecimal()]
-    version = max(versions, key=lambda p: int(p.name), default=path)
-    yield path / ImageReader.FILE
-    yield version / "assets" / ImageReader.FILE
 
 
 def _height_and_width(size):

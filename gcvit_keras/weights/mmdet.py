@@ -8,7 +8,7 @@ from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.names_mmdet import FIRST_KEY, mmdet_key
 from gcvit_keras.weights.porting import assign_tensors, to_keras_layout
 
-_BUFFERS = re.compile(r".*\.(relative_position_index|num_batches_tracked)")
+BUFFERS = re.compile(r".*\.(relative_position_index|num_batches_tracked)")
 """What follows from the sizes, or that only PyTorch needs."""
 
 _FLATTENED = re.compile(r"box_head(_\d)?/dense(_0)?/kernel")
@@ -39,7 +39,7 @@ def load_detector(model, path):
     adaptations = Adaptations(model.backbone)
     assign_tensors(
         detector_variables(model),
-        {k: t for k, t in tensors.items() if not _BUFFERS.fullmatch(k)},
+        {k: t for k, t in tensors.items() if not BUFFERS.fullmatch(k)},
         f"{path} for model {model.name!r}",
         layout=_layout,
         adapt=adaptations,
@@ -58,22 +58,38 @@ def detector_variables(model):
     Returns:
         Dict of mmdet's key to `keras.Variable`.
     """
-    parts = {
-        "neck": model.neck,
-        "rpn_head": model.rpn_head,
-        **{head.name: head for head in (*model.box_heads, *model.mask_heads)},
-    }
+    heads = (*model.box_heads, *model.mask_heads)
+    return part_variables(
+        model.backbone, (model.neck, model.rpn_head, *heads), mmdet_key
+    )
+
+
+def part_variables(backbone, parts, name):
+    """Lists the variables of a backbone and of what is upon it.
+
+    Args:
+        backbone: A `GCViTBackbone`.
+        parts: Layers, whose variables are called by their path from the
+            layer's name on.
+        name: Function from such a path, that of the backbone's beginning with
+            `"backbone/"`, to the checkpoint's key.
+
+    Returns:
+        Dict of the checkpoint's key to `keras.Variable`.
+    """
     variables = {
-        mmdet_key(f"backbone/{variable.path}"): variable
-        for variable in model.backbone.weights
+        name(f"backbone/{variable.path}"): variable
+        for variable in backbone.weights
         if "seed_generator" not in variable.path
         and not variable.path.startswith("preprocessing")
     }
-    for name, part in parts.items():
-        for variable in part.weights:
+    for part in parts:
+        for variable in part.variables:
+            if "seed_generator" in variable.path:
+                continue
             # Whatever the model was built in comes before the part's name.
-            path = variable.path[variable.path.index(f"{name}/") :]
-            variables[mmdet_key(path)] = variable
+            path = variable.path[variable.path.index(f"{part.name}/") :]
+            variables[name(path)] = variable
     return variables
 
 

@@ -1,6 +1,10 @@
 """What a client asks for, and what it is answered with."""
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
 
 from gcvit_export.client.errors import ServingError
 
@@ -38,6 +42,80 @@ class Classification:
     scores: tuple[float, ...] = ()
     error: ServingError | None = None
 
+    WANTED = ("top_classes", "top_labels", "top_scores")
+
+    @classmethod
+    def of(cls, row):
+        """Makes it of the outputs of one image."""
+        return cls(
+            classes=tuple(int(k) for k in row["top_classes"]),
+            labels=_texts(row["top_labels"]),
+            scores=tuple(float(score) for score in row["top_scores"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Objects of one image, the best first.
+
+    Attributes:
+        boxes: Float32 array `(n, 4)`: x1, y1, x2, y2 in pixels of the image.
+        scores: Array `(n,)` of probabilities.
+        classes: Integer array `(n,)`.
+        labels: Their names, `n` strings.
+        masks: Booleans `(n, height, width)`, or `None` where they were not
+            asked for.
+        size: Height and width of the image.
+        error: `None`, or why there are none of these: an `InvalidImageError`
+            or a `MessageTooLargeError`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_export import Detections
+    >>> found = Detections(np.array([[2.0, 3, 12, 23]]), labels=("cat",))
+    >>> for (x1, y1, x2, y2), label in zip(found.boxes, found.labels):
+    ...     print(label, x2 - x1, "wide", y2 - y1, "high")
+    cat 10.0 wide 20.0 high
+    """
+
+    boxes: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
+    masks: np.ndarray | None = None
+    size: tuple[int, int] | None = None
+    error: ServingError | None = None
+
+    WANTED = ("boxes", "scores", "classes", "labels", "count", "sizes")
+
+    @classmethod
+    def of(cls, row):
+        """Makes it of the outputs of one image."""
+        count = int(row["count"])
+        return cls(
+            boxes=np.asarray(row["boxes"][:count], "float32"),
+            scores=np.asarray(row["scores"][:count], "float32"),
+            classes=np.asarray(row["classes"][:count], "int32"),
+            labels=_texts(row["labels"][:count]),
+            size=tuple(int(side) for side in row["sizes"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MaskDetections(Detections):
+    """`Detections` with masks, which come as PNG files."""
+
+    WANTED = (*Detections.WANTED, "mask_png_bytes")
+
+    @classmethod
+    def of(cls, row):
+        """Makes it of the outputs of one image."""
+        detections = super().of(row)
+        contents = row["mask_png_bytes"][: len(detections.scores)]
+        masks = [np.asarray(Image.open(io.BytesIO(c))) >= 128 for c in contents]
+        masks = np.array(masks, bool).reshape(-1, *detections.size)
+        return replace(detections, masks=masks)
+
 
 @dataclass(frozen=True)
 class VersionStatus:
@@ -53,3 +131,11 @@ class VersionStatus:
     version: int
     state: str
     error: str
+
+
+def _texts(values):
+    """Strings, which REST brings as they are and gRPC as bytes."""
+    return tuple(
+        value.decode() if isinstance(value, bytes) else str(value)
+        for value in values
+    )

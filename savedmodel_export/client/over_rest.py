@@ -181,5 +181,9 @@ def _path(model):
 def _array(values):
     """Nested lists as the array that gRPC would have brought."""
     array = np.asarray(values)
+    if array.dtype == object:  # {"b64": ...}, as of names that end in _bytes
+        decoded = [base64.b64decode(value["b64"]) for value in array.flat]
+        array.flat = decoded
+        return array
     narrow = {"f": "float32", "i": "int32"}
     return array.astype(narrow.get(array.dtype.kind, array.dtype))

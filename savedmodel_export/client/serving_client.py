@@ -1,14 +1,17 @@
 """A client of TensorFlow Serving, for what this library exports."""
 
 import numbers
-import os
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from gcvit_export.client.answers import Classification, Model, VersionStatus
+from gcvit_export.client.answers import (
+    Classification,
+    Detections,
+    MaskDetections,
+    Model,
+    VersionStatus,
+)
 from gcvit_export.client.arguments import (
     certificates,
     check,
@@ -19,17 +22,20 @@ from gcvit_export.client.arguments import (
     is_token,
 )
 from gcvit_export.client.errors import (
-    InvalidImageError,
     InvalidRequestError,
     MessageTooLargeError,
     ModelNotFoundError,
-    ServingError,
     VersionNotFoundError,
+)
+from gcvit_export.client.files import (
+    error_of,
+    first_line,
+    read_files,
+    rows_of,
 )
 
 MOST_RETRIES = 4
 """gRPC sends a request five times at most, whatever its retry policy says."""
-_BYTES = (bytes, bytearray, memoryview)
 
 
 class ServingClient:
@@ -188,47 +194,30 @@ class ServingClient:
             ValueError: If `images` is empty or holds anything else.
             ServingError: If the server does not answer.
         """
-        single = (*_BYTES, str, os.PathLike)
-        if isinstance(images, single) or not isinstance(images, Iterable):
-            listed = []
-        else:
-            listed = list(images)
-        if not listed:
-            raise ValueError(
-                "`images` must be a list of at least one image. "
-                f"Received: {type(images).__name__} {images!r:.60}"
-            )
-        results, contents = {}, {}
-        for i, image in enumerate(listed):
-            if not isinstance(image, single):
-                raise ValueError(
-                    "`images` must hold bytes or paths of files. Received "
-                    f"among them: {type(image).__name__} {image!r:.60}"
-                )
-            if isinstance(image, _BYTES):
-                contents[i] = bytes(image)
-                continue
-            try:
-                contents[i] = Path(image).read_bytes()
-            except (OSError, ValueError) as error:  # ValueError: a NUL
-                reason = getattr(error, "strerror", None) or error
-                results[i] = Classification(
-                    error=InvalidImageError(f"{image} cannot be read: {reason}")
-                )
-        if contents:
-            answers = self._ask(
-                "serve_bytes",
-                "image_bytes",
-                list(contents.values()),
-                ["valid", "top_classes", "top_labels", "top_scores"],
-                refused=(InvalidRequestError, MessageTooLargeError),
-            )
-            rows = (row for answer in answers for row in _rows(answer))
-            for i, row in zip(contents, rows, strict=True):
-                is_file = not isinstance(listed[i], _BYTES)
-                name = listed[i] if is_file else f"image {i}"
-                results[i] = _classification(name, row)
-        return [results[i] for i in range(len(listed))]
+        return self._ask_files("serve_bytes", images, Classification)
+
+    def detect(self, images, masks=True) -> list[Detections]:
+        """Finds the objects in encoded images, which the server decodes.
+
+        Of a detector that `export_saved_model` has written. Broken images
+        are told apart as by `classify`.
+
+        Args:
+            images: See `classify`.
+            masks: Whether to ask for masks in the size of the images, which
+                are larger than the rest.
+
+        Returns:
+            One `Detections` per image, in their order; that of an image that
+            cannot be read, decoded or sent has an `error`.
+
+        Raises:
+            ValueError: If `images` is empty or holds anything else.
+            ServingError: If the server does not answer.
+        """
+        if masks:
+            return self._ask_files("serve_bytes_masks", images, MaskDetections)
+        return self._ask_files("serve_bytes", images, Detections)
 
     def status(self) -> list[VersionStatus]:
         """Asks for the states of all the model's versions.
@@ -242,6 +231,24 @@ class ServingClient:
         states = self._transport.status(Model(self._model.name))
         return sorted(states, key=lambda state: -state.version)
 
+    def _ask_files(self, signature, images, kind):
+        """Sends image files; gives an answer of a kind for each."""
+        contents, errors, names = read_files(images)
+        results = {i: kind(error=error) for i, error in errors.items()}
+        if contents:
+            answers = self._ask(
+                signature,
+                "image_bytes",
+                list(contents.values()),
+                ["valid", *kind.WANTED],
+                refused=(InvalidRequestError, MessageTooLargeError),
+            )
+            rows = (row for answer in answers for row in rows_of(answer))
+            for i, row in zip(contents, rows, strict=True):
+                error = error_of(names[i], row)
+                results[i] = kind(error=error) if error else kind.of(row)
+        return [results[i] for i in range(len(names))]
+
     def _ask_pixels(self, signature, images):
         images = checked_pixels(images)
         try:
@@ -249,7 +256,7 @@ class ServingClient:
         except InvalidRequestError as error:
             raise InvalidRequestError(
                 f"{signature} does not take `images` {images.shape}; the "
-                f"server says: {_line(error)}",
+                f"server says: {first_line(error)}",
                 error.code,
             ) from error
         return {
@@ -330,38 +337,3 @@ class ServingClient:
                 f"{self._model.version} to ask; on the server: "
                 f"{', '.join(versions)}"
             ) from error
-
-
-def _rows(answer):
-    """Returns one dict per image, or the error in its place."""
-    if isinstance(answer, ServingError):
-        return [answer]
-    return [
-        {name: values[row] for name, values in answer.items()}
-        for row in range(len(answer["valid"]))
-    ]
-
-
-def _classification(name, row):
-    if isinstance(row, MessageTooLargeError):
-        return Classification(error=MessageTooLargeError(f"{name}: {row}"))
-    if isinstance(row, ServingError):
-        reason = f"{name} was refused: {_line(row)}"
-        return Classification(error=InvalidImageError(reason, row.code))
-    if not row["valid"]:
-        return Classification(
-            error=InvalidImageError(f"{name} is no image that can be decoded")
-        )
-    return Classification(
-        classes=tuple(int(k) for k in row["top_classes"]),
-        labels=tuple(
-            label.decode() if isinstance(label, bytes) else str(label)
-            for label in row["top_labels"]
-        ),
-        scores=tuple(float(score) for score in row["top_scores"]),
-    )
-
-
-def _line(error):
-    """The first line of a message; TensorFlow's have a trace below it."""
-    return str(error).split("\n")[0]

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from gcvit_keras.detection.batch_norm import BatchNorm
 from gcvit_keras.detection.box_head import BoxHead, ConvBoxHead
 from gcvit_keras.detection.fpn import FeaturePyramid
 from gcvit_keras.detection.mask_head import MaskHead
 from gcvit_keras.detection.rpn import RPNHead
+from gcvit_keras.layers.batch_norm import BatchNorm
 
 ODD = {"P2": (25, 39), "P3": (13, 20), "P4": (7, 10), "P5": (4, 5)}
 """Sides of levels that are rounded up, as of an image of 99 x 155."""

@@ -23,7 +23,7 @@ from tensorflow_serving.config import model_server_config_pb2
 import gcvit_export.serving as serving_folder
 import gcvit_keras
 from gcvit_export import export_serving
-from gcvit_export.signatures import READERS
+from gcvit_export.kinds.outputs import READERS
 
 SIZES = (1, 3)
 

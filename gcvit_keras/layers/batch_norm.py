@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from gcvit_keras.layers.replicas import sum_over_replicas
+
 
 @keras.saving.register_keras_serializable("gcvit_keras")
 class BatchNorm(keras.layers.BatchNormalization):
@@ -37,9 +39,20 @@ class BatchNorm(keras.layers.BatchNormalization):
             unbiased = variance * (count / ops.maximum(count - 1, 1))
             self._follow(self.moving_mean, mean, count > 0)
             self._follow(self.moving_variance, unbiased, count > 0)
+        scale, offset = self._linear(mean, variance)
+        return ops.cast(x * scale + offset, self.compute_dtype)
+
+    def linear(self):
+        """Tells what the layer is outside of training: `x * scale + offset`.
+
+        Returns:
+            Tuple of scale and offset, tensors `(channels,)`.
+        """
+        return self._linear(self.moving_mean, self.moving_variance)
+
+    def _linear(self, mean, variance):
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        x = x * scale + (self.beta - mean * scale)
-        return ops.cast(x, self.compute_dtype)
+        return scale, self.beta - mean * scale
 
     def _batch_statistics(self, x, is_used):
         """Mean and variance per channel, and of how many values they are."""
@@ -49,25 +62,13 @@ class BatchNorm(keras.layers.BatchNormalization):
         weights = ops.reshape(ops.cast(is_used, x.dtype), (-1, 1, 1, 1))
         axes = (0, 1, 2)
         pixels = ops.cast(height * width, x.dtype)
-        count = _over_replicas(ops.sum(weights) * pixels)
+        count = sum_over_replicas(ops.sum(weights) * pixels)
         least = ops.maximum(count, 1)
-        mean = _over_replicas(ops.sum(x * weights, axes)) / least
+        mean = sum_over_replicas(ops.sum(x * weights, axes)) / least
         deviations = ops.square(x - mean) * weights
-        variance = _over_replicas(ops.sum(deviations, axes)) / least
+        variance = sum_over_replicas(ops.sum(deviations, axes)) / least
         return mean, variance, count
 
     def _follow(self, running, value, is_known):
         value = ops.where(is_known, value, running)
         running.assign(running * self.momentum + value * (1 - self.momentum))
-
-
-def _over_replicas(x):
-    """The sum over the replicas of a TensorFlow strategy, else `x`."""
-    if keras.backend.backend() != "tensorflow":
-        return x
-    import tensorflow as tf
-
-    replicas = tf.distribute.get_replica_context()
-    if replicas is None or replicas.num_replicas_in_sync == 1:
-        return x
-    return replicas.all_reduce(tf.distribute.ReduceOp.SUM, x)

@@ -1,0 +1,334 @@
+"""Detectors: boxes, scores, classes and masks of the objects in images."""
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from gcvit_export import runner
+from gcvit_export.comparison import VerificationError
+from gcvit_export.kinds.base import AUTO, Served, is_quantized
+from gcvit_export.kinds.classifier import artifact_labels, labels_table
+from gcvit_export.kinds.detector_files import (
+    OUTPUTS,
+    detect_file,
+    encode_masks,
+    row_specs,
+)
+from gcvit_export.kinds.matching import check_detections
+from gcvit_export.kinds.outputs import check_features, in_parts
+from gcvit_export.samples import photographs
+from gcvit_keras import ImageReader, checks
+from gcvit_keras.detection.detector import Detector
+from gcvit_keras.detection.masks import paste_masks_numpy
+from gcvit_keras.detection.reader import DetectionReader
+from gcvit_keras.detection.shapes import fixed_sizes
+
+OPSET = 18
+"""Version of ONNX's operations."""
+CHECKED_SIZE = (256, 320)
+"""Size of the images that pixels are verified on."""
+FEATURES = ("P2", "P3", "P4", "P5", "P6")
+
+
+class ServedDetector(Served):
+    """A `MaskRCNN` or `CascadeMaskRCNN`, with all its post-processing.
+
+    Args:
+        model: The detector.
+        features: Whether the maps of the pyramid are served.
+    """
+
+    outputs = OUTPUTS
+    channels = 3
+    shape = model_shape = (None, None, 3)
+    what = " detections"
+    batch_sizes = (1, 2)
+
+    def __init__(self, model, features):
+        self.model = self.network = model
+        self.features = FEATURES if features else ()
+
+    @classmethod
+    def takes(cls, model, activation):
+        return isinstance(model, Detector)
+
+    @classmethod
+    def of(cls, model, activation, dynamic_size, features):
+        if activation not in (AUTO, None):
+            raise ValueError(
+                "`activation` must be 'auto' for a detector, whose scores are "
+                f"probabilities. Received: activation={activation!r}"
+            )
+        half = ("float16", "bfloat16")
+        if any(x.compute_dtype in half for x in model._flatten_layers()):
+            model = _in_float32(model)
+        return cls(model, features)
+
+    @property
+    def classes(self):
+        return self.model.num_classes
+
+    def at_size(self, size, what):
+        if size is None:
+            raise ValueError(
+                f"{what} needs a fixed input size: give "
+                "`image_size=(height, width)`. Received: a detector"
+            )
+        return FixedDetector(self.model, size)
+
+    def write_onnx(self, path):
+        raise NotImplementedError  # `at_size` first
+
+    def reader(self, reader):
+        if reader is None:
+            return DetectionReader()
+        if not isinstance(reader, DetectionReader):
+            accepted = "a gcvit_keras.detection.DetectionReader"
+            raise checks.error("image_reader", accepted, reader)
+        return reader
+
+    @staticmethod
+    def reader_of(artifact):
+        return DetectionReader.of(artifact)
+
+    def usual_size(self, reader):
+        short = reader.short_side
+        return short, min(4 * short // 3, reader.long_side)
+
+    def checked_size(self, reader):
+        return CHECKED_SIZE
+
+    # Graphs.
+
+    def graph(self):
+        shape = (None, *self.shape)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec(shape, tf.float32, "images"),
+                tf.TensorSpec((None, 2), tf.int32, "sizes"),
+            ],
+            autograph=False,
+        )
+        def detect(images, sizes):
+            # See `Served.graph`.
+            images = tf.raw_ops.EnsureShape(input=images, shape=shape)
+            return self.compute(images, sizes)
+
+        def compute(images, sizes=None):
+            if sizes is None:
+                whole = tf.shape(images)
+                sizes = tf.repeat(whole[None, 1:3], whole[0], axis=0)
+            return detect(images, sizes)
+
+        return compute
+
+    def compute(self, images, sizes=None):
+        inputs = {"images": images}
+        if sizes is not None:
+            inputs["sizes"] = sizes
+        features = self.model.features(inputs)
+        maps = features["pyramid"] if self.features else {}
+        return {**self.model.detections_from(features), **maps}
+
+    def file_signatures(self, module, compute, labels_file, reader):
+        labels = labels_file and labels_table(module, labels_file)
+        takes_files = tf.function(
+            input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
+            autograph=False,
+        )
+
+        @takes_files
+        def detect_files(image_bytes):  # one graph, which two signatures call
+            # File by file: an image's answer must not depend on the others,
+            # as whose size it would be padded to theirs.
+            rows = self.model.max_detections
+            return tf.map_fn(
+                lambda content: detect_file(content, compute, reader),
+                image_bytes,
+                fn_output_signature=row_specs(rows),
+            )
+
+        def named(answer):
+            if not labels:
+                return answer
+            classes = tf.cast(answer["classes"], tf.int64)
+            return {**answer, "labels": labels.lookup(classes)}
+
+        @takes_files
+        def serve_bytes(image_bytes):
+            return named(detect_files(image_bytes))
+
+        @takes_files
+        def serve_bytes_masks(image_bytes):
+            answer = named(detect_files(image_bytes))
+            answer["mask_png_bytes"] = tf.map_fn(
+                encode_masks,
+                [answer.pop("masks")]
+                + [answer[name] for name in ("boxes", "count", "sizes")],
+                fn_output_signature=tf.TensorSpec(
+                    (self.model.max_detections,), tf.string
+                ),
+            )
+            return answer
+
+        return {runner.FILES: serve_bytes, runner.MASKS: serve_bytes_masks}
+
+    # Verification.
+
+    def files(self, reader):
+        sizes = CHECKED_SIZE, CHECKED_SIZE[::-1]
+        pixels = [photographs(*size, count=1)[0] for size in sizes]
+        pixels = [each.astype("uint8") for each in pixels]
+        return [_png(each) for each in pixels], (pixels, reader)
+
+    def check(self, artifact, seen, images, files, users_images):
+        expected = in_parts(self._outputs, images)
+        found = {key: seen[f"images/{key}"] for key in self.outputs}
+        comparisons = [
+            check_detections(
+                artifact,
+                "",
+                _rows(found),
+                _rows(expected),
+                self.model.score_threshold,
+            )
+        ]
+        comparisons += check_features(self, artifact, seen, images)
+        if f"{runner.FILES}/valid" in seen:
+            self._check_files(artifact, seen, *files)
+        return comparisons
+
+    def _check_files(self, artifact, seen, pixels, reader):
+        """Compares with `detect`, by the masks of both signatures."""
+        expected = self.model.detect(
+            pixels, 1, reader.short_side, reader.long_side
+        )
+        most = self.model.max_detections
+        for one in expected:
+            one["is_full"] = len(one["scores"]) == most
+        labels = artifact_labels(artifact, self.classes)
+        for signature, whole_masks in (
+            (runner.FILES, _pasted),
+            (runner.MASKS, _decoded),
+        ):
+            prefix = f"{signature}/"
+            found = {
+                key.removeprefix(prefix): value
+                for key, value in seen.items()
+                if key.startswith(prefix)
+            }
+            title = f": {signature}"
+            if not found["valid"].all():
+                raise VerificationError(f"{artifact.name}{title} reads no PNG")
+            rows = _rows(found)
+            for one in rows:
+                one["masks"] = whole_masks(one)
+                names = [labels[k] for k in one["classes"]]
+                if one["labels"].tolist() != names:
+                    raise VerificationError(
+                        f"{artifact.name}{title} gives classes "
+                        f"{one['classes'].tolist()} the names "
+                        f"{one['labels'].tolist()}, where labels.txt has "
+                        f"{names}"
+                    )
+            check_detections(
+                artifact, title, rows, expected, self.model.score_threshold
+            )
+
+    def _outputs(self, images):
+        outputs = self.model(images, training=False)
+        return {name: np.asarray(outputs[name]) for name in self.outputs}
+
+    def expected_features(self, images):
+        pyramid = self.model.features(images)["pyramid"]
+        return {name: np.asarray(map_) for name, map_ in pyramid.items()}
+
+
+class FixedDetector(ServedDetector):
+    """A detector of one image of a fixed size, for LiteRT and ONNX.
+
+    Args:
+        model: The detector.
+        size: `(height, width)` of the image.
+    """
+
+    quantize = (None,)  # boxes that are nearly the same change places
+
+    def __init__(self, model, size):
+        super().__init__(model, features=False)
+        pair = isinstance(size, (tuple, list)) and len(size) == 2
+        if not pair:
+            raise checks.error("image_size", "(height, width)", size)
+        sides = [checks.integer("image_size", side) for side in size]
+        self.shape = (*sides, 3)
+
+    def default_reader(self, size):
+        return ImageReader(size, crop_mode="squash", interpolation="bilinear")
+
+    def compute(self, images, sizes=None):
+        with fixed_sizes():
+            return super().compute(images, sizes)
+
+    def write_onnx(self, path):
+        import tf2onnx
+
+        spec = tf.TensorSpec((1, *self.shape), tf.float32, "images")
+        function = tf.function(
+            self.compute, input_signature=[spec], autograph=False
+        )
+        tf2onnx.convert.from_function(
+            function, input_signature=[spec], opset=OPSET, output_path=path
+        )
+
+
+def _rows(outputs):
+    """Splits arrays of outputs into a dict per image, of its real rows."""
+    return [
+        {
+            "is_full": count == len(outputs["scores"][i]),
+            **{
+                name: value[i]
+                if value.ndim < 2 or name == "sizes"
+                else value[i, :count]
+                for name, value in outputs.items()
+            },
+        }
+        for i, count in enumerate(outputs["count"])
+    ]
+
+
+def _pasted(one):
+    """Masks in the image, of probabilities over boxes."""
+    return paste_masks_numpy(one["masks"], one["boxes"], *one["sizes"])
+
+
+def _decoded(one):
+    """Masks in the image, of PNG files."""
+    masks = [
+        np.asarray(Image.open(io.BytesIO(content))) >= 128
+        for content in one["mask_png_bytes"]
+    ]
+    return np.array(masks).reshape(-1, *one["sizes"])
+
+
+def _png(pixels):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def _in_float32(model):
+    """A copy of a detector, with its weights."""
+    if is_quantized(model):
+        raise ValueError(
+            "`model` must not be quantized. Received: a detector that is"
+        )
+    config = model.get_config()
+    config["dtype"] = "float32"
+    config["backbone"]["config"]["dtype"] = "float32"
+    copy = type(model).from_config(config)
+    copy.set_weights(model.get_weights())
+    return copy

@@ -1,0 +1,55 @@
+"""Detectors as LiteRT and ONNX files, of images of a fixed size."""
+
+import keras
+import numpy as np
+import pytest
+from detectors import detector
+
+from gcvit_export import export_litert, export_onnx
+from gcvit_export.runner import Artifact
+from gcvit_export.samples import photographs
+
+SIZE = (96, 128)
+LABELS = ["cat", "dog", "zebra"]
+
+
+def export(suffix, model, folder, **how):
+    write = {"tflite": export_litert, "onnx": export_onnx}[suffix]
+    return write(model, folder / f"model.{suffix}", image_size=SIZE, **how)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return detector()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_a_file_finds_what_the_model_finds(suffix, model, tmp_path):
+    if suffix == "onnx":
+        pytest.importorskip("tf2onnx")
+    path = export(suffix, model, tmp_path, labels=LABELS)
+    assert path.verification.kind.endswith(" detections")
+    assert path.verification.agreement == 1
+    images = photographs(*SIZE, count=2)
+    artifact = Artifact(path)
+    assert artifact.shape == (*SIZE, 3)
+    found, expected = artifact(images), model(images)
+    assert set(found) == set(expected)
+    for name, tolerance in (("scores", 1e-4), ("boxes", 0.05), ("masks", 1e-2)):
+        np.testing.assert_allclose(
+            found[name], expected[name], atol=tolerance, err_msg=name
+        )
+    np.testing.assert_array_equal(found["classes"], expected["classes"])
+    np.testing.assert_array_equal(found["count"], expected["count"])
+
+
+def test_a_detector_needs_a_size_and_float32(model, tmp_path):
+    with pytest.raises(ValueError, match="`image_size="):
+        export_litert(model, tmp_path / "model.tflite")
+    with pytest.raises(ValueError, match="`image_size` must be"):
+        export_litert(model, tmp_path / "model.tflite", image_size=96)
+    with pytest.raises(ValueError, match="`quantize` must be None"):
+        export("tflite", model, tmp_path, quantize="float16")
+    assert not list(tmp_path.iterdir())
