@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.tasks.detection import DetectionEvaluator
 from gcvit_training.tasks.detection.masks import encode
@@ -158,7 +157,7 @@ def test_our_detections_are_as_good_as_those_that_mmdet_made(name):
     finally:
         sys.path.remove(str(DETECTION))
     ours = reference.Reference(name)
-    items, recorded = [], {"box": [], "mask": []}
+    items = []
     for i, size in enumerate(ours.sizes.tolist()):
         masks = ours.io[f"gt_masks_{i}"]
         items.append(

@@ -62,6 +62,7 @@ class Images:
         annotations: For each split how many annotations were read.
         settings: The run's configuration, which the order of training and the
             sizes of its images follow from.
+        data_dir: Folder of datasets that had to be prepared, or `None`.
     """
 
     names: tuple
@@ -71,6 +72,7 @@ class Images:
     has_masks: bool
     annotations: dict
     settings: Any = None
+    data_dir: Any = None
 
     def __post_init__(self):
         """Numbers the images of all splits."""
@@ -102,13 +104,15 @@ class Images:
 
         Returns:
             `tf.data.Dataset` of dicts: `"name"`, a path; `"index"`, of
-            `all_items`; and a row of a `Plan`. In training also `"bucket"`,
+            `all_items`; `"original"`, the sides that the image should have;
+            and a row of a `Plan`. In training also `"bucket"`,
             the sides that the images of its batch are padded to.
         """
         items = self.items[split]
         sizes = np.int32([item.size for item in items]).reshape(-1, 2)
         rows = {
             "name": tf.constant([item.path for item in items], tf.string),
+            "original": tf.constant(sizes),
             "index": tf.constant(
                 np.arange(len(items), dtype="int32") + self.first[split]
             ),
