@@ -4,11 +4,13 @@ from gcvit_export.kinds.base import AUTO, Served
 from gcvit_export.kinds.classifier import Classifier
 from gcvit_export.kinds.detector import ServedDetector
 from gcvit_export.kinds.outputs import Outputs
+from gcvit_export.kinds.segmenter import Segmenter
 from gcvit_keras import checks
 
 # The first that takes a model is its kind.
 KINDS = {
     "detector": ServedDetector,
+    "segmenter": Segmenter,
     "classifier": Classifier,
     "outputs": Outputs,
 }

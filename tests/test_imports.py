@@ -33,6 +33,7 @@ MAY_IMPORT = {
     },
     "gcvit_keras.segmentation": {
         "gcvit_keras.checks",
+        "gcvit_keras.images",
         "gcvit_keras.layers",
         "gcvit_keras.models",
         "gcvit_keras.weights",

@@ -1,6 +1,10 @@
 """Semantic segmentation on GC ViT: a class for each pixel."""
 
-from gcvit_keras.segmentation.colours import class_colours, overlay
+from gcvit_keras.segmentation.colours import (
+    class_colours,
+    draw_classes,
+    overlay,
+)
 from gcvit_keras.segmentation.conv_norm import ConvNorm
 from gcvit_keras.segmentation.fcn_head import FCNHead
 from gcvit_keras.segmentation.fusion import Fusion
@@ -9,6 +13,7 @@ from gcvit_keras.segmentation.losses import (
     pixel_crossentropy,
 )
 from gcvit_keras.segmentation.pyramid_pooling import PyramidPooling
+from gcvit_keras.segmentation.reader import SegmentationReader
 from gcvit_keras.segmentation.resize import ResizeLike
 from gcvit_keras.segmentation.uper_head import UPerHead
 from gcvit_keras.segmentation.upernet import UPerNet
@@ -20,9 +25,11 @@ __all__ = [
     "PixelCrossentropy",
     "PyramidPooling",
     "ResizeLike",
+    "SegmentationReader",
     "UPerHead",
     "UPerNet",
     "class_colours",
+    "draw_classes",
     "overlay",
     "pixel_crossentropy",
 ]

@@ -4,10 +4,18 @@ Needs TensorFlow, and is not imported with `gcvit_keras.segmentation`.
 """
 
 import dataclasses
+import os
 
+import numpy as np
 import tensorflow as tf
 
 from gcvit_keras import checks
+from gcvit_keras.images.graph import decode, guarded
+from gcvit_keras.images.load import open_image
+from gcvit_keras.images.reader import MAX_PIXELS
+
+BROKEN = 32
+"""Side of the black image in place of a file that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,3 +138,66 @@ class Inference:
             parallel_iterations=1,
         )
         return total / seen
+
+
+def segment(model, images, inference):
+    """Finds the class of each pixel of images, for a person to read.
+
+    Args:
+        model: A `UPerNet`.
+        images: See `UPerNet.segment`.
+        inference: `Inference`.
+
+    Returns:
+        See `UPerNet.segment`.
+    """
+    if isinstance(images, (str, bytes)) or getattr(images, "ndim", 4) < 4:
+        raise checks.error("images", "a list of images", type(images).__name__)
+    found = []
+    for i, image in enumerate(images):
+        image = _read(image, i)
+        scores = inference.scores(lambda x: model(x, training=False), image)
+        found.append(tf.argmax(scores, axis=-1).numpy().astype("uint8"))
+    return found
+
+
+def _read(image, index):
+    """An image as an array `(height, width, 3)`, from one or from a file."""
+    if isinstance(image, (str, os.PathLike)):
+        _, image = open_image(image, channels=3, max_pixels=MAX_PIXELS)
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = np.stack([image] * 3, axis=-1)
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise checks.error(
+            f"images[{index}]",
+            "a path, or of shape (height, width, 3), with pixels",
+            image.shape,
+        )
+    return image
+
+
+def segment_file(encoded, network, inference, max_pixels=MAX_PIXELS):
+    """Finds the class of each pixel of an image file, in a graph.
+
+    Args:
+        encoded: Scalar string tensor, the content of an image file.
+        network: As of `Inference.scores`.
+        inference: `Inference`.
+        max_pixels: Height times width above which it is not read.
+
+    Returns:
+        Tuple of a PNG of the classes in the file's size, a scalar string
+        tensor; that size, int32 `(2,)`; and a scalar boolean: whether the file
+        could be read, without which there are no classes and the size is 0.
+    """
+    image, valid = guarded(
+        lambda: (decode(encoded, max_pixels), True),
+        lambda: (tf.zeros((BROKEN, BROKEN, 3), tf.uint8), False),
+    )
+    image = tf.ensure_shape(image, (None, None, 3))
+    scores = inference.scores(network, image)
+    classes = tf.argmax(scores, axis=-1, output_type=tf.int32)
+    picture = tf.io.encode_png(tf.cast(classes, tf.uint8)[..., None])
+    size = tf.where(valid, tf.shape(image)[:2], 0)
+    return tf.where(valid, picture, ""), size, tf.ensure_shape(valid, ())

@@ -213,6 +213,30 @@ class UPerNet(keras.Model):
         logits = _of_size(_main(y_pred), y)
         return super().compute_metrics(x, y, logits, sample_weight)
 
+    def segment(self, images, **settings):
+        """Finds the class of each pixel of images of any size.
+
+        With TensorFlow only.
+
+        Args:
+            images: List of arrays `(height, width, 3)` of RGB pixels in [0,
+                255], `(height, width)` for grey, or paths of image files.
+            **settings: How they are computed, arguments of
+                `gcvit_keras.segmentation.inference.Inference`: `short_side`
+                (512) and `long_side` (2048), pixels that images are resized
+                to; `window` and `stride`, for windows that slide over an
+                image; `scales` and `flips`, whose probabilities are averaged.
+
+        Returns:
+            List of uint8 arrays `(height, width)`, a class per pixel.
+
+        Raises:
+            ValueError: If an image is none, or a setting is out of range.
+        """
+        from gcvit_keras.segmentation.inference import Inference, segment
+
+        return segment(self, images, Inference(**settings))
+
     def get_config(self):
         """The arguments of the constructor, but for the weights."""
         policy = policy_with_quantized(self, self._policy)

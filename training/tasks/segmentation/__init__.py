@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from gcvit_keras.segmentation import SegmentationReader
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_keras.segmentation.losses import IGNORED, pixel_crossentropy
 from gcvit_training.tasks import Task
@@ -168,8 +169,11 @@ class Segmentation(Task):
         return preview(self, count)
 
     def write(self, folder):
-        """Writes `labels.txt`, a class name per line."""
+        """Writes `labels.txt`, a class name per line, and the reader."""
         folder.write_text("labels.txt", "".join(f"{n}\n" for n in self.names))
+        data = self.config.data
+        reader = SegmentationReader(data.short_side, data.long_side)
+        folder.write_text(reader.FILE, reader.to_json())
 
     def facts(self):
         """Counts images, classes and pixels."""
