@@ -33,13 +33,7 @@ def score_gradient(model, layer, images, class_index=None):
         ValueError: If Keras's backend is not TensorFlow, the layer is not
             called, or the scores are no numbers.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "gradients need Keras's TensorFlow backend. Received: "
-            f"{keras.backend.backend()}"
-        )
-    import tensorflow as tf
-
+    tf = _tensorflow()
     last = scoring_layer(model)
     method = "activation" if hasattr(last, "activation") else "call"
     with (
@@ -69,6 +63,47 @@ def score_gradient(model, layer, images, class_index=None):
         )
     _, output = outputs[layer]
     return output, tape.gradient(score, output)
+
+
+def layer_gradient(layer, compute):
+    """Computes a layer's output, and the gradient of a score by it.
+
+    Args:
+        layer: Layer whose output is a tensor.
+        compute: Function without arguments that calls the layer once and
+            returns the score, a scalar tensor.
+
+    Returns:
+        Two tensors, the output and the gradient, which is `None` where the
+        score does not depend on it.
+
+    Raises:
+        ValueError: If Keras's backend is not TensorFlow, or the layer is not
+            called.
+    """
+    tf = _tensorflow()
+    with (
+        tf.GradientTape(watch_accessed_variables=False) as tape,
+        watched([layer], "call", then=tape.watch) as outputs,
+    ):
+        score = compute()
+        if layer not in outputs:
+            raise ValueError(
+                f"`layer` is not called by the model: {layer.name!r}"
+            )
+    _, output = outputs[layer]
+    return output, tape.gradient(score, output)
+
+
+def _tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "gradients need Keras's TensorFlow backend. Received: "
+            f"{keras.backend.backend()}"
+        )
+    import tensorflow
+
+    return tensorflow
 
 
 def _is_activation(last):
