@@ -56,8 +56,16 @@ SMALL = (
     "--set data.batch_size=4 --set epochs=2 --set optimizer.layer_decay=1 "
     "--set optimizer.warmup_epochs=0 --set optimizer.freeze_epochs=0"
 )
+SMALL_DETECTOR = (
+    "--set 'model={embed_dim: 8, depths: [1, 1, 1, 1], num_heads: [1, 1, 1, "
+    "1], mlp_ratio: 1, window_size: [4, 4, 4, 4], fpn_channels: 8, "
+    "fc_channels: 8}' --set epochs=3 --set data.short_side=64 "
+    "--set data.long_side=96 --set augment.short_sides=[64] "
+    "--set augment.long_side=96 --set optimizer.warmup_steps=0"
+)
 QUICKER = {
     # Commands.
+    "train detection_finetune": f"train detection_finetune {SMALL_DETECTOR}",
     "mine.pth": "gcvit_tiny.pth",
     "gcvit-quickstart/images/*.png": "cat.jpg",
     "gcvit-quickstart/digits.keras": "run/model.keras",
@@ -99,7 +107,43 @@ def shop(tmp_path_factory):
         image.save(folder / f"{name}.{'jpg' if name == 'cat' else 'png'}")
     command = "gcvit train finetune --out run --set data.dataset=photos"
     run_command(command, folder, {})
+    write_scans(folder / "scans")
     return folder
+
+
+def write_scans(folder):
+    """Bright boxes on dark images, as an annotation tool exports them."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    images, annotations = [], []
+    for k in range(1, 11):
+        pixels = rng.integers(0, 60, (64, 80, 3), "uint8")
+        x, y = (int(v) for v in rng.integers(0, 30, 2))
+        pixels[y : y + 30, x : x + 40] += 150
+        Image.fromarray(pixels).save(folder / "images" / f"{k}.jpg")
+        images.append(
+            {"id": k, "file_name": f"{k}.jpg", "width": 80, "height": 64}
+        )
+        corners = [x, y, x + 40, y, x + 40, y + 30, x, y + 30]
+        annotations.append(
+            {
+                "id": k,
+                "image_id": k,
+                "category_id": 1,
+                "bbox": [x, y, 40, 30],
+                "area": 1200,
+                "iscrowd": 0,
+                "segmentation": [corners],
+            }
+        )
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "box"}],
+    }
+    path = folder / "annotations" / "instances_default.json"
+    path.write_text(json.dumps(content))
 
 
 @pytest.fixture

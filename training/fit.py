@@ -67,6 +67,7 @@ def train(
     folder = RunFolder(out, writes=is_chief(strategy))
     with folder.claimed(config):
         task = open_task(config, data_dir or Path(out) / "data")
+        task.check()
         _check_batches(task, strategy)
         for line in task.notes():
             report(line)

@@ -81,14 +81,27 @@ def box_mask_targets(masks, objects_boxes, boxes, objects, output_size=28):
     """
     cells = ops.shape(masks)[-1]
     objects = ops.cast(objects, "int32")
-    own = finite_boxes(objects_boxes)
-    own = ops.take_along_axis(own, objects[..., None], axis=1)
-    begin = ops.concatenate([own[..., :2]] * 2, axis=-1)
-    size = ops.maximum(own[..., 2:] - own[..., :2], 1e-6)
-    size = ops.concatenate([size] * 2, axis=-1)
-    boxes = (finite_boxes(boxes) - begin) / size * ops.cast(cells, "float32")
-    shares = ops.cast(masks, "float32") / 255
-    return mask_targets(shares, boxes, objects, output_size, fixed_size=True)
+    own = ops.take_along_axis(
+        finite_boxes(objects_boxes), objects[..., None], axis=1
+    )
+    left, top, right, bottom = corners(own)
+    x1, y1, x2, y2 = corners(finite_boxes(boxes))
+
+    def weights(begin, end, first, last):
+        """Weights of a box's cells for the bins of one direction."""
+        scale = ops.cast(cells, "float32") / ops.maximum(last - first, 1e-6)
+        begin, end = ((place - first) * scale + 1 for place in (begin, end))
+        bins = cut_bins(begin, end, 1, cells + 2, output_size)
+        places = ops.cast(ops.arange(cells + 2), "float32")
+        return cell_weights(places, bins)  # (batch, n, output_size, cells + 2)
+
+    shares = ops.take_along_axis(masks, objects[..., None, None], axis=1)
+    # A frame of nothing, or samples beside the box would repeat its edge.
+    frame = ((0, 0), (0, 0), (1, 1), (1, 1))
+    shares = ops.pad(ops.cast(shares, "float32") / 255, frame)
+    rows, columns = weights(y1, y2, top, bottom), weights(x1, x2, left, right)
+    soft = ops.matmul(ops.matmul(rows, shares), ops.swapaxes(columns, 2, 3))
+    return ops.cast(soft >= 0.5, "float32")
 
 
 def paste_masks(probabilities, boxes, height, width, threshold=0.5):

@@ -43,6 +43,39 @@ def test_targets_of_boxes_that_are_none_are_empty():
     assert not np.any(m.mask_targets(masks, boxes, np.zeros((1, 3), int)))
 
 
+def ellipse(box, height, width):
+    y, x = np.mgrid[:height, :width] + 0.5
+    x1, y1, x2, y2 = box
+    x, y = (2 * x - x1 - x2) / (x2 - x1), (2 * y - y1 - y2) / (y2 - y1)
+    return (x**2 + y**2 < 1).astype("uint8")
+
+
+def test_targets_from_masks_over_boxes_are_those_of_whole_masks():
+    objects = np.float32([[4, 6, 60, 62], [20, 10, 132, 66]])
+    whole = np.stack([ellipse(box, 80, 140) for box in objects])
+    over = np.zeros((2, 56, 56), "uint8")
+    for k, (x1, y1, x2, y2) in enumerate(objects.astype(int)):
+        part = whole[k, y1:y2, x1:x2].astype("float32")
+        shares = part.reshape(56, (y2 - y1) // 56, 56, (x2 - x1) // 56)
+        over[k] = 255 * shares.mean((1, 3))
+    random = np.random.default_rng(0)
+    which = random.integers(0, 2, 40)
+    boxes = objects[which] + random.uniform(-9, 9, (40, 4)).astype("float32")
+    boxes = np.clip(boxes, 0, [140, 80] * 2)
+    boxes[0] = 0  # filling
+    found = np.asarray(
+        m.box_mask_targets(over[None], objects[None], boxes[None], which[None])
+    )[0]
+    expected = np.asarray(
+        m.mask_targets(whole[None], boxes[None], which[None])
+    )[0]
+    assert found.shape == (40, 28, 28) and not found[0].any()
+    # The second object's cells are two pixels wide.
+    differing = (found != expected).mean((1, 2))
+    assert differing[which == 0].max() < 1e-3
+    assert differing[which == 1].mean() < 0.015
+
+
 def paste_in_graph(probabilities, boxes, height, width, compiled=False):
     paste = tf.function(m.paste_masks, jit_compile=compiled)
     return paste(probabilities[None], boxes[None], height, width)[0]

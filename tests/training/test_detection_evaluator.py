@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.tasks.detection import DetectionEvaluator
 from gcvit_training.tasks.detection.masks import encode
@@ -158,7 +157,7 @@ def test_our_detections_are_as_good_as_those_that_mmdet_made(name):
     finally:
         sys.path.remove(str(DETECTION))
     ours = reference.Reference(name)
-    items, recorded = [], {"box": [], "mask": []}
+    items = []
     for i, size in enumerate(ours.sizes.tolist()):
         masks = ours.io[f"gt_masks_{i}"]
         items.append(
@@ -240,7 +239,7 @@ def test_confusions_are_counted_by_class():
     )
     source = Images(("a", "b"), (1, 2), {"val": [item]}, {}, False, {})
     found = np.float64(
-        [[1, 0, 20, 20], [30, 1, 50, 20], [40, 40, 50, 50], [0, 20, 9, 29]]
+        [[1, 0, 20, 20], [30, 1, 50, 20], [31, 31, 60, 60], [0, 20, 9, 29]]
     )
     outputs = {
         "boxes": found[None],

@@ -6,9 +6,10 @@ import re
 import composites
 import numpy as np
 import pytest
+from command import inside
 from PIL import Image
 
-from gcvit_training import read_config
+from gcvit_training import read_config, train
 from gcvit_training.tasks import open_task
 from gcvit_training.tasks.detection.masks import decode, to_rle
 from gcvit_training.tasks.detection.sources import count_problems, open_source
@@ -202,9 +203,11 @@ def test_a_run_stops_above_the_share_of_broken_annotations(tmp_path):
     coco(tmp_path, [{"area": 0}, {}, {}, {}])
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(folder=tmp_path))
+    config = read_config(recipe)
     with pytest.raises(ValueError, match="1 of 4 .* 'train' cannot be used"):
-        open_task(read_config(recipe))
+        train(config, tmp_path / "run", verbose=0)
     task = open_task(read_config(recipe, ["data.broken_share=0.25"]))
+    task.check()
     assert task.notes() == [
         "train: 1 annotations left out (an area of zero), such as annotation 1"
     ]
@@ -256,3 +259,54 @@ def test_masks_of_part_of_the_objects_do_not_count(tmp_path):
     task = open_task(read_config(recipe))
     assert task.loss_names == ("rpn_cls", "rpn_box", "cls", "box")
     assert re.search("boxes only: there is no mask loss", task.notes()[-1])
+
+
+def test_a_check_reads_everything_and_says_what_is_there(tmp_path):
+    images = [
+        {"id": k, "file_name": f"{k}.jpg", "height": 40, "width": 60}
+        for k in range(1, 6)
+    ]
+    rows = [
+        {"image_id": 1},
+        {"image_id": 1, "category_id": 9, "area": 2000},
+        {"image_id": 2, "iscrowd": 1},
+        {"image_id": 3, "area": 0},
+        {"image_id": 5},
+    ]
+    coco(tmp_path, rows, images=images)
+    (tmp_path / "train" / "4.jpg").write_text("no image")
+    picture(tmp_path / "train" / "5.jpg", 50, 60)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.format(folder=tmp_path))
+    code, output, errors = inside(
+        "train", recipe, "--check-data", "--json", cwd=tmp_path
+    )
+    assert not code, errors
+    found = json.loads(output)["train"]
+    (text, other) = found.pop("broken")
+    assert text["image"].endswith("4.jpg") and "no JPEG" in text["reason"]
+    assert other["reason"] == "60 x 50 pixels, annotated as 60 x 40"
+    assert found == {
+        "images": 5,
+        "annotations": 5,
+        "objects": 3,
+        "classes": {"cat": 2, "dog": 1},
+        "crowds": 1,
+        "empty": 3,
+        "small": 2,
+        "medium": 1,
+        "large": 0,
+        "least_size": [40, 60],
+        "largest_size": [40, 60],
+        "rotated": 0,
+        "problems": {
+            "an area of zero": {
+                "count": 1,
+                "used": False,
+                "first": "annotation 4",
+            }
+        },
+    }
+    _, page, _ = inside("train", recipe, "--check-data", cwd=tmp_path)
+    assert "1 of 5 annotations left out: an area of zero" in page
+    assert "2 images cannot be read" in page

@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 from recipe import small
 
-from gcvit_training.optimizer import LayerwiseAdamW, adamw, layer_scales
+from gcvit_training.optimizer import (
+    LayerwiseAdamW,
+    Schedule,
+    adamw,
+    layer_scales,
+)
 
 
 def rates(config, steps, steps_per_epoch=5):
@@ -265,3 +270,72 @@ def test_layer_scales_fall_from_the_head_to_the_stem(nano):
     assert of("level_2_downsample") == 0.5**2
     assert of("level_2_block_1") == 0.5**3
     assert of("stem") == of("level_0_block_0") == 0.5**8
+
+
+def test_a_rate_in_steps_is_that_of_the_published_detectors():
+    """36 epochs, a tenth after the 27th and the 33rd; 2500 steps of rise."""
+    schedule = Schedule(
+        1e-4,
+        0.0,
+        steps=36_000,
+        warmup_steps=2500,
+        kind="steps",
+        decay_steps=[27_000, 33_000],
+    )
+
+    def by_mmcv(step):
+        rate = 1e-4 * 0.1 ** ((step >= 27_000) + (step >= 33_000))
+        if step < 2500:  # its `LinearLR`, or `warmup="linear"`
+            rate *= 1 - (1 - step / 2500) * (1 - 0.001)
+        return rate
+
+    for step in (
+        0,
+        1,
+        1250,
+        2499,
+        2500,
+        26_999,
+        27_000,
+        32_999,
+        33_000,
+        36_000,
+    ):
+        assert float(schedule(step)) == pytest.approx(by_mmcv(step), rel=1e-5)
+
+
+def test_a_rate_falls_as_a_power():
+    schedule = Schedule(1.0, 0.1, 110, warmup_steps=10, kind="poly", power=0.9)
+    for step in (10, 35, 60, 110, 120):
+        left = max(0.0, 1 - (step - 10) / 100)
+        expected = 0.1 + 0.9 * left**0.9
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (
+            ["optimizer.schedule=steps"],
+            "`optimizer.decay_epochs` must be given",
+        ),
+        (["optimizer.decay_epochs=[1]"], "schedule=cosine, decay_epochs=.1."),
+        (
+            ["optimizer.warmup_steps=3", "optimizer.warmup_epochs=1"],
+            "`optimizer.warmup_steps` must be null with",
+        ),
+    ],
+)
+def test_settings_of_a_rate_that_contradict_are_refused(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        small(*overrides)
+
+
+def test_warm_up_is_counted_in_steps_and_clipping_can_be_left_out():
+    overrides = ["optimizer.warmup_steps=7", "optimizer.warmup_epochs=0"]
+    config = small(*overrides, "optimizer.gradient_norm=null")
+    optimizer = adamw(config, 5)
+    schedule = optimizer._learning_rate
+    rates = [float(schedule(step)) for step in range(9)]
+    assert rates[6] < rates[7] > rates[8]
+    assert optimizer.global_clipnorm is None

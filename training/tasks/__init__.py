@@ -140,6 +140,14 @@ class Task(abc.ABC):
             content, such as a file's bytes and a label.
         """
 
+    def check(self):
+        """Refuses data that a run should not be trained on.
+
+        Raises:
+            ValueError: If too much of them cannot be used.
+        """
+        return
+
     def check_replicas(self, batch_size):
         """Refuses batches that one replica cannot compute.
 

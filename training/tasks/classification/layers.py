@@ -62,7 +62,22 @@ def apply_layers(layers, image, seed):
     Returns:
         Tensor of the same shape and range.
     """
-    images = image[None]
+    images = call_layers(layers, image[None], seed)
+    images = tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 255.0)
+    return tf.ensure_shape(images[0], image.shape)
+
+
+def call_layers(layers, inputs, seed):
+    """Calls layers and functions, one on what the other gives.
+
+    Args:
+        layers: As `load_layers` returns.
+        inputs: What they take, such as images or a dict of images and boxes.
+        seed: Integer tensor `(2,)`, which all that is random follows from.
+
+    Returns:
+        What the last one gives.
+    """
     draws = itertools.count()
 
     def draw(ordered=True):
@@ -71,11 +86,10 @@ def apply_layers(layers, image, seed):
     for layer in layers:
         with _drawing(layer, draw):
             if isinstance(layer, keras.layers.Layer):
-                images = layer(images, training=True)
+                inputs = layer(inputs, training=True)
             else:
-                images = layer(images)
-    images = tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 255.0)
-    return tf.ensure_shape(images[0], image.shape)
+                inputs = layer(inputs)
+    return inputs
 
 
 @contextlib.contextmanager

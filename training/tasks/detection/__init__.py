@@ -4,10 +4,18 @@ import tensorflow as tf
 
 from gcvit_keras.detection.sample import choice_by
 from gcvit_training.tasks import Task
+from gcvit_training.tasks.classification.layers import load_layers
+from gcvit_training.tasks.detection.check import check_page, check_split
 from gcvit_training.tasks.detection.config import DetectionConfig
 from gcvit_training.tasks.detection.evaluator import DetectionEvaluator
-from gcvit_training.tasks.detection.examples import make_image, make_objects
+from gcvit_training.tasks.detection.examples import (
+    make_image,
+    make_objects,
+    place,
+)
+from gcvit_training.tasks.detection.layers import vary
 from gcvit_training.tasks.detection.network import build_network, not_decayed
+from gcvit_training.tasks.detection.preview import preview
 from gcvit_training.tasks.detection.report import page
 from gcvit_training.tasks.detection.sources import count_problems, open_source
 from gcvit_training.tasks.detection.sources.images import choose_bucket
@@ -35,6 +43,9 @@ class Detection(Task):
             names += [prefix + part for part in parts]
         self.loss_names = tuple(names)
         self.last_evaluator = None
+        self.layers = []
+        if config.augment.layers:
+            self.layers = load_layers(config.augment.layers)
 
     @classmethod
     def open_source(cls, config, data_dir=None):
@@ -43,27 +54,42 @@ class Detection(Task):
         splits = [data.train_split, data.evaluation_split]
         source = open_source(data.dataset, splits, data_dir, data.holdout)
         source.settings = config
-        for split in dict.fromkeys(splits):
-            lost = [p for p in source.problems[split] if not p.is_used]
-            if len(lost) > data.broken_share * source.annotations[split]:
+        source.data_dir = data_dir
+        return source
+
+    @property
+    def names(self):
+        """Names of the classes."""
+        return self.source.names
+
+    def check(self):
+        """Refuses data of which too many annotations cannot be used."""
+        share = self.config.data.broken_share
+        for split, problems in self.source.problems.items():
+            lost = [p for p in problems if not p.is_used]
+            count = self.source.annotations[split]
+            if len(lost) > share * count:
                 raise ValueError(
-                    f"{len(lost)} of {source.annotations[split]} annotations "
-                    f"of {split!r} cannot be used, more than "
-                    f"`data.broken_share` = {data.broken_share}: "
+                    f"{len(lost)} of {count} annotations of {split!r} cannot "
+                    f"be used, more than `data.broken_share` = {share}: "
                     f"{lost[0].where}: {lost[0].reason}, ...; `gcvit train "
                     "--check-data` counts them all"
                 )
-        return source
 
     def example(self, content, seed=None):
-        """Makes an image on a canvas that any batch fits in, and its objects."""
-        image = make_image(content, self.config.canvas)
-        item_size = tf.ensure_shape(content["size"], (2,))
-        inputs = {"images": image, "sizes": item_size}
+        """Makes an image on a canvas for any batch, and its objects."""
+        image = make_image(content)
+        size = tf.ensure_shape(content["size"], (2,))
         if seed is None:
-            return inputs, {"index": content["index"], "sizes": item_size}
+            image = place(image, self.config.canvas)
+            targets = {"index": content["index"], "sizes": size}
+            return {"images": image, "sizes": size}, targets
         targets = make_objects(content, self.source, self.config.data)
-        return inputs, {
+        if self.layers:
+            seed_of_layers = tf.random.fold_in(seed, 2)
+            image, targets = vary(self.layers, image, targets, seed_of_layers)
+        image = place(image, self.config.canvas)
+        return {"images": image, "sizes": size}, {
             **targets,
             "seeds": tf.cast(tf.random.fold_in(seed, 1), tf.int32),
             "bucket": tf.ensure_shape(content["bucket"], (2,)),
@@ -82,6 +108,27 @@ class Detection(Task):
         # Of an image that cannot be read they are 0.
         sizes = tf.maximum(inputs["sizes"], 1)
         return {"images": images, "sizes": sizes}, targets
+
+    def check_data(self, report=print):
+        """Reads every image of both splits once."""
+        data = self.config.data
+        splits = dict.fromkeys([data.train_split, data.evaluation_split])
+        source = open_source(
+            data.dataset,
+            splits,
+            self.source.data_dir,
+            data.holdout,
+            thorough=True,
+        )
+        return {split: check_split(source, split, report) for split in splits}
+
+    def check_page(self, found):
+        """Shows objects per class, sizes, and what cannot be used."""
+        return check_page(found)
+
+    def preview(self, count=32):
+        """Draws objects into the first training images."""
+        return preview(self, count)
 
     def network(self):
         """Builds a Mask R-CNN or a Cascade Mask R-CNN."""
@@ -165,7 +212,7 @@ class Detection(Task):
             f"{data.short_side} / {data.long_side} pixels"
         )
 
-    def page(self, result, folder):
+    def page(self, result, folder=None):
         """Shows measures, curves, confusions, and writes the detections."""
         return page(result, self.source.names, folder, self.last_evaluator)
 

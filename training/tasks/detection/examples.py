@@ -6,26 +6,33 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode
-from gcvit_training.tasks.detection.masks import cut_mask, decode as draw
+from gcvit_training.tasks.detection.masks import cut_mask
+from gcvit_training.tasks.detection.masks import decode as draw
 
 LEAST_SIDE = 1
 """Pixels of the original image that a box must have in each direction, as in
 mmdet; crops leave less of some."""
 
 
-def make_image(content, canvas):
+def make_image(content):
     """Reads, resizes, crops and mirrors an image, as its plan says.
 
     Args:
         content: As `Images.load` returns.
-        canvas: Height and width of the result.
 
     Returns:
-        Uint8 tensor `(*canvas, 3)`: the image at the top left, zeros elsewhere.
-        An operation fails where the file has another size than annotated.
+        Uint8 tensor `(height, width, 3)`. An operation fails where the file
+        has another size than annotated.
     """
     image = decode(content["encoded"], trusted=True)
-    return place(move(image, content), canvas)
+    same = tf.debugging.assert_equal(
+        tf.shape(image)[:2],
+        content["original"],
+        "an image of another size than annotated",
+    )
+    with tf.control_dependencies([same]):
+        image = tf.identity(image)
+    return move(image, content)
 
 
 def move(image, plan):

@@ -21,17 +21,18 @@ def page(result, names, folder, evaluator=None):
         result: As `DetectionEvaluator.result` returns.
         names: Names of the classes.
         folder: The `RunFolder`; gets `precision_recall.png`, `confusion.png`
-            and the detections as COCO's result files.
+            and the detections as COCO's result files. `None` for none.
         evaluator: The `DetectionEvaluator`, which has the detections.
 
     Returns:
         List of lines in Markdown.
     """
-    curves_picture(result, folder.path / "precision_recall.png")
-    confusion_picture(result, names, folder.path / "confusion.png")
     kinds = [kind for kind in KINDS if kind in result]
-    if evaluator is not None:
-        write_detections(evaluator.detections, folder, kinds)
+    if folder is not None:
+        curves_picture(result, folder.path / "precision_recall.png")
+        confusion_picture(result, names, folder.path / "confusion.png")
+        if evaluator is not None:
+            write_detections(evaluator.detections, folder, kinds)
     lines = [f"| | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for name in result["box"]:
         values = (_number(result[kind][name]) for kind in kinds)
@@ -45,12 +46,13 @@ def page(result, names, folder, evaluator=None):
         "",
     ]
     lines += _classes(result["per_class"], kinds)
-    lines += [
-        "",
-        "![precision and recall](precision_recall.png)",
-        "",
-        "![what is taken for what](confusion.png)",
-    ]
+    if folder is not None:
+        lines += [
+            "",
+            "![precision and recall](precision_recall.png)",
+            "",
+            "![what is taken for what](confusion.png)",
+        ]
     if result["worst"]:
         lines += ["", "Images with most mistakes:", ""]
         lines += ["| image | missed | wrong |", "|---|---|---|"]
