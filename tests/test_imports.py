@@ -104,6 +104,7 @@ BEHIND_A_CHECK = {
     "gradient.py",
     "graph.py",
     "headers.py",
+    "inference.py",
     "nms.py",
     "replicas.py",
     "resize.py",

@@ -1,5 +1,6 @@
 """Semantic segmentation on GC ViT: a class for each pixel."""
 
+from gcvit_keras.segmentation.colours import class_colours, overlay
 from gcvit_keras.segmentation.conv_norm import ConvNorm
 from gcvit_keras.segmentation.fcn_head import FCNHead
 from gcvit_keras.segmentation.fusion import Fusion
@@ -21,5 +22,7 @@ __all__ = [
     "ResizeLike",
     "UPerHead",
     "UPerNet",
+    "class_colours",
+    "overlay",
     "pixel_crossentropy",
 ]

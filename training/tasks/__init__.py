@@ -13,6 +13,7 @@ from gcvit_training.config import RunConfig
 TASKS = {
     "classification": "gcvit_training.tasks.classification",
     "detection": "gcvit_training.tasks.detection",
+    "segmentation": "gcvit_training.tasks.segmentation",
     "tabular": "gcvit_training.tasks.tabular",
 }
 """Module of each task, which has the `Task` as its attribute `TASK`, and its

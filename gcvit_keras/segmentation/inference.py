@@ -1,0 +1,132 @@
+"""From an image to the class of each pixel: whole or by windows, averaged.
+
+Needs TensorFlow, and is not imported with `gcvit_keras.segmentation`.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from gcvit_keras import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """How an image is computed, as mmsegmentation's test settings say.
+
+    Args:
+        short_side: Pixels that the shorter side of an image is resized to, at
+            scale 1; `None` leaves images as they are.
+        long_side: Pixels that the longer side does not exceed then.
+        window: Side of the windows that slide over an image, and whose logits
+            are averaged where they overlap; `None` computes it whole.
+        stride: Pixels from window to window. Default: two thirds of `window`.
+        scales: Factors on the size; of several, the probabilities are
+            averaged.
+        flips: Whether the image is computed mirrored as well.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    short_side: int | None = 512
+    long_side: int = 2048
+    window: int | None = None
+    stride: int | None = None
+    scales: tuple = (1.0,)
+    flips: bool = False
+
+    def __post_init__(self):
+        """Checks the arguments."""
+        for name in ("short_side", "long_side", "window", "stride"):
+            value = getattr(self, name)
+            if value is not None or name == "long_side":
+                checks.integer(name, value)
+        for scale in self.scales:
+            checks.number("scales", scale, "positive", lambda s: s > 0)
+
+    def scores(self, network, image, size=None):
+        """Computes the scores of an image's pixels, in a graph or eagerly.
+
+        Args:
+            network: Function of float32 images `(1, height, width, 3)` to
+                logits `(1, any, any, classes)` of them.
+            image: Tensor `(height, width, 3)`, pixels in [0, 255].
+            size: Height and width of the result. Default: the image's.
+
+        Returns:
+            Float32 tensor `(*size, classes)`: logits, or probabilities where
+            several are averaged.
+        """
+        image = tf.cast(image, tf.float32)[None]
+        size = tf.shape(image)[1:3] if size is None else size
+        several = self.flips or len(self.scales) > 1
+        total = 0.0
+        for scale in self.scales:
+            resized = self._resized(image, scale)
+            for flipped in (False, True) if self.flips else (False,):
+                x = resized[:, :, ::-1] if flipped else resized
+                logits = self._logits(network, x)
+                logits = logits[:, :, ::-1] if flipped else logits
+                logits = tf.image.resize(logits, size)
+                total += tf.nn.softmax(logits) if several else logits
+        return total[0] / (len(self.scales) * (1 + self.flips))
+
+    def _resized(self, image, scale):
+        size = tf.shape(image)[1:3]
+        sides = tf.cast(size, tf.float32)
+        factor = tf.constant(float(scale))
+        if self.short_side is not None:
+            factor *= tf.minimum(
+                self.short_side / tf.reduce_min(sides),
+                self.long_side / tf.reduce_max(sides),
+            )
+        target = tf.maximum(1, tf.cast(tf.round(sides * factor), tf.int32))
+        return tf.cond(
+            tf.reduce_all(target == size),
+            lambda: image,
+            lambda: tf.image.resize(image, target, antialias=True),
+        )
+
+    def _logits(self, network, image):
+        """Logits of the image's own size, `(1, height, width, classes)`."""
+        size = tf.shape(image)[1:3]
+        if self.window is None:
+            return tf.image.resize(network(image), size)
+        stride = self.stride or max(1, self.window * 2 // 3)
+        side = tf.minimum(self.window, size)
+        steps = tf.maximum(0, -(-(size - self.window) // stride)) + 1
+        count = steps[0] * steps[1]
+
+        def place(i):
+            first = tf.stack([i // steps[1], i % steps[1]]) * stride
+            return tf.minimum(first, size - side)
+
+        def logits_at(i):
+            top, left = tf.unstack(place(i))
+            part = image[:, top : top + side[0], left : left + side[1]]
+            logits = tf.image.resize(network(part), side)
+            after = size - side - place(i)
+            padding = tf.stack([place(i), after], axis=1)
+            padding = tf.pad(padding, ((1, 1), (0, 0)))
+            return tf.pad(logits, padding), tf.pad(
+                tf.ones_like(logits[..., :1]), padding
+            )
+
+        def add(i, total, seen):
+            logits, ones = logits_at(i)
+            return i + 1, total + logits, seen + ones
+
+        state = (tf.constant(1), *logits_at(tf.constant(0)))
+        shapes = [tf.TensorShape([])]
+        shapes += [
+            tf.TensorShape([1, None, None, x.shape[-1]]) for x in state[1:]
+        ]
+        _, total, seen = tf.while_loop(
+            lambda i, *_: i < count,
+            add,
+            state,
+            shape_invariants=tuple(shapes),
+            parallel_iterations=1,
+        )
+        return total / seen

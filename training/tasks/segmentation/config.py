@@ -1,0 +1,198 @@
+"""Settings of a segmentation run."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from gcvit_keras.variants import VARIANTS
+from gcvit_training.config import (
+    DataConfig,
+    NonNegative,
+    Positive,
+    Probability,
+    RunConfig,
+    Share,
+    Strict,
+)
+
+Four = Annotated[
+    tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=4, max_length=4)
+]
+
+
+class SegmentationDataConfig(DataConfig):
+    """Images with label maps, and how they are trained on and measured.
+
+    A label map is a PNG of one number per pixel, its grey level or the index
+    of its colour in the palette. 255 is no class: not learned, not measured.
+
+    Attributes:
+        dataset: A folder with ADE20K's, Cityscapes', Pascal VOC's or COCO's
+            layout, or `images/SPLIT` beside `labels/SPLIT`; or a name that
+            TFDS knows. `train` finds `training`, too.
+        holdout: Share of the images that becomes `test` where a dataset has no
+            splits.
+        classes: Number of classes where no file of the dataset names them.
+        reduce_zero_label: Whether 0 is no class and the others count from 1,
+            as in ADE20K.
+        crop_size: Side in pixels of the square crops that are trained on.
+        short_side: Pixels that the shorter side of an image is resized to for
+            measuring, at scale 1; `None` leaves images as they are.
+        long_side: Pixels that the longer side does not exceed then, for which
+            the shorter one gets shorter.
+        largest_side: Longest side of a label map that is measured as it is;
+            larger ones are reduced, and their images, too.
+        window: Side of the windows that slide over an image, and whose logits
+            are averaged where they overlap; `None` computes it whole.
+        stride: Pixels from window to window. Default: two thirds of `window`.
+        scales: Factors on the measured size; of several, the probabilities
+            are averaged.
+        flips: Whether images are measured mirrored as well.
+    """
+
+    holdout: Share = 0.1
+    classes: pydantic.PositiveInt | None = None
+    reduce_zero_label: bool = False
+    crop_size: pydantic.PositiveInt = 512
+    short_side: pydantic.PositiveInt | None = 512
+    long_side: pydantic.PositiveInt = 2048
+    largest_side: pydantic.PositiveInt = 2048
+    window: pydantic.PositiveInt | None = None
+    stride: pydantic.PositiveInt | None = None
+    scales: Annotated[tuple[Positive, ...], pydantic.Field(min_length=1)] = (
+        1.0,
+    )
+    flips: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _windows_cover_the_image(self):
+        if self.stride and self.stride > (self.window or 0):
+            raise ValueError(
+                "`data.stride` must be at most `data.window`. Received: "
+                f"stride={self.stride}, window={self.window}"
+            )
+        return self
+
+
+class SegmentationAugmentConfig(Strict):
+    """How training images are varied.
+
+    Attributes:
+        scale: Least and largest factor on the size that an image is measured
+            in, before it is cropped.
+        class_share: Share of a crop above which one class is too much: up to
+            ten crops are drawn until it is not.
+        flip: Probability of mirroring.
+        brightness: Largest shift, as a share of 255; each of these four with
+            probability 0.5.
+        contrast: Largest change of the factor on all pixels.
+        saturation: Largest change of the factor on the saturation.
+        hue: Largest shift of the hue, as a share of the circle.
+    """
+
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    class_share: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.75
+    flip: Probability = 0.5
+    brightness: Share = 32 / 255
+    contrast: Share = 0.5
+    saturation: Share = 0.5
+    hue: Annotated[float, pydantic.Field(ge=0, le=0.5)] = 0.05
+
+    @pydantic.model_validator(mode="after")
+    def _scales_are_in_order(self):
+        low, high = self.scale
+        if low > high:
+            raise ValueError(
+                "`augment.scale` must be two numbers, the least first. "
+                f"Received: {[low, high]}"
+            )
+        return self
+
+
+class SegmentationModelConfig(Strict):
+    """The segmenter and what it starts from.
+
+    Either `backbone`, or `embed_dim`, `depths`, `num_heads` and `mlp_ratio`.
+
+    Attributes:
+        backbone: Name of a published variant.
+        backbone_weights: A preset's name, the path of a classifier's
+            checkpoint, or `None`. Not used with `weights`.
+        weights: Path of a checkpoint of a whole segmenter, or of a `.keras`
+            file; a `.keras` file's classifier is replaced where the classes
+            differ.
+        embed_dim: Of `gcvit_keras.GCViTBackbone`, as are the next ones.
+        depths: Blocks of each level.
+        num_heads: Heads of each level.
+        mlp_ratio: Width of the MLPs.
+        window_size: Sides of the windows. Default: those of `UPerNet`.
+        drop_path_rate: Stochastic depth. Default: the variant's own, or 0.
+        channels: Of `gcvit_keras.segmentation.UPerNet`, as are the rest.
+        auxiliary: Whether there is an auxiliary head.
+        auxiliary_channels: Channels of it.
+        dropout: Share of the channels that are dropped before the classifier.
+        auxiliary_weight: Factor on the auxiliary head's loss.
+        name: Name of the model.
+    """
+
+    backbone: Literal[tuple(VARIANTS)] | None = None
+    backbone_weights: str | None = None
+    weights: str | None = None
+    embed_dim: pydantic.PositiveInt | None = None
+    depths: Four | None = None
+    num_heads: Four | None = None
+    mlp_ratio: Positive | None = None
+    window_size: Four | None = None
+    drop_path_rate: Share | None = None
+    channels: pydantic.PositiveInt = 512
+    auxiliary: bool = True
+    auxiliary_channels: pydantic.PositiveInt = 256
+    dropout: Share = 0.1
+    auxiliary_weight: NonNegative = 0.4
+    name: str = "upernet"
+
+    @pydantic.model_validator(mode="after")
+    def _is_one_architecture(self):
+        sizes = ("embed_dim", "depths", "num_heads", "mlp_ratio")
+        given = [name for name in sizes if getattr(self, name) is not None]
+        if self.backbone is not None and given:
+            raise ValueError(
+                f"`model.backbone` fixes {', '.join(given)}: give one or the "
+                "other"
+            )
+        if self.backbone is None and len(given) < len(sizes):
+            if given or not self.is_keras_file:
+                missing = next(name for name in sizes if name not in given)
+                raise ValueError(
+                    f"`model.{missing}` is missing, or `model.backbone`"
+                )
+        return self
+
+    @property
+    def is_keras_file(self):
+        """Whether `weights` is a whole model."""
+        return (self.weights or "").endswith(".keras")
+
+
+class SegmentationConfig(RunConfig):
+    """One run that trains a segmenter.
+
+    Attributes:
+        data: What is trained on.
+        augment: How training images are varied.
+        model: The segmenter.
+    """
+
+    data: SegmentationDataConfig
+    augment: SegmentationAugmentConfig = SegmentationAugmentConfig()
+    model: SegmentationModelConfig
+
+    @pydantic.model_validator(mode="after")
+    def _fits_a_segmenter(self):
+        optimizer = self.optimizer
+        if optimizer.layer_decay != 1:
+            raise ValueError(
+                "`optimizer.layer_decay` must be 1 for this task. Received: "
+                f"layer_decay={optimizer.layer_decay}"
+            )
+        return self

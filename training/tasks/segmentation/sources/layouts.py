@@ -1,0 +1,156 @@
+"""Finds pairs of image and label map in the layouts that datasets have."""
+
+import re
+import zlib
+
+from gcvit_training.tasks.segmentation.sources.pairs import Problem
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+"""Of images, in any case."""
+LABELS = ("annotations", "labels", "masks")
+"""Folders of label maps beside `images`."""
+NO_MAP = "an image without a label map"
+NO_IMAGE = "a label map without an image"
+
+
+def find_split(wanted, there):
+    """Finds a split by its name, its short one or its long one.
+
+    Args:
+        wanted: Name that a recipe says.
+        there: Names that there are.
+
+    Returns:
+        The name, such as `"training"` for `"train"`, or `None`.
+    """
+    if wanted in there:
+        return wanted
+    near = [s for s in there if s.startswith(wanted) or wanted.startswith(s)]
+    return near[0] if len(near) == 1 else None
+
+
+def find_pairs(images, labels, ending=("", "")):
+    """Pairs the images of a folder with label maps of the same name.
+
+    Args:
+        images: `pathlib.Path`, looked into with all its folders.
+        labels: Likewise, of PNG files.
+        ending: What ends the names of both, before the suffix.
+
+    Returns:
+        List of (image, label map), and list of `Problem`.
+    """
+    pictures = _named(images, SUFFIXES, ending[0])
+    maps = _named(labels, (".png",), ending[1])
+    pairs = [(pictures[k], maps[k]) for k in sorted(pictures.keys() & maps)]
+    problems = [
+        Problem(p, NO_MAP) for k, p in pictures.items() if k not in maps
+    ]
+    problems += [
+        Problem(p, NO_IMAGE) for k, p in maps.items() if k not in pictures
+    ]
+    return pairs, problems
+
+
+def _named(folder, suffixes, ending):
+    """Paths of a folder's files, by their names within it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        hidden = any(p.startswith(".") for p in path.relative_to(folder).parts)
+        if path.suffix.lower() not in suffixes or hidden:
+            continue
+        if name.endswith(ending) and path.is_file():
+            found[name[: len(name) - len(ending)]] = str(path)
+    return found
+
+
+def cityscapes(folder, split):
+    """Pairs of Cityscapes, and whether its maps are of `trainIds`."""
+    images, labels = folder / "leftImg8bit" / split, folder / "gtFine" / split
+    ids = "_gtFine_labelTrainIds"
+    is_train_ids = any(labels.rglob(f"*{ids}.png"))
+    if not is_train_ids:
+        ids = "_gtFine_labelIds"
+    return *find_pairs(images, labels, ("_leftImg8bit", ids)), is_train_ids
+
+
+def voc(folder, split):
+    """Pairs of Pascal VOC: those that `ImageSets` lists."""
+    text = (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text()
+    pairs, problems = [], []
+    for name in text.split():
+        image = folder / "JPEGImages" / f"{name}.jpg"
+        labels = folder / "SegmentationClass" / f"{name}.png"
+        if not labels.is_file():
+            problems.append(Problem(str(image), NO_MAP))
+        elif not image.is_file():
+            problems.append(Problem(str(labels), NO_IMAGE))
+        else:
+            pairs.append((str(image), str(labels)))
+    return pairs, problems
+
+
+def places(folder):
+    """Finds where a dataset's splits are, by its layout.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+
+    Returns:
+        Name of the layout, and a dict of split to what `find_pairs` takes; of
+        `"plain"` the split may be `None`: there are none.
+    """
+    if (folder / "leftImg8bit").is_dir():
+        names = _folders(folder / "leftImg8bit")
+        return "cityscapes", {p.name: p.name for p in names}
+    sets = sorted(folder.glob("ImageSets/Segmentation/*.txt"))
+    if sets:
+        return "voc", {p.stem: p.stem for p in sets}
+    coco = {
+        p.name.removeprefix("semantic_"): p
+        for p in _folders(folder / "annotations")
+        if re.match("semantic_.", p.name)
+    }
+    found = {
+        s: (folder / s, p) for s, p in coco.items() if (folder / s).is_dir()
+    }
+    if found:
+        return "plain", found
+    images = folder / "images"
+    labels = [folder / n for n in LABELS if (folder / n).is_dir()]
+    if not images.is_dir() or not labels:
+        return "none", {}
+    splits = [p.name for p in _folders(images) if (labels[0] / p.name).is_dir()]
+    if splits:
+        return "plain", {s: (images / s, labels[0] / s) for s in splits}
+    return "plain", {None: (images, labels[0])}
+
+
+def _folders(folder):
+    if not folder.is_dir():
+        return []
+    return sorted(
+        p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."
+    )
+
+
+def hold_out(pairs, holdout):
+    """Splits pairs into `train` and `test`.
+
+    By the hash of the image's name: a file stays in its split when others are
+    added.
+
+    Args:
+        pairs: List of (image, label map).
+        holdout: Share of them that becomes `test`.
+
+    Returns:
+        Dict of split to list.
+    """
+    key = {pair: zlib.crc32(pair[0].split("/")[-1].encode()) for pair in pairs}
+    ordered = sorted(pairs, key=key.get)
+    held = round(holdout * len(pairs))
+    if holdout and len(pairs) > 1:
+        held = max(1, held)
+    return {"train": sorted(ordered[held:]), "test": sorted(ordered[:held])}
