@@ -63,7 +63,7 @@ def main():
 
 def draw_page(model, pixels, names):
     """Takes a picture of the page of an image."""
-    from gcvit_cli.explain_page import page_of
+    from gcvit_cli.explain_classes import page_of
 
     browser = shutil.which("chromium")
     if browser is None:

@@ -50,6 +50,15 @@ class Source:
                 "--calibration-split goes with --quantize int8 only"
             )
 
+    def check_kind(self, served):
+        """Refuses a dataset of classes where the model has none.
+
+        Args:
+            served: `gcvit_export.kinds.base.Served`.
+        """
+        if self.data is not None and not served.has_classes:
+            raise UsageError("--data does not go with a detector")
+
     def verification(self, path, model):
         """Reads the images to compare on.
 
@@ -110,10 +119,17 @@ def print_verification(found):
         if found["tolerance"] is None
         else f"{found['tolerance']:.0e}",
         "same top class": f"{found['agreement']:.1%}",
+        "boxes that match": None,
         "logits, signal to noise": f"{found['snr_db']:.1f} dB",
         "one image": f"{found['milliseconds']:.1f} ms",
         "size": f"{found['size'] / 1e6:.1f} MB",
     }
-    for row in rows.items():
-        table.add_row(*row)
+    if found["detections"] is not None:
+        rows["same top class"] = rows["logits, signal to noise"] = None
+        rows["boxes that match"] = (
+            f"{found['agreement']:.1%} of {found['detections']}"
+        )
+    for name, text in rows.items():
+        if text is not None:
+            table.add_row(name, text)
     console.print(table)

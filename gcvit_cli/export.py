@@ -76,8 +76,16 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="savedmodel, serving: side of the images that files become. "
-            "Default: the model's; needed where that is any.",
+            help="savedmodel, serving: side of the images that files become, "
+            "of a detector the shorter one. Default: the model's; needed "
+            "where that is any.",
+        ),
+    ] = None,
+    input_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar="HEIGHT WIDTH",
+            help="litert, onnx: size of the images of a detector.",
         ),
     ] = None,
     crop_ratio: CropRatio = None,
@@ -127,6 +135,7 @@ def command(
             "--default-signature": not is_served
             and default_signature != Signature.serve_images,
             "--image-size": image_size and not is_served,
+            "--input-size": input_size and is_served,
             "--dynamic-size": dynamic_size and not is_served,
             "--crop-ratio": crop_ratio and not is_served,
             "--max-pixels": max_pixels and not is_served,
@@ -145,17 +154,22 @@ def command(
     with quietly():
         network = load_compiled(model)
     activation = None if activation == "none" else activation.value
-    classes = served(network, activation).classes
-    if classes is not None:
-        labels = find_labels(labels, model, classes)
+    kind = served(network, activation)
+    source.check_kind(kind)
+    if not is_served:
+        kind = kind.at_size(input_size, str(format))
+    if kind.classes is not None:
+        labels = find_labels(labels, model, kind.classes)
     how = {
         "images": source.verification(model, network),
         "activation": activation,
         "labels": labels,
-        "image_reader": _reader(
-            model, network, image_size, crop_ratio, max_pixels
+        "image_reader": kind.saved_reader(
+            model, image_size, crop_ratio, max_pixels
         ),
     }
+    if input_size is not None:
+        how["image_size"] = input_size
     if is_served:
         how["dynamic_size"] = dynamic_size
         how["default_signature"] = default_signature.value
@@ -190,26 +204,6 @@ def command(
     if format == "serving":
         folder = shlex.quote(str(out))
         console.print(f"Serve it: cd {folder} && docker compose up")
-
-
-def _reader(path, network, size, crop_ratio, max_pixels):
-    """How the model's images are read; `None` where nothing tells the size."""
-    from gcvit_keras import ImageReader
-
-    reader = ImageReader.of(path)
-    *own, channels = network.input_shape[1:]
-    side = (size, size) if size else tuple(own)
-    if None in side:
-        side = reader and reader.size
-    if side is None or channels not in (1, 3, 4):
-        return None
-    reader = reader or ImageReader(side)
-    return reader.replace(
-        size=side,
-        channels=channels,
-        crop_ratio=crop_ratio,
-        max_pixels=max_pixels,
-    )
 
 
 def _check_options(format, misplaced):

@@ -43,16 +43,19 @@ def command(
     source.check(calibrates=False)
     import_tensorflow()
     import gcvit_export
+    from gcvit_export.served import served
 
     against = model_file(against)
     with quietly():
         model = load_compiled(against)
+        told = None if activation == "none" else activation.value
+        source.check_kind(served(model, told))
         images = source.verification(against, model)
         found = gcvit_export.verify(
             artifact,
             model,
             images,
-            activation=None if activation == "none" else activation.value,
+            activation=told,
         ).as_dict()
     if json:
         print_json({"artifact": str(artifact), **found})

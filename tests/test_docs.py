@@ -40,7 +40,10 @@ NOT_RUN = {
     "mkdocs serve": "serves until it is stopped",
 }
 """Beginnings of commands that are not run, and why."""
-SYNTAX_ONLY = ("exec gcvit train", "srun", "from sagemaker", "epoch_36.pth")
+SYNTAX_ONLY = (
+    *("exec gcvit train", "srun", "from sagemaker"),
+    *("epoch_36.pth", "detector.keras"),
+)
 """In blocks that need a cluster, a cloud or a trained detector: only parsed."""
 NOT_CODE = {
     "": "plain text",

@@ -6,6 +6,7 @@ They share one convention, which `gcvit_keras.detection.boxes` states.
 """
 
 from gcvit_keras.detection.box_head import BoxHead, ConvBoxHead
+from gcvit_keras.detection.draw import draw_detections
 from gcvit_keras.detection.fpn import FeaturePyramid
 from gcvit_keras.detection.mask_head import MaskHead
 from gcvit_keras.detection.mask_rcnn import CascadeMaskRCNN, MaskRCNN
@@ -21,4 +22,5 @@ __all__ = [
     "MaskHead",
     "MaskRCNN",
     "RPNHead",
+    "draw_detections",
 ]

@@ -9,6 +9,7 @@ from gcvit_keras.detection.inputs import (
     with_sizes,
 )
 from gcvit_keras.detection.results import detect
+from gcvit_keras.detection.roi_align import box_levels
 
 
 class Detector(keras.Model):
@@ -144,6 +145,25 @@ class Detector(keras.Model):
             ValueError: If an image is none.
         """
         return detect(self, images, batch_size, short_side, long_side)
+
+    def class_logits(self, pyramid, boxes):
+        """Scores regions by all box heads.
+
+        Args:
+            pyramid: Dict of `"P2"` to `"P6"`, from `features`.
+            boxes: Float tensor `(batch, n, 4)`.
+
+        Returns:
+            Float tensor `(batch, n, classes + 1)`: the mean over the stages.
+        """
+        stages = range(len(self.stages))
+        logits = [self.look(i, pyramid, boxes)[0] for i in stages]
+        return sum(logits) / len(logits)
+
+    def box_level(self, box):
+        """Tells the level that a box is read from, an integer from 0."""
+        boxes = ops.convert_to_tensor(box)[None]
+        return int(ops.convert_to_numpy(box_levels(boxes))[0])
 
     @classmethod
     def from_config(cls, config):

@@ -6,6 +6,7 @@ from gcvit_keras.explain.attention import (
     attention_rollout,
     global_query_tokens,
 )
+from gcvit_keras.explain.boxes import box_cam
 from gcvit_keras.explain.cam import grad_cam
 from gcvit_keras.explain.plots import (
     plot_attention,
@@ -17,6 +18,7 @@ __all__ = [
     "AttentionMap",
     "attention_maps",
     "attention_rollout",
+    "box_cam",
     "global_query_tokens",
     "grad_cam",
     "plot_attention",

@@ -92,7 +92,7 @@ def grad_cam(
                 f"Received: {layer.name!r}"
             )
         maps.append(
-            _weighed(
+            weighed(
                 ops.convert_to_numpy(ops.cast(output, "float32")),
                 ops.convert_to_numpy(ops.cast(gradient, "float32")),
                 method,
@@ -105,8 +105,17 @@ def grad_cam(
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
 
 
-def _weighed(output, gradient, method):
-    """Weighs the channels: array `(images, height, width)`, at least 0."""
+def weighed(output, gradient, method) -> np.ndarray:
+    """Weighs the channels of a feature map by the gradient of a score.
+
+    Args:
+        output: Float32 array `(images, height, width, channels)`.
+        gradient: Array of the same shape.
+        method: See `grad_cam`.
+
+    Returns:
+        Float32 array `(images, height, width)`, at least 0.
+    """
     if method == "gradcam":
         weights = gradient.mean((1, 2), keepdims=True)
     elif method == "layercam":

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.explain.recording import watched
 from gcvit_keras.models.scores import scoring_layer
 
@@ -27,84 +28,80 @@ def score_gradient(model, layer, images, class_index=None):
             the highest scores.
 
     Returns:
-        Two tensors of the shape of the layer's output, the output and the
-        gradient. Where the score does not depend on the output it is `None`,
-        on JAX zeros.
+        See `layer_gradient`.
 
     Raises:
-        ValueError: If Keras's backend is another one, the layer is not
-            called, or the scores are no numbers.
+        ValueError: See `layer_gradient`.
     """
-    differentiated = {
+    last = scoring_layer(model)
+    method = "activation" if hasattr(last, "activation") else "call"
+
+    def compute():
+        with watched([last], method) as ends:
+            scores = logits = model(images, training=False)
+        if method == "activation" or _is_activation(last):
+            logits = ends[last][0][0]
+        if logits.shape[-1] == 1:
+            scores = logits = ops.concatenate([-logits, logits], axis=-1)
+        wanted = class_index
+        if wanted is None:
+            wanted = ops.argmax(scores, axis=-1)
+        chosen = ops.one_hot(wanted, logits.shape[-1], dtype="bool")
+        return ops.sum(ops.where(chosen, logits, 0)), scores
+
+    return layer_gradient(layer, compute)
+
+
+def layer_gradient(layer, compute):
+    """Computes a layer's output, and the gradient of a score by it.
+
+    Args:
+        layer: Layer whose output is a tensor.
+        compute: Function without arguments that calls the layer once and
+            returns the score, a scalar tensor, and a tensor that has to be
+            finite.
+
+    Returns:
+        Two tensors of one shape, the output and the gradient. Where the score
+        does not depend on the output the gradient is `None`, on JAX zeros.
+
+    Raises:
+        ValueError: If Keras has none of these backends, the layer is not
+            called, or the scores are NaN or infinite.
+    """
+    backends = {
         "tensorflow": _by_tensorflow,
         "torch": _by_torch,
         "jax": _by_jax,
     }
     backend = keras.backend.backend()
-    if backend not in differentiated:
-        raise ValueError(
-            f"Keras's backend must be one of {sorted(differentiated)}. "
-            f"Received: {backend}"
-        )
+    checks.one_of("KERAS_BACKEND", backend, backends)
 
-    def forward(then, class_index=class_index):
-        return _score(model, layer, images, class_index, then)
+    def forward(then):
+        with watched([layer], "call", then) as outputs:
+            score, scores = compute()
+        if layer not in outputs:
+            raise ValueError(
+                f"`layer` is not called by the model: {layer.name!r}"
+            )
+        return outputs[layer][1], score, scores
 
-    return differentiated[backend](forward)
-
-
-def _score(model, layer, images, class_index, then):
-    """Computes the sum of the images' logits of their classes.
-
-    Args:
-        model: As of `score_gradient`.
-        layer: As of `score_gradient`.
-        images: As of `score_gradient`.
-        class_index: As of `score_gradient`.
-        then: As of `watched`, of the layer's output.
-
-    Returns:
-        Tuple of the layer's output, the scalar sum, the classes `(batch,)`,
-        and the scores `(batch, classes)`.
-    """
-    last = scoring_layer(model)
-    method = "activation" if hasattr(last, "activation") else "call"
-    with (
-        watched([layer], "call", then) as outputs,
-        watched([last], method) as ends,
-    ):
-        scores = model(images, training=False)
-    if layer not in outputs:
-        raise ValueError(f"`layer` is not called by the model: {layer.name!r}")
-    logits = scores
-    if method == "activation" or _is_activation(last):
-        logits = ends[last][0][0]
-    if logits.shape[-1] == 1:
-        scores = logits = ops.concatenate([-logits, logits], axis=-1)
-    if class_index is None:
-        class_index = ops.argmax(scores, axis=-1)
-    chosen = ops.one_hot(class_index, logits.shape[-1], dtype="bool")
-    score = ops.sum(ops.where(chosen, logits, 0))
-    _, output = outputs[layer]
-    return output, score, class_index, scores
-
-
-def _checked(scores):
-    """Refuses scores that are NaN or infinite."""
-    if not np.isfinite(ops.convert_to_numpy(ops.cast(scores, "float32"))).all():
+    output, gradient, scores = backends[backend](forward)
+    scores = ops.convert_to_numpy(ops.cast(scores, "float32"))
+    if not np.isfinite(scores).all():
         raise ValueError(
             "`model` must give finite scores. Received: one whose scores are "
             "NaN or infinite"
         )
+    return output, gradient
 
 
 def _by_tensorflow(forward):
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        output, score, _, scores = forward(tape.watch)
-    _checked(scores)
-    return output, tape.gradient(score, output)
+        output, score, scores = forward(tape.watch)
+    return output, tape.gradient(score, output), scores
 
 
 def _by_torch(forward):
@@ -115,24 +112,24 @@ def _by_torch(forward):
             output.requires_grad_()
 
     with torch.enable_grad():
-        output, score, _, scores = forward(watch)
-    _checked(scores.detach())
+        output, score, scores = forward(watch)
     gradient = None
     if score.requires_grad:
         (gradient,) = torch.autograd.grad(score, output, allow_unused=True)
-    return output.detach(), gradient
+    return output.detach(), gradient, scores.detach()
 
 
 def _by_jax(forward):
     import jax
 
-    output, _, classes, scores = forward(None)
-    _checked(scores)
+    output, _, _ = forward(None)
 
     def shifted(shift):
-        return forward(lambda output: output + shift, classes)[1]
+        _, score, scores = forward(lambda output: output + shift)
+        return score, scores
 
-    return output, jax.grad(shifted)(ops.zeros_like(output))
+    gradient, scores = jax.grad(shifted, has_aux=True)(ops.zeros_like(output))
+    return output, gradient, scores
 
 
 def _is_activation(last):

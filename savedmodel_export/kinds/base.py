@@ -27,6 +27,8 @@ class Served(abc.ABC):
         channels: Of the images, an integer.
         what: End of the name of the kind of its artifacts; see `Verification`.
         batch_sizes: Sizes that `export_serving` has batches padded to.
+        has_classes: Whether it may be compared on a dataset of images of
+            classes.
         classes: Number of classes that labels name, or `None`.
     """
 
@@ -37,6 +39,7 @@ class Served(abc.ABC):
     channels: int
     classes: int | None
     what = ""
+    has_classes = True
     batch_sizes: tuple = (1, 2, 4, 8, 16)
 
     @classmethod
@@ -123,6 +126,24 @@ class Served(abc.ABC):
         """Writes an ONNX file, within `gcvit_export.onnx.convertible`."""
 
     # Reading files.
+
+    @abc.abstractmethod
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        """Finds how the images of a saved model are read.
+
+        Args:
+            path: Path of the model.
+            size: Side of the images, an integer, or `None`; the shorter side
+                where they keep their ratio.
+            crop_ratio: Share of an image that is seen, or `None`.
+            max_pixels: Height times width of the largest file, or `None`.
+
+        Returns:
+            A reader, or `None` where nothing tells the size.
+
+        Raises:
+            ValueError: If one of them is out of range, or of no use.
+        """
 
     @abc.abstractmethod
     def reader(self, reader):

@@ -45,6 +45,7 @@ class ServedDetector(Served):
     shape = model_shape = (None, None, 3)
     what = " detections"
     batch_sizes = (1, 2)
+    has_classes = False
 
     def __init__(self, model, features):
         self.model = self.network = model
@@ -73,13 +74,25 @@ class ServedDetector(Served):
     def at_size(self, size, what):
         if size is None:
             raise ValueError(
-                f"{what} needs a fixed input size: give "
-                "`image_size=(height, width)`. Received: a detector"
+                f"{what} needs a fixed input size of a detector: "
+                "`image_size=(height, width)`, of `gcvit export` --input-size"
             )
         return FixedDetector(self.model, size)
 
     def write_onnx(self, path):
         raise NotImplementedError  # `at_size` first
+
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        if crop_ratio is not None:
+            raise ValueError(
+                "`crop_ratio` must be None for a detector, which sees the "
+                f"whole image. Received: crop_ratio={crop_ratio!r}"
+            )
+        reader = DetectionReader.of(path) or DetectionReader()
+        longest = size and max(size, reader.long_side)
+        return reader.replace(
+            short_side=size, long_side=longest, max_pixels=max_pixels
+        )
 
     def reader(self, reader):
         if reader is None:
@@ -264,6 +277,9 @@ class FixedDetector(ServedDetector):
             raise checks.error("image_size", "(height, width)", size)
         sides = [checks.integer("image_size", side) for side in size]
         self.shape = (*sides, 3)
+
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        return None
 
     def default_reader(self, size):
         return ImageReader(size, crop_mode="squash", interpolation="bilinear")

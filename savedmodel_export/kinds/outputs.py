@@ -110,6 +110,22 @@ class Outputs(Served):
     def channels(self):
         return self.shape[-1]
 
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        reader = ImageReader.of(path)
+        *own, channels = self.model_shape
+        side = (size, size) if size else tuple(own)
+        if None in side:
+            side = reader and reader.size
+        if side is None or channels not in (1, 3, 4):
+            return None
+        reader = reader or ImageReader(side)
+        return reader.replace(
+            size=side,
+            channels=channels,
+            crop_ratio=crop_ratio,
+            max_pixels=max_pixels,
+        )
+
     def reader(self, reader):
         *size, channels = self.model_shape
         if channels not in CHANNELS:

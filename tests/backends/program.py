@@ -90,7 +90,7 @@ def main(folder):
     results |= pyramid
     for method in ("gradcam", "gradcam++", "layercam"):
         results[method] = explain.grad_cam(
-            classifier, images, 3, "level_2_block_1", method
+            classifier, images, 4, "level_2_block_1", method
         )
     (block,) = explain.attention_maps(classifier, images, level=2, block=1)
     results["attention"] = block.weights

@@ -17,7 +17,8 @@ from nano import SHALLOW
 from PIL import Image
 
 import gcvit_keras
-from gcvit_cli.explain_page import _coloured, _sameness, page_of
+from gcvit_cli.explain_classes import page_of
+from gcvit_cli.explain_page import _coloured, sameness
 from gcvit_keras.explain import attention_maps, grad_cam
 
 PHOTO = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
@@ -219,7 +220,7 @@ def test_grad_cam_is_of_a_level_of_more_than_one_place(tmp_path):
     keras.utils.set_random_seed(0)
     model = gcvit_keras.GCViT(**{**MODEL, "input_shape": (32, 32, 3)})
     page = explained(model, tmp_path)
-    assert "last block of level 2, each of\n16 by 16 pixels; those of" in page
+    assert "last block of level 2, each of 16 by 16 pixels; those of" in page
     assert "Grad-CAM, level 2" in page
     image = gcvit_keras.load_image(PHOTO, 32)[None].astype("float32")
     best = np.argsort(-np.asarray(model(image))[0])[:5]
@@ -231,9 +232,9 @@ def test_grad_cam_is_of_a_level_of_more_than_one_place(tmp_path):
 
 
 def test_maps_that_are_the_same_everywhere_are_said_in_words():
-    assert _sameness(np.eye(2)) == ""
-    assert _sameness(np.ones((2, 2))) == " (the same everywhere)"
-    assert _sameness(np.zeros((2, 2))) == " (nothing does: the map is zero)"
+    assert sameness(np.eye(2)) == ""
+    assert sameness(np.ones((2, 2))) == " (the same everywhere)"
+    assert sameness(np.zeros((2, 2))) == " (nothing does: the map is zero)"
     for value, colour in ((1, BRIGHT), (0, DARK)):
         found = _coloured(np.full((2, 2), value, "float32"))
         assert (found == np.round(255 * colour)).all()

@@ -22,6 +22,7 @@ from gcvit_export import (
     verify,
 )
 from gcvit_export.samples import photographs
+from gcvit_export.served import served
 from gcvit_keras.detection import DetectionReader
 
 LABELS = ["cat", "dog", "zebra"]
@@ -201,3 +202,16 @@ def test_readers_and_activations_of_classifiers_are_refused(model, tmp_path):
         export_saved_model(model, tmp_path, ["cat"])
     with pytest.raises(ValueError, match="`long_side`"):
         DetectionReader(800, 600)
+
+
+def test_half_precision_is_served_in_float32(model, pictures):
+    """With the user's weights; nothing of the user's model changes."""
+    half = detector(dtype="mixed_bfloat16")
+    half.set_weights(model.get_weights())
+    float32 = served(half).model
+    assert half.compute_dtype == "bfloat16"
+    assert float32.compute_dtype == "float32"
+    images = pictures[0][None].astype("float32")
+    found, expected = float32(images), model(images)
+    for name in ("scores", "boxes"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)

@@ -265,7 +265,7 @@ def test_sizes_are_those_of_the_configuration_that_is_there(folder, nano):
         "allowed_batch_sizes:2 allowed_batch_sizes : 4",
     ):
         (folder / "other.config").write_text(text + sizes)
-        found = serving_folder._sizes(folder / "other.config", None)
+        found = serving_folder._sizes(folder / "other.config", None, ())
         assert found == [2, 4]
 
 

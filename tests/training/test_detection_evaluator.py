@@ -239,7 +239,7 @@ def test_confusions_are_counted_by_class():
     )
     source = Images(("a", "b"), (1, 2), {"val": [item]}, {}, False, {})
     found = np.float64(
-        [[1, 0, 20, 20], [30, 1, 50, 20], [40, 40, 50, 50], [0, 20, 9, 29]]
+        [[1, 0, 20, 20], [30, 1, 50, 20], [31, 31, 60, 60], [0, 20, 9, 29]]
     )
     outputs = {
         "boxes": found[None],

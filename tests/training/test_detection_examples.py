@@ -133,12 +133,12 @@ def test_evaluation_resizes_as_detect_does(recipe):
     items = task.source.items["val"]
     (batch, *_) = evaluation_batches(task, batch_size=6)
     inputs, targets, weights = tf.nest.map_structure(np.asarray, batch)
-    assert weights.all() and targets["index"].tolist() == [
-        task.source.first["val"] + k for k in range(6)
-    ]
-    for item, image, size in zip(
-        items, inputs["images"], inputs["sizes"], strict=True
+    index = targets["index"] - task.source.first["val"]
+    assert weights.all() and sorted(index) == list(range(6))
+    for k, image, size in zip(
+        index, inputs["images"], inputs["sizes"], strict=True
     ):
+        item = items[k]
         expected = resized_size(*item.size, 80, 96)
         assert tuple(size) == expected
         decoded = tf.io.decode_jpeg(
@@ -289,3 +289,19 @@ def test_functions_of_ones_own_vary_images_and_must_keep_their_size(
     task = task_of(recipe, override.replace("darker", "larger"))
     with pytest.raises(tf.errors.InvalidArgumentError, match="unreadable"):
         next(iter(training_batches(task)))
+
+
+def test_copies_that_fill_the_last_batch_do_not_change_it(recipe):
+    task = task_of(recipe)
+    context = tf.distribute.InputContext(1, 0, 1)
+    for batch_size in (4, 5):
+        (*_, plain), (*_, filled) = (
+            list(evaluation_batches(task, "train", batch_size, context=c))
+            for c in (None, context)
+        )
+        count = len(plain[2])
+        assert 0 < count < batch_size == len(filled[2])
+        assert filled[2].numpy().sum() == count
+        np.testing.assert_array_equal(
+            filled[0]["images"][:count], plain[0]["images"]
+        )

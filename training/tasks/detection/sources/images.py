@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from gcvit_keras.detection.results import resized_size
 from gcvit_training.tasks.detection.plans import plan_evaluation, plan_training
 
 
@@ -95,6 +96,7 @@ class Images:
 
         With a seed it is one epoch of training: batches hold images of one
         orientation, wide or tall, as far as they go, in an order of the seed.
+        Those of evaluation are ordered by orientation and size.
 
         Args:
             split: Name of the split.
@@ -118,7 +120,10 @@ class Images:
             ),
         }
         if seed is None:
-            rows |= plan_evaluation(sizes, self.settings.data)._asdict()
+            order = evaluation_order(sizes, self.settings)
+            rows = {k: tf.gather(v, order) for k, v in rows.items()}
+            plan = plan_evaluation(sizes[order], self.settings.data)
+            rows |= plan._asdict()
         else:
             seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), 1]), 2)
             batch = self.settings.data.batch_size
@@ -167,6 +172,33 @@ def one_orientation(sizes, batch, seed):
     batches = _shuffled(batches, seeds[2])
     rest = _shuffled(tf.concat(rest, 0), seeds[3])
     return tf.concat([tf.reshape(batches, [-1]), rest], 0)
+
+
+def evaluation_order(sizes, settings):
+    """Orders images so that few batches are padded to more than they need.
+
+    Tall images are between wide ones, the first of which is small: where the
+    last batch is filled up with copies of the first image, these do not make
+    it larger, and it gives what it does without them.
+
+    Args:
+        sizes: Integer array `(n, 2)` of heights and widths.
+        settings: A `DetectionConfig`.
+
+    Returns:
+        Integer array `(n,)` of indices.
+    """
+    data, buckets = settings.data, np.array(settings.buckets)
+    resized = [
+        resized_size(*size, data.short_side, data.long_side)
+        for size in sizes.tolist()
+    ]
+    resized = np.reshape(resized, (-1, 1, 2))
+    smallest = (buckets >= resized).all(-1).argmax(1)
+    is_tall = sizes[:, 1] < sizes[:, 0]
+    order = np.lexsort((smallest, is_tall))
+    wide, tall = order[~is_tall[order]], order[is_tall[order]]
+    return np.concatenate([wide[:1], tall, wide[1:]])
 
 
 def _shuffled(rows, seed):

@@ -1,0 +1,139 @@
+"""The page that `gcvit explain` writes of a detector."""
+
+import numpy as np
+
+from gcvit_cli.artifacts import find_labels
+from gcvit_cli.console import UsageError, quietly
+from gcvit_cli.explain_page import (
+    attention,
+    picture,
+    png,
+    rendered,
+    sameness,
+)
+
+TOP = 5
+"""Objects that are named and explained."""
+
+
+def takes(model) -> bool:
+    """Takes a detector."""
+    from gcvit_keras.detection.detector import Detector
+
+    return isinstance(model, Detector)
+
+
+def page(network, image, choice, path, name, box):
+    """Writes the page of a detector.
+
+    Args:
+        network: The detector.
+        image: Path of the image file.
+        choice: `gcvit_cli.choice.Choice`.
+        path: Path of the model.
+        name: What the model is called.
+        box: Number of the object that comes first, from 1, or `None`.
+
+    Returns:
+        HTML.
+
+    Raises:
+        UsageError: If there are fewer objects.
+        ValueError: If the image cannot be used, or nothing is found in it.
+    """
+    from gcvit_keras.detection import DetectionReader, draw_detections
+    from gcvit_keras.explain import box_cam
+    from gcvit_keras.images.load import open_image
+
+    reader = DetectionReader.of(path) or DetectionReader()
+    try:
+        _, opened = open_image(image, 3, reader.max_pixels)
+    except ValueError as error:
+        raise ValueError(f"IMAGE cannot be used: {error}") from error
+    names = find_labels(choice.labels, path, network.num_classes)
+    names = names or [f"class {k}" for k in range(network.num_classes)]
+    with quietly():
+        pixels, found = _detected(network, np.asarray(opened), reader)
+        count = len(found["scores"])
+        if not count:
+            raise ValueError(f"{choice.name} finds nothing in {image}")
+        if (box or 1) > count:
+            raise UsageError(f"--box {box}: {count} objects are found")
+        order = [(box or 1) - 1]
+        order += [i for i in range(count) if i != order[0]][: TOP - 1]
+        found = {k: v[order] for k, v in found.items()}
+        cams = box_cam(network, pixels, found["boxes"], found["classes"])
+        maps = _last_maps(network, pixels)
+    titles = [
+        f"{i + 1}. {names[k]}"
+        for i, k in zip(order, found["classes"], strict=True)
+    ]
+    photo = png(draw_detections(pixels, found, names))
+    return rendered(
+        image=image.name,
+        model=name,
+        size=pixels.shape[:2],
+        photo=photo,
+        kinds="objects",
+        kind="object",
+        a_kind="an object",
+        what="score",
+        rows=[
+            (title, f"{score:.1%}", float(score))
+            for title, score in zip(titles, found["scores"], strict=True)
+        ],
+        cam=picture(
+            "cam",
+            "Grad-CAM of a box’s score",
+            "What speaks for",
+            [
+                (title + sameness(heat), heat)
+                for title, heat in zip(titles, cams, strict=True)
+            ],
+            photo,
+            (1, 1),
+        ),
+        cam_of="these are of the last block of the level that the box is read "
+        "from, level 0 for small ones to level 3 for large ones",
+        attention=attention(maps, pixels.shape[:2], photo),
+    )
+
+
+def _detected(network, pixels, reader):
+    """The image as the network takes it, padded, and detections in it."""
+    from gcvit_keras.detection.results import (
+        DIVISOR,
+        resize_image,
+        resized_size,
+    )
+    from gcvit_keras.weights.presets import IMAGENET_MEAN
+
+    sides = reader.short_side, reader.long_side
+    (found,) = network.detect([pixels], 1, *sides)
+    del found["masks"]  # of the file's size
+    size = resized_size(*pixels.shape[:2], *sides)
+    factors = [size[1] / pixels.shape[1], size[0] / pixels.shape[0]] * 2
+    found["boxes"] = found["boxes"] * np.array(factors, "float32")
+    padded = [-(-side // DIVISOR) * DIVISOR for side in size]
+    whole = np.empty((*padded, 3), "uint8")
+    whole[:] = np.round(255 * np.array(IMAGENET_MEAN))
+    whole[: size[0], : size[1]] = resize_image(pixels, size)
+    return whole, found
+
+
+def _last_maps(network, pixels):
+    """The attention of the last global block of each level, or of the only."""
+    from gcvit_keras.explain import attention_maps
+    from gcvit_keras.models import structure
+
+    last = {}
+    for level, block in structure.blocks(network.backbone):
+        if block % 2 or level not in last:  # the odd ones are global
+            last[level] = block
+    maps = []
+    for level, block in last.items():
+        # One at a time: large windows have large maps.
+        maps += attention_maps(
+            network.backbone, pixels[None].astype("float32"), level, block
+        )
+    return maps

@@ -1,0 +1,68 @@
+"""What `gcvit predict` asks of a model of any kind."""
+
+import abc
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcvit_cli.console import UsageError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the command that not all kinds of model have.
+
+    Attributes:
+        top: Results per image at most, or `None` for the kind's own number.
+        crop_ratio: Share of an image that is seen, or `None`.
+        score_threshold: Least score of an object, or `None`.
+        out: Folder for pictures, or `None`.
+    """
+
+    top: int | None = None
+    crop_ratio: float | None = None
+    score_threshold: float | None = None
+    out: Path | None = None
+
+    def refuse(self, names, kind):
+        """Refuses options that are given and of no use.
+
+        Args:
+            names: Names of attributes.
+            kind: What the model is, a string.
+
+        Raises:
+            UsageError: If one is given.
+        """
+        for name in names:
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} does not go with {kind}")
+
+
+class Predictor(abc.ABC):
+    """A model, opened for what its kind predicts of images.
+
+    Args:
+        choice: A `gcvit_cli.choice.Choice`.
+        model: `keras.Model`, or `gcvit_export.runner.Artifact`.
+        options: `Options`.
+    """
+
+    @staticmethod
+    @abc.abstractmethod
+    def takes(model) -> bool:
+        """Tells whether a model is of this kind."""
+
+    @abc.abstractmethod
+    def predict(self, path) -> tuple:
+        """Predicts of an image file.
+
+        Args:
+            path: Path of the file.
+
+        Returns:
+            Plain data for JSON, and a list of lines for a person.
+
+        Raises:
+            ValueError: If the file is no image; the message names it.
+        """

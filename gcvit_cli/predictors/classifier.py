@@ -1,0 +1,70 @@
+"""Classes of images."""
+
+import functools
+
+import numpy as np
+
+from gcvit_cli.artifacts import find_labels
+from gcvit_cli.predictors.base import Predictor
+
+TOP = 5
+"""Classes per image."""
+
+
+class Classes(Predictor):
+    """The best classes of an image; see `Predictor`."""
+
+    def __init__(self, choice, model, options):
+        """Checks that it is a classifier."""
+        options.refuse(("score_threshold", "out"), "a classifier")
+        self._top = options.top or TOP
+        self._compute, shape = _function(model)
+        self._reader, classes = _checked(choice, self._compute, shape)
+        names = find_labels(choice.labels, choice.model, classes)
+        self._names = names or [f"class {k}" for k in range(classes)]
+
+    @staticmethod
+    def takes(model):
+        """Takes what no other kind has taken."""
+        return True
+
+    def predict(self, path):
+        """See `Predictor`."""
+        image = self._reader.read(path)
+        (scores,) = np.asarray(self._compute(image[None].astype("float32")))
+        order = np.argsort(-scores.astype("float64"), kind="stable")
+        best = [
+            {
+                "class": int(k),
+                "label": self._names[k],
+                "score": float(scores[k]),
+            }
+            for k in order[: self._top]
+        ]
+        lines = [f"{c['score']:7.2%}  {c['label']}" for c in best]
+        return {"classes": best}, lines
+
+
+def _function(model):
+    """The scores of images as a function, and the shape of an image."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        return model.scores, model.shape
+    # Augmentation may be part of it. A model of several inputs has a list of
+    # shapes, and is refused for it.
+    return functools.partial(model, training=False), model.input_shape[1:]
+
+
+def _checked(choice, compute, shape):
+    """How images are read, and the number of classes."""
+    # One blank image tells what the shapes alone may not.
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        reader = choice.reader_for(shape)
+        scores = compute(np.zeros((1, *reader.size, shape[2]), "float32"))
+        if not isinstance(scores, (dict, list)) and len(scores.shape) == 2:
+            return reader, scores.shape[1]
+    raise ValueError(
+        f"{choice.name} is no image classifier: it must take images of 1, 3 "
+        "or 4 channels and give one row of scores per image"
+    )

@@ -1,0 +1,182 @@
+"""Objects in images."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from gcvit_cli.artifacts import find_labels
+from gcvit_cli.console import quietly
+from gcvit_cli.predictors.base import Predictor
+
+SCORE_THRESHOLD = 0.3
+"""Least score of what is shown."""
+
+
+class Detections(Predictor):
+    """Boxes, masks, names and scores of objects; see `Predictor`."""
+
+    def __init__(self, choice, model, options):
+        """Finds how the model is asked."""
+        options.refuse(("crop_ratio",), "a detector")
+        import keras
+
+        from gcvit_keras.detection import DetectionReader
+
+        self._least = options.score_threshold
+        if self._least is None:
+            self._least = SCORE_THRESHOLD
+        self._top = options.top
+        self._out = options.out
+        self._taken = set()
+        classes = None
+        self._reader = DetectionReader.of(choice.model) or DetectionReader()
+        if isinstance(model, keras.Model):
+            classes = model.num_classes
+            self._detect = _by_keras(model, self._reader)
+        elif model.signatures:
+            self._detect = _by_signature(model)
+        else:
+            self._detect = _by_pixels(model)
+        self._names = find_labels(choice.labels, choice.model, classes)
+
+    @staticmethod
+    def takes(model):
+        """Takes a detector, and exports of one."""
+        from gcvit_keras.detection.detector import Detector
+
+        names = set(getattr(model, "names", ()))
+        return isinstance(model, Detector) or {"boxes", "masks"} <= names
+
+    def predict(self, path):
+        """See `Predictor`."""
+        from gcvit_keras.images.load import open_image
+
+        _, image = open_image(path, 3, self._reader.max_pixels)
+        pixels = np.asarray(image)
+        with quietly():
+            found = self._detect(pixels)
+        shown = found["scores"] >= self._least
+        found = {k: v[shown][: self._top] for k, v in found.items()}
+        names = [self._name(k) for k in found["classes"]]
+        objects = [
+            {
+                "class": int(found["classes"][i]),
+                "label": name,
+                "score": float(found["scores"][i]),
+                "box": [float(x) for x in found["boxes"][i]],
+                "mask": run_lengths(found["masks"][i]),
+            }
+            for i, name in enumerate(names)
+        ]
+        lines = [
+            f"{one['score']:7.2%}  {one['label']}  "
+            + " ".join(f"{x:.1f}" for x in one["box"])
+            for one in objects
+        ]
+        row = {"size": list(pixels.shape[:2]), "objects": objects}
+        if self._out is not None:
+            row["picture"] = self._draw(path, pixels, found)
+            lines.append(f"drawn: {row['picture']}")
+        return row, lines or ["nothing found"]
+
+    def _name(self, k):
+        if self._names is None or k >= len(self._names):
+            return f"class {k}"
+        return self._names[k]
+
+    def _draw(self, path, pixels, found):
+        """Writes the picture of a file; returns its path."""
+        from PIL import Image
+
+        from gcvit_keras.detection import draw_detections
+        from gcvit_keras.files import replacing
+
+        most = max([int(k) for k in found["classes"]], default=0)
+        names = [self._name(k) for k in range(most + 1)]
+        self._out.mkdir(parents=True, exist_ok=True)
+        # Images of one name in several folders are all kept.
+        name = stem = Path(path).stem
+        while name in self._taken:
+            number = 1 + sum(n.startswith(f"{stem}_") for n in self._taken)
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        target = self._out / f"{name}.png"
+        with replacing(target) as beside:
+            picture = draw_detections(pixels, found, names)
+            Image.fromarray(picture).save(beside)
+        return str(target)
+
+
+def _by_keras(model, reader):
+    """Asks a Keras model for the objects of pixels."""
+
+    def detect(pixels):
+        sides = reader.short_side, reader.long_side
+        return model.detect([pixels], 1, *sides)[0]
+
+    return detect
+
+
+def _by_signature(artifact):
+    """Asks the signature of files, which resizes images as `detect` does."""
+    import tensorflow as tf
+    from PIL import Image
+
+    from gcvit_export.runner import FILES
+
+    signature = artifact.signatures[FILES]
+
+    def detect(pixels):
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "PNG")
+        rows = signature(image_bytes=tf.constant([content.getvalue()]))
+        return _rows(rows, (1, 1), pixels.shape)
+
+    return detect
+
+
+def _by_pixels(artifact):
+    """Asks a file of a fixed size, to which the image is stretched."""
+    from PIL import Image
+
+    height, width, _ = artifact.shape
+
+    def detect(pixels):
+        image = Image.fromarray(pixels)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        factors = pixels.shape[0] / height, pixels.shape[1] / width
+        rows = artifact(np.asarray(image, "float32")[None])
+        return _rows(rows, factors, pixels.shape)
+
+    return detect
+
+
+def _rows(outputs, factors, shape):
+    """The real rows of one image, in its pixels, masks drawn."""
+    from gcvit_keras.detection.masks import paste_masks_numpy
+
+    count = int(np.asarray(outputs["count"])[0])
+    names = ("boxes", "scores", "classes", "masks")
+    rows = {k: np.asarray(outputs[k])[0, :count] for k in names}
+    rows["boxes"] = rows["boxes"] * np.array([*factors[::-1]] * 2, "float32")
+    rows["masks"] = paste_masks_numpy(rows["masks"], rows["boxes"], *shape[:2])
+    return rows
+
+
+def run_lengths(mask):
+    """Writes a mask as COCO's uncompressed RLE.
+
+    Args:
+        mask: Booleans `(height, width)`.
+
+    Returns:
+        Dict of `"size"` and `"counts"`: lengths of runs, column by column, of
+        pixels that are off and on in turn.
+    """
+    column = np.asarray(mask, bool).flatten(order="F")
+    ends = np.flatnonzero(np.diff(column)) + 1
+    counts = np.diff([0, *ends, len(column)]).tolist()
+    if column[0]:
+        counts.insert(0, 0)
+    return {"size": list(mask.shape), "counts": counts}
