@@ -44,15 +44,17 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Detector: folder to draw pictures into."
+            metavar="DIR",
+            help="Detector or segmenter: folder to draw pictures into.",
         ),
     ] = None,
     json: Json = False,
 ):
     """Tell what is in image files.
 
-    By ImageNet's classes or a model of your own: the best classes, or of a
-    detector boxes, masks, names and scores.
+    By ImageNet's classes or a model of your own: the best classes; of a
+    detector boxes, masks, names and scores; of a segmenter each class's share
+    of the pixels.
     """
     choice = choose(model, variant, weights, labels, crop_ratio)
     found = predictor(choice, Options(top, crop_ratio, score_threshold, out))

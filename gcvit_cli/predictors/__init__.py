@@ -7,6 +7,7 @@ from gcvit_cli.console import quietly
 
 PREDICTORS = {
     "detector": "Detections",
+    "segmenter": "ClassMaps",
     "classifier": "Classes",
 }
 """Kinds: the file here, and the class in it. The first that takes a model is

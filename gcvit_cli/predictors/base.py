@@ -39,6 +39,37 @@ class Options:
                 raise UsageError(f"--{option} does not go with {kind}")
 
 
+class Pictures:
+    """Places for the pictures of image files, each its own.
+
+    Args:
+        folder: `pathlib.Path`; made with the first of them.
+    """
+
+    def __init__(self, folder):
+        """Has none yet."""
+        self._folder = folder
+        self._taken = set()
+
+    def place(self, path):
+        """Chooses the path of an image's picture, without a suffix.
+
+        Args:
+            path: Path of the image. Of one name in several folders all are
+                kept.
+
+        Returns:
+            `pathlib.Path`.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = stem = Path(path).stem
+        while name in self._taken:
+            number = 1 + sum(n.startswith(f"{stem}_") for n in self._taken)
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return self._folder / name
+
+
 class Predictor(abc.ABC):
     """A model, opened for what its kind predicts of images.
 

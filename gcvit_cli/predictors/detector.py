@@ -1,13 +1,12 @@
 """Objects in images."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 
 from gcvit_cli.artifacts import find_labels
 from gcvit_cli.console import quietly
-from gcvit_cli.predictors.base import Predictor
+from gcvit_cli.predictors.base import Pictures, Predictor
 
 SCORE_THRESHOLD = 0.3
 """Least score of what is shown."""
@@ -27,8 +26,7 @@ class Detections(Predictor):
         if self._least is None:
             self._least = SCORE_THRESHOLD
         self._top = options.top
-        self._out = options.out
-        self._taken = set()
+        self._pictures = options.out and Pictures(options.out)
         classes = None
         self._reader = DetectionReader.of(choice.model) or DetectionReader()
         if isinstance(model, keras.Model):
@@ -75,7 +73,7 @@ class Detections(Predictor):
             for one in objects
         ]
         row = {"size": list(pixels.shape[:2]), "objects": objects}
-        if self._out is not None:
+        if self._pictures:
             row["picture"] = self._draw(path, pixels, found)
             lines.append(f"drawn: {row['picture']}")
         return row, lines or ["nothing found"]
@@ -94,14 +92,7 @@ class Detections(Predictor):
 
         most = max([int(k) for k in found["classes"]], default=0)
         names = [self._name(k) for k in range(most + 1)]
-        self._out.mkdir(parents=True, exist_ok=True)
-        # Images of one name in several folders are all kept.
-        name = stem = Path(path).stem
-        while name in self._taken:
-            number = 1 + sum(n.startswith(f"{stem}_") for n in self._taken)
-            name = f"{stem}_{number}"
-        self._taken.add(name)
-        target = self._out / f"{name}.png"
+        target = self._pictures.place(path).with_suffix(".png")
         with replacing(target) as beside:
             picture = draw_detections(pixels, found, names)
             Image.fromarray(picture).save(beside)

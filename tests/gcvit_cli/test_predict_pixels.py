@@ -1,0 +1,110 @@
+"""`gcvit predict` and `explain` with a segmenter."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import inside, refused
+from PIL import Image
+
+from gcvit_export import export_litert, export_saved_model
+from gcvit_export.samples import photographs
+from gcvit_keras.segmentation import SegmentationReader, draw_classes
+
+sys.path.append(str(Path(__file__).parent.parent / "segmentation"))
+from segmenters import small  # noqa: E402
+
+LABELS = ["sky", "sea", "sand", "sun"]
+READER = SegmentationReader(64, 160)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A segmenter whose classes differ from pixel to pixel."""
+    model = small(4, backbone={"depths": (2, 2, 1, 1)})
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        fan = np.prod(variable.shape[:-1]) if len(variable.shape) > 1 else 10
+        noise = 0.5 * random.normal(size=variable.shape) / np.sqrt(fan)
+        variable.assign(variable + noise.astype("float32"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def place(model, tmp_path_factory):
+    """A folder of a segmenter, exports of it, and images."""
+    folder = tmp_path_factory.mktemp("pixels")
+    model.save(folder / "model.keras")
+    (folder / "labels.txt").write_text("".join(f"{x}\n" for x in LABELS))
+    (folder / SegmentationReader.FILE).write_text(READER.to_json())
+    export_saved_model(
+        model, folder / "saved", LABELS, image_reader=READER, verify=False
+    )
+    export_litert(
+        model,
+        folder / "model.tflite",
+        labels=LABELS,
+        image_size=(64, 64),
+        verify=False,
+    )
+    (folder / "other").mkdir()
+    for name, size in (("a", (60, 80)), ("other/a", (80, 60))):
+        pixels = photographs(*size, count=1)[0].astype("uint8")
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+def predict(place, *arguments):
+    code, output, errors = inside("predict", *arguments, cwd=place)
+    assert code == 0, errors
+    return output
+
+
+@pytest.mark.parametrize("artifact", ["model.keras", "saved"])
+def test_shares_and_pictures_are_those_of_the_model(
+    model, place, tmp_path, artifact
+):
+    images = place / "a.png", place / "other" / "a.png"
+    output = predict(
+        place, *images, "--model", artifact, "--json", "--out", tmp_path
+    )
+    expected = model.segment(images, short_side=64, long_side=160)
+    rows = json.loads(output)
+    assert [Path(row["picture"]).name for row in rows] == ["a.png", "a_1.png"]
+    for row, image, classes in zip(rows, images, expected, strict=True):
+        assert row["size"] == list(classes.shape)
+        for one in row["classes"]:
+            share = (classes == one["class"]).mean()
+            assert one["share"] == pytest.approx(share, abs=2e-3)
+            assert one["label"] == LABELS[one["class"]]
+        map_ = np.array(Image.open(row["map"]))
+        assert (map_ == classes).mean() > 0.998
+        picture = np.array(Image.open(row["picture"]))
+        drawn = draw_classes(np.array(Image.open(image)), map_, LABELS)
+        np.testing.assert_array_equal(picture, drawn)
+
+
+def test_a_file_of_a_fixed_size_tells_the_same(model, place):
+    output = predict(place, "a.png", "--model", "model.tflite", "--json")
+    (row,) = json.loads(output)
+    assert row["size"] == [60, 80]
+    assert sum(one["share"] for one in row["classes"]) == pytest.approx(1)
+    assert {one["label"] for one in row["classes"]} <= set(LABELS)
+
+
+def test_lines_name_the_largest_share_first(place):
+    output = predict(place, "a.png", "--model", "model.keras", "--top", "2")
+    name, *lines = output.splitlines()
+    shares = [float(line.split("%")[0]) for line in lines]
+    assert name == "a.png" and shares == sorted(shares, reverse=True)
+    assert len(shares) <= 2
+
+
+def test_options_of_other_models_are_refused(place):
+    line = refused(
+        "predict", "a.png", "--model", "model.keras", "--crop-ratio", "0.9",
+        cwd=place, code=2,
+    )  # fmt: skip
+    assert "--crop-ratio does not go with a segmenter" in line
