@@ -47,7 +47,7 @@ def load_keras(path):
     """
     import keras
 
-    import gcvit_keras  # noqa: F401  registers the layers
+    import gcvit_keras.detection  # noqa: F401  registers models and layers
 
     # Of a file that is no archive Keras says that it is not there.
     if path.is_file() and not zipfile.is_zipfile(path):
