@@ -16,7 +16,8 @@ def open_model(path):
         path: Where it is, as `in_run` returns.
 
     Returns:
-        Callable from images to scores, and its input shape.
+        Callable from inputs to outputs, and its input shape: of a detector,
+        which takes any size, without height and width.
 
     Raises:
         ValueError: If it cannot be opened.
@@ -30,7 +31,8 @@ def open_model(path):
     # Augmentation may be part of it. A model of several inputs has a list of
     # shapes, and is refused for it.
     compute = functools.partial(model, training=False)
-    return compute, model.input_shape[1:]
+    shape = getattr(model, "input_shape", (None, None, None, 3))
+    return compute, shape[1:]
 
 
 def load_keras(path):
