@@ -1,7 +1,6 @@
 """Opening what this library saves and exports."""
 
 import contextlib
-import functools
 import json
 import zipfile
 from pathlib import Path
@@ -16,21 +15,17 @@ def open_model(path):
         path: Where it is, as `in_run` returns.
 
     Returns:
-        Callable from images to scores, and its input shape.
+        A `keras.Model`, or an export as `gcvit_export.runner.Artifact`.
 
     Raises:
         ValueError: If it cannot be opened.
     """
-    if path.suffix != ".keras":
-        from gcvit_export.runner import open_artifact
+    if path.suffix == ".keras":
+        return load_keras(path)
+    from gcvit_export.runner import Artifact
 
-        with quietly():
-            return open_artifact(path)
-    model = load_keras(path)
-    # Augmentation may be part of it. A model of several inputs has a list of
-    # shapes, and is refused for it.
-    compute = functools.partial(model, training=False)
-    return compute, model.input_shape[1:]
+    with quietly():
+        return Artifact(path)
 
 
 def load_keras(path):
@@ -48,7 +43,6 @@ def load_keras(path):
     import keras
 
     import gcvit_keras  # noqa: F401  registers the layers
-    import gcvit_keras.segmentation  # noqa: F401  so does this
 
     # Of a file that is no archive Keras says that it is not there.
     if path.is_file() and not zipfile.is_zipfile(path):

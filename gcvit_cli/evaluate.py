@@ -19,6 +19,7 @@ from gcvit_cli.console import (
 )
 from gcvit_cli.dataset import reader_for
 from gcvit_cli.options import CropRatio, DataDir, Json, Labels
+from gcvit_cli.predictors import kind_of
 
 EXAMPLE = "gcvit evaluate model.tflite --data photos --split test"
 
@@ -75,7 +76,6 @@ def command(
         raise UsageError(f"--data is missing: {artifact} is no folder of a run")
     import_tensorflow()
     import numpy as np
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
@@ -83,22 +83,25 @@ def command(
     from gcvit_training.data import evaluation_batches
     from gcvit_training.evaluator import evaluate
     from gcvit_training.run_folder import RunFolder
-    from gcvit_training.tasks import DEFAULT, find_task
+    from gcvit_training.tasks import find_task
 
     config = read_config(artifact / "config.yaml") if is_run else None
     if is_run and data is None:
         out = out or artifact
         data_dir = data_dir or artifact / "data"
-    kind = find_task(config.task if is_run else DEFAULT)
-    compute, shape = open_model(path)
+    model = open_model(path)
+    predictor = kind_of(model)
+    kind = find_task(config.task if is_run else predictor.task)
     reader = None
     if kind.reads_one_size:
+        shape = getattr(model, "shape", None) or model.input_shape[1:]
         reader = reader_for(path, shape, size, crop_ratio)
     elif size or crop_ratio:
         raise UsageError("--size and --crop-ratio are not for this model")
     split = split or (config.data.evaluation_split if is_run else "test")
     config = kind.to_evaluate(
         config,
+        path,
         reader,
         dataset=data or config.data.dataset,
         train_split=split,  # no other has to be there
@@ -114,8 +117,12 @@ def command(
     for line in task.use_classes(find_labels(labels, path, None), str(path)):
         note_line(line)
 
+    compute = predictor.network(model)
+
     def network(inputs, training=False):
-        return compute(tf.nest.map_structure(np.float32, inputs))
+        if isinstance(inputs, np.ndarray):  # bytes, as files have them
+            inputs = inputs.astype("float32")
+        return compute(inputs)
 
     evaluator = task.evaluator()
     evaluate(

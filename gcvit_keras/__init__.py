@@ -1,6 +1,6 @@
 """GC ViT (Global Context Vision Transformers, ICML 2023) for Keras 3."""
 
-from gcvit_keras import explain, layers
+from gcvit_keras import detection, explain, layers, segmentation
 from gcvit_keras.images import ImageReader, load_image
 from gcvit_keras.models.backbone import GCViTBackbone
 from gcvit_keras.models.classifier import GCViT
@@ -49,6 +49,7 @@ __all__ = [
     "Preset",
     "Variant",
     "decode_predictions",
+    "detection",
     "download_weights",
     "explain",
     "feature_pyramid",
@@ -57,4 +58,5 @@ __all__ = [
     "load_image",
     "load_weights",
     "preprocess_input",
+    "segmentation",
 ]

@@ -19,6 +19,10 @@ FUSED_EPSILON = 0.001
 """What TensorFlow 2.21 adds to the variance in the operation that replaces
 LayerNorm, whatever the graph says."""
 
+LARGEST_CONSTANT = 4 * 2**20
+"""Bytes of a constant of the graph. With the windows of 24 of a detector all of
+them would be ten times the weights, several times over in memory."""
+
 
 def fused(network):
     """Writes a network's layers for oneDNN, for the time of a `with`.
@@ -37,6 +41,8 @@ def _fused(layer):
     """Returns methods that replace those of a layer, by name."""
     if isinstance(layer, WindowAttention):
         bias = keras.ops.convert_to_numpy(layer.position_bias())
+        if bias.nbytes > LARGEST_CONSTANT:
+            return {}
         return {"position_bias": lambda: tf.constant(bias)}
     if (
         isinstance(layer, keras.layers.LayerNormalization)

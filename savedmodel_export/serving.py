@@ -209,7 +209,7 @@ def export_serving(
         try:
             reader = kind.reader_of(version)
             most = reader.max_pixels if reader else 0
-            texts = _configurations(model, name, sizes, most)
+            texts = _configurations(model, name, sizes, most, kind.image_gib)
             for file, text in texts.items():
                 path = directory / file
                 if not path.exists():
@@ -274,7 +274,7 @@ def _sizes(config, given, sizes):
     return there or sizes
 
 
-def _configurations(model, name, sizes, max_pixels=MAX_PIXELS):
+def _configurations(model, name, sizes, max_pixels=MAX_PIXELS, image_gib=0.0):
     """The text of each file beside the versions."""
     release = ".".join(tf.__version__.split(".")[:2]) + ".0"
     # Kubernetes takes 63 lower case letters, digits and hyphens, of which a
@@ -286,6 +286,7 @@ def _configurations(model, name, sizes, max_pixels=MAX_PIXELS):
     weights = sum(v.value.shape.num_elements() * 4 for v in model.variables)
     # The process and its activations; two versions while one takes over.
     memory = 1 + math.ceil(2 * weights / GIB)
+    memory += math.ceil(image_gib * BATCH_THREADS * sizes[-1])
     # Of the largest images, as many as are decoded at once.
     reading = BATCH_THREADS * READERS * BYTES_PER_PIXEL * max_pixels
     fields = {"name": name, "host": host, "release": release}

@@ -2,8 +2,7 @@
 
 import importlib
 
-from gcvit_cli.artifacts import load_keras
-from gcvit_cli.console import quietly
+from gcvit_cli.artifacts import open_model
 
 PREDICTORS = {
     "detector": "Detections",
@@ -26,14 +25,26 @@ def predictor(choice, options):
 
     Raises:
         UsageError: If an option is of no use for its kind.
-        ValueError: If the model cannot be opened, or is of no kind.
+        ValueError: If the model cannot be opened, or does not take images.
     """
     model = _open(choice)
-    for file, name in PREDICTORS.items():
-        kind = getattr(importlib.import_module(f"{__name__}.{file}"), name)
-        if kind.takes(model):
-            return kind(choice, model, options)
-    raise ValueError(f"{choice.name} is a model of no kind")
+    return kind_of(model)(choice, model, options)
+
+
+def kind_of(model):
+    """Finds the kind of a model.
+
+    Args:
+        model: `keras.Model`, or `gcvit_export.runner.Artifact`.
+
+    Returns:
+        A subclass of `gcvit_cli.predictors.base.Predictor`.
+    """
+    kinds = (
+        getattr(importlib.import_module(f"{__name__}.{file}"), name)
+        for file, name in PREDICTORS.items()
+    )
+    return next(kind for kind in kinds if kind.takes(model))
 
 
 def _open(choice):
@@ -42,9 +53,4 @@ def _open(choice):
         from gcvit_cli.convert import build
 
         return build(choice.weights, choice.variant)
-    if choice.model.suffix == ".keras":
-        return load_keras(choice.model)
-    from gcvit_export.runner import Artifact
-
-    with quietly():
-        return Artifact(choice.model)
+    return open_model(choice.model)

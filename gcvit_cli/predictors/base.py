@@ -77,7 +77,24 @@ class Predictor(abc.ABC):
         choice: A `gcvit_cli.choice.Choice`.
         model: `keras.Model`, or `gcvit_export.runner.Artifact`.
         options: `Options`.
+
+    Attributes:
+        task: Name of the `gcvit_training` task that measures such models.
     """
+
+    task: str
+
+    @staticmethod
+    @abc.abstractmethod
+    def network(model):
+        """Makes what the task's `predict` takes as its network.
+
+        Args:
+            model: As of the class.
+
+        Returns:
+            Function of the task's inputs.
+        """
 
     @staticmethod
     @abc.abstractmethod

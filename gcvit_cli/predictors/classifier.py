@@ -14,6 +14,8 @@ TOP = 5
 class Classes(Predictor):
     """The best classes of an image; see `Predictor`."""
 
+    task = "classification"
+
     def __init__(self, choice, model, options):
         """Checks that it is a classifier."""
         options.refuse(("score_threshold", "out"), "a classifier")
@@ -22,6 +24,11 @@ class Classes(Predictor):
         self._reader, classes = _checked(choice, self._compute, shape)
         names = find_labels(choice.labels, choice.model, classes)
         self._names = names or [f"class {k}" for k in range(classes)]
+
+    @staticmethod
+    def network(model):
+        """Gives the scores of images."""
+        return _function(model)[0]
 
     @staticmethod
     def takes(model):

@@ -1,5 +1,6 @@
 """Objects in images."""
 
+import functools
 import io
 
 import numpy as np
@@ -14,6 +15,8 @@ SCORE_THRESHOLD = 0.3
 
 class Detections(Predictor):
     """Boxes, masks, names and scores of objects; see `Predictor`."""
+
+    task = "detection"
 
     def __init__(self, choice, model, options):
         """Finds how the model is asked."""
@@ -37,6 +40,28 @@ class Detections(Predictor):
         else:
             self._detect = _by_pixels(model)
         self._names = find_labels(choice.labels, choice.model, classes)
+
+    @staticmethod
+    def network(model):
+        """Gives the objects of images, which may be padded.
+
+        An export is asked for each image by itself, without its padding.
+        """
+        import keras
+
+        if isinstance(model, keras.Model):
+            return functools.partial(model, training=False)
+
+        def network(inputs):
+            rows = []
+            for image, size in zip(
+                inputs["images"], np.asarray(inputs["sizes"]), strict=True
+            ):
+                rows.append(model(image[: size[0], : size[1]][None]))
+            names = rows[0]
+            return {k: np.concatenate([r[k] for r in rows]) for k in names}
+
+        return network
 
     @staticmethod
     def takes(model):

@@ -1,5 +1,6 @@
 """The class of each pixel of images."""
 
+import functools
 import io
 
 import numpy as np
@@ -16,6 +17,8 @@ LOGITS = "logits"
 
 class ClassMaps(Predictor):
     """Classes by their share of an image, and pictures; see `Predictor`."""
+
+    task = "segmentation"
 
     def __init__(self, choice, model, options):
         """Finds how the model is asked."""
@@ -37,6 +40,15 @@ class ClassMaps(Predictor):
         else:
             self._segment = _by_pixels(model)
         self._names = find_labels(choice.labels, choice.model, classes)
+
+    @staticmethod
+    def network(model):
+        """Gives the logits of pixels."""
+        import keras
+
+        if isinstance(model, keras.Model):
+            return functools.partial(model, training=False)
+        return lambda images: model(images)[LOGITS]
 
     @staticmethod
     def takes(model):

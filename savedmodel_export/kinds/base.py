@@ -27,6 +27,8 @@ class Served(abc.ABC):
         channels: Of the images, an integer.
         what: End of the name of the kind of its artifacts; see `Verification`.
         batch_sizes: Sizes that `export_serving` has batches padded to.
+        image_gib: Memory in GiB that an image takes while it is computed,
+            where that is much.
         has_classes: Whether it may be compared on a dataset of images of
             classes.
         classes: Number of classes that labels name, or `None`.
@@ -39,6 +41,7 @@ class Served(abc.ABC):
     channels: int
     classes: int | None
     what = ""
+    image_gib = 0.0
     has_classes = True
     batch_sizes: tuple = (1, 2, 4, 8, 16)
 

@@ -7,8 +7,9 @@ here, with one `Task` and an entry in `TASKS`, is all that a task takes.
 
 import abc
 import importlib
+import json
 
-from gcvit_training.config import RunConfig
+from gcvit_training.config import RunConfig, read_config
 
 TASKS = {
     "classification": "gcvit_training.tasks.classification",
@@ -101,12 +102,15 @@ class Task(abc.ABC):
         metric_names: Further names in it, which are only watched.
         reads_one_size: Whether images become inputs of one size by a
             `gcvit_keras.ImageReader`, which `to_evaluate` then gets.
+        recipe: Name of the recipe by whose settings models without a run are
+            measured, or `None` if they cannot be.
     """
 
     Config = RunConfig
     loss_names = ("loss",)
     metric_names = ()
     reads_one_size = False
+    recipe = None
 
     def __init__(self, config, source):
         self.config = config
@@ -285,12 +289,13 @@ class Task(abc.ABC):
         raise ValueError(f"--preview is not for the task {self.config.task}")
 
     @classmethod
-    def to_evaluate(cls, config, reader, **data):
+    def to_evaluate(cls, config, path, reader, **data):
         """Makes the configuration under which any model is measured.
 
         Args:
             config: Configuration of the model's run, or `None` of a model
                 without one.
+            path: Path of the model, beside which may be how it reads images.
             reader: The model's `gcvit_keras.ImageReader`; see
                 `reads_one_size`.
             **data: Fields of `data` that are set: `dataset`,
@@ -303,9 +308,12 @@ class Task(abc.ABC):
             ValueError: If a model without a run cannot be measured.
         """
         if config is None:
-            raise ValueError(
-                "a model of this task is measured as its run's folder only"
-            )
+            if cls.recipe is None:
+                raise ValueError(
+                    "a model of this task is measured as its run's folder only"
+                )
+            fields = [f"data.{k}={json.dumps(v)}" for k, v in data.items()]
+            config = read_config(cls.recipe, fields)
         data = config.data.model_copy(update=data)
         return config.model_copy(update={"data": data})
 

@@ -191,7 +191,7 @@ class Classification(Task):
         return preview(self, count)
 
     @classmethod
-    def to_evaluate(cls, config, reader, **data):
+    def to_evaluate(cls, config, path, reader, **data):
         """Reads images as the model does, whatever its run said."""
         fields = {
             "image_size": reader.size[0],
@@ -202,7 +202,7 @@ class Classification(Task):
         }
         if config is None:
             return _Reading(ImageDataConfig(**fields))
-        return super().to_evaluate(config, reader, **fields)
+        return super().to_evaluate(config, path, reader, **fields)
 
     def use_classes(self, names, model):
         """Pairs the model's classes with those of the data by name."""

@@ -2,8 +2,10 @@
 
 import tensorflow as tf
 
+from gcvit_keras.detection import DetectionReader
 from gcvit_keras.detection.sample import choice_by
 from gcvit_training.tasks import Task
+from gcvit_training.tasks.classes import match_classes
 from gcvit_training.tasks.classification.layers import load_layers
 from gcvit_training.tasks.detection.check import check_page, check_split
 from gcvit_training.tasks.detection.config import DetectionConfig
@@ -32,6 +34,7 @@ class Detection(Task):
     """
 
     Config = DetectionConfig
+    recipe = "detection_finetune"
 
     def __init__(self, config, source):
         super().__init__(config, source)
@@ -43,6 +46,8 @@ class Detection(Task):
             names += [prefix + part for part in parts]
         self.loss_names = tuple(names)
         self.last_evaluator = None
+        # Of the model that is measured: see `use_classes`.
+        self.labels = range(len(source.names))
         self.layers = []
         if config.augment.layers:
             self.layers = load_layers(config.augment.layers)
@@ -152,10 +157,32 @@ class Detection(Task):
         losses = network.losses(inputs, targets, training, choose)
         return {name: losses[name] for name in self.loss_names}
 
+    @classmethod
+    def to_evaluate(cls, config, path, reader, **data):
+        """Resizes images as the model does, whatever its run said."""
+        reader = DetectionReader.of(path)
+        if config is None:
+            reader = reader or DetectionReader()
+        if reader is not None:
+            data["short_side"] = reader.short_side
+            data["long_side"] = reader.long_side
+        return super().to_evaluate(config, path, reader, **data)
+
+    def use_classes(self, names, model):
+        """Takes the model's classes for those of the data by name."""
+        if names is None:
+            return []
+        places, notes = match_classes(
+            self.names, names, model, self.config.data.dataset
+        )
+        of_data = {place: label for label, place in enumerate(places)}
+        self.labels = [of_data.get(place) for place in range(len(names))]
+        return notes
+
     def evaluator(self):
         """Makes an evaluator of average precision, as COCO's."""
         self.last_evaluator = DetectionEvaluator(
-            self.source, self.config.data.evaluation_split
+            self.source, self.config.data.evaluation_split, self.labels
         )
         return self.last_evaluator
 
@@ -197,9 +224,12 @@ class Detection(Task):
         return lines
 
     def write(self, folder):
-        """Writes `labels.txt`, a class name per line."""
+        """Writes `labels.txt`, a class name per line, and the image reader."""
         names = "".join(f"{name}\n" for name in self.source.names)
         folder.write_text("labels.txt", names)
+        data = self.config.data
+        reader = DetectionReader(data.short_side, data.long_side)
+        folder.write_text(reader.FILE, reader.to_json())
 
     def facts(self):
         """Counts images, objects and classes."""

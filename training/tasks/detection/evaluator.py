@@ -17,6 +17,9 @@ class DetectionEvaluator(Evaluator):
     Args:
         source: The `Images`, which have the objects.
         split: Name of the split that is evaluated.
+        labels: For each of the model's classes its number in the source, or
+            `None` for one that the source does not have. Default: they are
+            the same.
 
     Attributes:
         detections: List of a dict per detection, as COCO's result files have
@@ -43,9 +46,10 @@ class DetectionEvaluator(Evaluator):
     1.0
     """
 
-    def __init__(self, source, split):
+    def __init__(self, source, split, labels=None):
         self.source = source
         self.split = split
+        self.labels = labels or range(len(source.names))
         self.left_out = 0
         self.items = []
         self.detections = []
@@ -82,7 +86,9 @@ class DetectionEvaluator(Evaluator):
             )
         for k, (box, mask) in enumerate(zip(boxes, masks, strict=True)):
             x1, y1, x2, y2 = box.tolist()
-            label = int(outputs["classes"][k])
+            label = self.labels[int(outputs["classes"][k])]
+            if label is None:
+                continue
             detection = {
                 "image_id": item.id,
                 "category_id": self.source.categories[label],

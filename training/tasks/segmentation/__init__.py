@@ -6,6 +6,7 @@ from gcvit_keras.segmentation import SegmentationReader
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_keras.segmentation.losses import IGNORED, pixel_crossentropy
 from gcvit_training.tasks import Task
+from gcvit_training.tasks.classes import match_classes
 from gcvit_training.tasks.segmentation.check import (
     check_page,
     check_split,
@@ -36,10 +37,13 @@ class Segmentation(Task):
     """
 
     Config = SegmentationConfig
+    recipe = "segmentation_finetune"
 
     def __init__(self, config, source):
         super().__init__(config, source)
+        # Of the model that is measured: see `use_classes`.
         self.names = list(source.names)
+        self.places = list(range(len(self.names)))
         if config.model.auxiliary:
             self.loss_names = ("main", "auxiliary")
 
@@ -124,8 +128,9 @@ class Segmentation(Task):
             taken = tf.argmax(scores, axis=-1, output_type=tf.int32)
             labels = tf.cast(one["labels"][:height, :width], tf.int32)
             counts = labels != IGNORED
+            truth = tf.boolean_mask(labels, counts)
             return tf.math.confusion_matrix(
-                tf.boolean_mask(labels, counts),
+                tf.gather(tf.constant(self.places), truth),
                 tf.boolean_mask(taken, counts),
                 classes,
             )
@@ -136,6 +141,27 @@ class Segmentation(Task):
             fn_output_signature=tf.TensorSpec((classes, classes), tf.int32),
             parallel_iterations=1,
         )
+
+    @classmethod
+    def to_evaluate(cls, config, path, reader, **data):
+        """Resizes images as the model does, whatever its run said."""
+        reader = SegmentationReader.of(path)
+        if config is None:
+            reader = reader or SegmentationReader()
+        if reader is not None:
+            data["short_side"] = reader.short_side
+            data["long_side"] = reader.long_side
+        return super().to_evaluate(config, path, reader, **data)
+
+    def use_classes(self, names, model):
+        """Takes the classes of the data for those of the model by name."""
+        if names is None:
+            return []
+        self.places, notes = match_classes(
+            self.names, names, model, self.config.data.dataset
+        )
+        self.names = list(names)
+        return notes
 
     def evaluator(self):
         """Makes an evaluator of class maps."""
