@@ -21,7 +21,6 @@ NANO = {
     "task": "detection",
     "seed": 3,
     "epochs": 2,
-    "jit_compile": False,
     "strategy": "one_device",
     "data": {
         "train_split": "train",
@@ -97,6 +96,8 @@ def on_replicas(recipe, folder, detector):
                 "data.batch_size=2",
                 "model.drop_path_rate=0.0",
                 "deterministic=true",
+                # Adam makes a step of the rate of any noise about 0.
+                "optimizer.epsilon=1e-3",
                 f"model.detector={detector}",
             ],
         )
@@ -179,9 +180,17 @@ def test_only_the_heads_learn_while_the_backbone_is_frozen(recipe):
     assert rest == {v.path for v in network.backbone.trainable_variables}
 
 
+def test_parts_of_a_batch_are_for_one_replica(recipe):
+    task = open_task(read_config(recipe, ["optimizer.accumulate=2"]))
+    task.check_replicas(4)
+    with pytest.raises(ValueError, match="`optimizer.accumulate` must be 1"):
+        task.check_replicas(2)
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
+        ("jit_compile=true", "jit_compile: Input should be False"),
         ("data.cache=memory", "`data.cache` must be null for this task"),
         ("data.buckets=[[64, 70]]", "`data.buckets` must be multiples of 32"),
         ("data.buckets=[[64, 96]]", "one of 96 x 96 at least"),

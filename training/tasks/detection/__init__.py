@@ -67,6 +67,16 @@ class Detection(Task):
         """Names of the classes."""
         return self.source.names
 
+    def check_replicas(self, batch_size):
+        """Refuses parts of a batch on several replicas."""
+        parts = self.config.optimizer.accumulate
+        if parts > 1 and batch_size < self.config.data.batch_size:
+            raise ValueError(
+                "`optimizer.accumulate` must be 1 on several replicas for this "
+                "task, whose losses are divided by the regions of all of them. "
+                f"Received: accumulate={parts}"
+            )
+
     def check(self):
         """Refuses data of which too many annotations cannot be used."""
         share = self.config.data.broken_share
