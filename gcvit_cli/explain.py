@@ -17,6 +17,7 @@ EXAMPLE = "gcvit explain cat.jpg --model run --out report.html"
 
 PAGES = {
     "detector": "gcvit_cli.explain_objects",
+    "segmenter": "gcvit_cli.explain_pixels",
     "classifier": "gcvit_cli.explain_classes",
 }
 """Modules by kind of model; the first that takes one writes its page."""
@@ -47,8 +48,8 @@ def command(
 ):
     """Show what a model looks at in an image, on one page.
 
-    The image, the best classes or objects, Grad-CAM of each, and the global
-    attention of each level by head.
+    The image, the best classes or objects or each pixel's class, Grad-CAM of
+    each, and the global attention of each level by head.
     """
     if out.suffix.lower() != ".html" or out.is_dir():
         raise UsageError(f"--out must be a file that ends in .html: {out}")

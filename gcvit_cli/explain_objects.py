@@ -6,6 +6,7 @@ from gcvit_cli.artifacts import find_labels
 from gcvit_cli.console import UsageError, quietly
 from gcvit_cli.explain_page import (
     attention,
+    last_maps,
     picture,
     png,
     rendered,
@@ -63,7 +64,7 @@ def page(network, image, choice, path, name, box):
         order += [i for i in range(count) if i != order[0]][: TOP - 1]
         found = {k: v[order] for k, v in found.items()}
         cams = box_cam(network, pixels, found["boxes"], found["classes"])
-        maps = _last_maps(network, pixels)
+        maps = last_maps(network, pixels)
     titles = [
         f"{i + 1}. {names[k]}"
         for i, k in zip(order, found["classes"], strict=True)
@@ -119,21 +120,3 @@ def _detected(network, pixels, reader):
     whole[:] = np.round(255 * np.array(IMAGENET_MEAN))
     whole[: size[0], : size[1]] = resize_image(pixels, size)
     return whole, found
-
-
-def _last_maps(network, pixels):
-    """The attention of the last global block of each level, or of the only."""
-    from gcvit_keras.explain import attention_maps
-    from gcvit_keras.models import structure
-
-    last = {}
-    for level, block in structure.blocks(network.backbone):
-        if block % 2 or level not in last:  # the odd ones are global
-            last[level] = block
-    maps = []
-    for level, block in last.items():
-        # One at a time: large windows have large maps.
-        maps += attention_maps(
-            network.backbone, pixels[None].astype("float32"), level, block
-        )
-    return maps

@@ -84,6 +84,32 @@ def attention(maps, size, photo):
     return "\n".join(parts)
 
 
+def last_maps(network, pixels):
+    """Computes the attention of the last global block of each level.
+
+    Args:
+        network: A model with a `backbone`.
+        pixels: Array `(height, width, 3)`.
+
+    Returns:
+        List of `AttentionMap`; of a level of one block, of that.
+    """
+    from gcvit_keras.explain import attention_maps
+    from gcvit_keras.models import structure
+
+    last = {}
+    for level, block in structure.blocks(network.backbone):
+        if block % 2 or level not in last:  # the odd ones are global
+            last[level] = block
+    maps = []
+    for level, block in last.items():
+        # One at a time: large windows have large maps.
+        maps += attention_maps(
+            network.backbone, pixels[None].astype("float32"), level, block
+        )
+    return maps
+
+
 def place(found, size):
     """How large a place of a map is, in pixels of the image."""
     sides = [

@@ -35,6 +35,7 @@ NOT_RUN = {
     "cd serving && docker": "needs Docker",
     "gcloud": "needs Google Cloud",
     "python benchmarks/gpu.py": "needs a GPU, JAX, PyTorch and timm",
+    "gcvit train segmentation_finetune --out": "tests/training trains one",
     "python docs/draw_explain.py": "takes a minute and a half",
     "pytest": "the tests themselves",
     "mkdocs serve": "serves until it is stopped",
@@ -42,7 +43,7 @@ NOT_RUN = {
 """Beginnings of commands that are not run, and why."""
 SYNTAX_ONLY = (
     *("exec gcvit train", "srun", "from sagemaker"),
-    *("epoch_36.pth", "detector.keras"),
+    *("epoch_36.pth", "detector.keras", "segmenter.keras"),
 )
 """In blocks that need a cluster, a cloud or a trained detector: only parsed."""
 NOT_CODE = {
@@ -79,6 +80,7 @@ QUICKER = {
     # Python.
     "imagenet": "nvidia",
     "GCViTTiny": "GCViTXXTiny",
+    'UPerNet("tiny"': 'UPerNet("xxtiny", backbone_weights=None, channels=8',
     'MaskRCNN("tiny"': 'MaskRCNN("xxtiny", backbone_weights="nvidia"',
     # tests/detection traces the step, which takes minutes at this size.
     "weight_decay=0.05))": "weight_decay=0.05), run_eagerly=True)",
@@ -108,7 +110,22 @@ def shop(tmp_path_factory):
     command = "gcvit train finetune --out run --set data.dataset=photos"
     run_command(command, folder, {})
     write_scans(folder / "scans")
+    write_land(folder / "land")
     return folder
+
+
+def write_land(folder):
+    """Images of sky and land, with their label maps."""
+    for split, count in (("train", 8), ("val", 2)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for k in range(count):
+            labels = np.zeros((48, 64), "uint8")
+            labels[20 + k :] = 1
+            image = Image.fromarray(90 * labels).convert("RGB")
+            image.save(folder / "images" / split / f"{k}.jpg")
+            Image.fromarray(labels).save(folder / "labels" / split / f"{k}.png")
+    (folder / "labels.txt").write_text("sky\nland\n")
 
 
 def write_scans(folder):

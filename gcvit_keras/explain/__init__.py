@@ -8,6 +8,7 @@ from gcvit_keras.explain.attention import (
 )
 from gcvit_keras.explain.boxes import box_cam
 from gcvit_keras.explain.cam import grad_cam
+from gcvit_keras.explain.pixels import pixel_cam
 from gcvit_keras.explain.plots import (
     plot_attention,
     plot_comparison,
@@ -21,6 +22,7 @@ __all__ = [
     "box_cam",
     "global_query_tokens",
     "grad_cam",
+    "pixel_cam",
     "plot_attention",
     "plot_comparison",
     "plot_overlay",

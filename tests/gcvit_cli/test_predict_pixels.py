@@ -108,3 +108,14 @@ def test_options_of_other_models_are_refused(place):
         cwd=place, code=2,
     )  # fmt: skip
     assert "--crop-ratio does not go with a segmenter" in line
+
+
+def test_a_page_explains_the_classes_of_an_image(place, tmp_path):
+    page = tmp_path / "page.html"
+    code, _, errors = inside(
+        "explain", "a.png", "--model", "model.keras", "--out", page, cwd=place
+    )
+    assert code == 0, errors
+    text = page.read_text()
+    assert "share of the pixels" in text and "Grad-CAM of the pixels" in text
+    assert sum(f">{label}" in text for label in LABELS) > 1

@@ -1,0 +1,109 @@
+"""The page that `gcvit explain` writes of a segmenter."""
+
+import numpy as np
+
+from gcvit_cli.artifacts import find_labels
+from gcvit_cli.console import UsageError, quietly
+from gcvit_cli.explain_page import (
+    attention,
+    last_maps,
+    picture,
+    png,
+    rendered,
+    sameness,
+)
+
+TOP = 5
+"""Classes that are named and explained."""
+
+
+def takes(model) -> bool:
+    """Takes a segmenter."""
+    from gcvit_keras.segmentation import UPerNet
+
+    return isinstance(model, UPerNet)
+
+
+def page(network, image, choice, path, name, box):
+    """Writes the page of a segmenter.
+
+    Args:
+        network: The segmenter.
+        image: Path of the image file.
+        choice: `gcvit_cli.choice.Choice`.
+        path: Path of the model.
+        name: What the model is called.
+        box: Must be `None`.
+
+    Returns:
+        HTML.
+
+    Raises:
+        UsageError: If `box` is given.
+        ValueError: If the image cannot be used.
+    """
+    from gcvit_keras.explain import pixel_cam
+    from gcvit_keras.images.load import open_image
+    from gcvit_keras.segmentation import SegmentationReader, draw_classes
+
+    if box is not None:
+        raise UsageError("--box does not go with a segmenter")
+    reader = SegmentationReader.of(path) or SegmentationReader()
+    try:
+        _, opened = open_image(image, 3, reader.max_pixels)
+    except ValueError as error:
+        raise ValueError(f"IMAGE cannot be used: {error}") from error
+    most = network.output_shape[-1]
+    names = find_labels(choice.labels, path, most)
+    names = names or [f"class {k}" for k in range(most)]
+    with quietly():
+        pixels = _resized(opened, reader)
+        (classes,) = network.segment([pixels], short_side=None)
+        found, counts = np.unique(classes, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:TOP]
+        shares = counts[order] / classes.size
+        cams = pixel_cam(network, pixels, [int(k) for k in found[order]])
+        maps = last_maps(network, pixels)
+    titles = [names[k] for k in found[order]]
+    drawn = draw_classes(pixels, classes, names)
+    photo = png(drawn[: pixels.shape[0]])  # maps lie over it, not the legend
+    return rendered(
+        image=image.name,
+        model=name,
+        size=pixels.shape[:2],
+        photo=photo,
+        kinds="classes",
+        kind="class",
+        a_kind="a class",
+        what="share of the pixels",
+        rows=[
+            (title, f"{share:.1%}", float(share))
+            for title, share in zip(titles, shares, strict=True)
+        ],
+        cam=picture(
+            "cam",
+            "Grad-CAM of the pixels of a class",
+            "What speaks for",
+            [
+                (title + sameness(heat), heat)
+                for title, heat in zip(titles, cams, strict=True)
+            ],
+            photo,
+            (1, 1),
+        ),
+        cam_of="these are of the map that the classifier reads, a quarter of "
+        "the image",
+        attention=attention(maps, pixels.shape[:2], photo),
+    )
+
+
+def _resized(image, reader):
+    """The image as the network takes it, a uint8 array."""
+    factor = 1.0
+    if reader.short_side is not None:
+        factor = min(
+            reader.short_side / min(image.size),
+            reader.long_side / max(image.size),
+        )
+    size = [max(1, round(side * factor)) for side in image.size]
+    return np.asarray(image.resize(size, 2))  # bilinear
