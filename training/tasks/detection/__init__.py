@@ -250,14 +250,14 @@ class Detection(Task):
         return f"{', '.join(parts)} on {result['images']} images of {split}"
 
     def notes(self):
-        """Counts annotations that are not as they should be."""
+        """Counts annotations and images that are not as they should be."""
         lines = []
         for split, problems in self.source.problems.items():
             for reason, found in count_problems(problems).items():
                 what = "used" if found["used"] else "left out"
                 lines.append(
-                    f"{split}: {found['count']} annotations {what} ({reason}), "
-                    f"such as {found['first']}"
+                    f"{split}: {found['count']} {what} ({reason}), such as "
+                    f"{found['first']}"
                 )
         if not self.source.has_masks:
             lines.append(
