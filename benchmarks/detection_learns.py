@@ -22,7 +22,6 @@ RECIPE = {
     "task": "detection",
     "seed": 0,
     "epochs": 10,
-    "jit_compile": False,
     "data": {
         "train_split": "train",
         "evaluation_split": "val",

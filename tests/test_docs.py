@@ -60,7 +60,7 @@ SMALL = (
 SMALL_DETECTOR = (
     "--set 'model={embed_dim: 8, depths: [1, 1, 1, 1], num_heads: [1, 1, 1, "
     "1], mlp_ratio: 1, window_size: [4, 4, 4, 4], fpn_channels: 8, "
-    "fc_channels: 8}' --set epochs=3 --set data.short_side=64 "
+    "fc_channels: 8}' --set epochs=4 --set data.short_side=64 "
     "--set data.long_side=96 --set augment.short_sides=[64] "
     "--set augment.long_side=96 --set optimizer.warmup_steps=0"
 )

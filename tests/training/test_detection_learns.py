@@ -11,7 +11,6 @@ RECIPE = {
     "task": "detection",
     "seed": 0,
     "epochs": 8,
-    "jit_compile": False,
     "strategy": "one_device",
     "data": {
         "train_split": "train",

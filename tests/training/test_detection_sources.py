@@ -210,7 +210,7 @@ def test_a_run_stops_above_the_share_of_broken_annotations(tmp_path):
     task = open_task(read_config(recipe, ["data.broken_share=0.25"]))
     task.check()
     assert task.notes() == [
-        "train: 1 annotations left out (an area of zero), such as annotation 1"
+        "train: 1 left out (an area of zero), such as annotation 1"
     ]
 
 
@@ -309,7 +309,7 @@ def test_a_check_reads_everything_and_says_what_is_there(tmp_path):
         },
     }
     _, page, _ = inside("train", recipe, "--check-data", cwd=tmp_path)
-    assert "1 of 5 annotations left out: an area of zero" in page
+    assert "1 left out: an area of zero" in page
     assert "2 images cannot be read" in page
 
 

@@ -67,6 +67,16 @@ class Detection(Task):
         """Names of the classes."""
         return self.source.names
 
+    def check_replicas(self, batch_size):
+        """Refuses parts of a batch on several replicas."""
+        parts = self.config.optimizer.accumulate
+        if parts > 1 and batch_size < self.config.data.batch_size:
+            raise ValueError(
+                "`optimizer.accumulate` must be 1 on several replicas for this "
+                "task, whose losses are divided by the regions of all of them. "
+                f"Received: accumulate={parts}"
+            )
+
     def check(self):
         """Refuses data of which too many annotations cannot be used."""
         share = self.config.data.broken_share
@@ -240,14 +250,14 @@ class Detection(Task):
         return f"{', '.join(parts)} on {result['images']} images of {split}"
 
     def notes(self):
-        """Counts annotations that are not as they should be."""
+        """Counts annotations and images that are not as they should be."""
         lines = []
         for split, problems in self.source.problems.items():
             for reason, found in count_problems(problems).items():
                 what = "used" if found["used"] else "left out"
                 lines.append(
-                    f"{split}: {found['count']} annotations {what} ({reason}), "
-                    f"such as {found['first']}"
+                    f"{split}: {found['count']} {what} ({reason}), such as "
+                    f"{found['first']}"
                 )
         if not self.source.has_masks:
             lines.append(

@@ -145,8 +145,7 @@ def check_page(found):
         for reason, row in facts["problems"].items():
             what = "used" if row["used"] else "left out"
             lines.append(
-                f"- {row['count']} of {facts['annotations']} annotations "
-                f"{what}: {reason}, such as {row['first']}"
+                f"- {row['count']} {what}: {reason}, such as {row['first']}"
             )
         broken = facts["broken"]
         lines.append(f"- {len(broken)} images cannot be read")

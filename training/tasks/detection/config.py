@@ -186,12 +186,15 @@ class DetectionConfig(RunConfig):
     """One run that trains a detector.
 
     Attributes:
+        jit_compile: Not for batches of several sizes, which XLA would compile
+            anew for each.
         data: What is trained on.
         augment: How training images are varied.
         model: The detector.
         optimizer: AdamW and its rate.
     """
 
+    jit_compile: Literal[False] = False
     data: DetectionDataConfig
     augment: DetectionAugmentConfig = DetectionAugmentConfig()
     model: DetectionModelConfig
