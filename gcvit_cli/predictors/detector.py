@@ -43,9 +43,9 @@ class Detections(Predictor):
 
     @staticmethod
     def network(model):
-        """Gives the objects of images, which may be padded.
+        """Gives the objects of an image, which may be padded.
 
-        An export is asked for each image by itself, without its padding.
+        An export is asked without the padding.
         """
         import keras
 
@@ -53,13 +53,8 @@ class Detections(Predictor):
             return functools.partial(model, training=False)
 
         def network(inputs):
-            rows = []
-            for image, size in zip(
-                inputs["images"], np.asarray(inputs["sizes"]), strict=True
-            ):
-                rows.append(model(image[: size[0], : size[1]][None]))
-            names = rows[0]
-            return {k: np.concatenate([r[k] for r in rows]) for k in names}
+            height, width = np.asarray(inputs["sizes"])[0]
+            return model(np.asarray(inputs["images"])[:, :height, :width])
 
         return network
 

@@ -1,15 +1,16 @@
 """Detectors: boxes, scores, classes and masks of the objects in images."""
 
-import io
-
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from gcvit_export import runner
-from gcvit_export.comparison import VerificationError
 from gcvit_export.kinds.base import AUTO, Served, is_quantized
-from gcvit_export.kinds.classifier import artifact_labels, labels_table
+from gcvit_export.kinds.classifier import labels_table
+from gcvit_export.kinds.detector_checks import (
+    check_file_signatures,
+    png,
+    rows_of,
+)
 from gcvit_export.kinds.detector_files import (
     OUTPUTS,
     detect_file,
@@ -21,7 +22,6 @@ from gcvit_export.kinds.outputs import check_features, in_parts
 from gcvit_export.samples import photographs
 from gcvit_keras import ImageReader, checks
 from gcvit_keras.detection.detector import Detector
-from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_keras.detection.reader import DetectionReader
 from gcvit_keras.detection.shapes import fixed_sizes
 
@@ -196,7 +196,7 @@ class ServedDetector(Served):
         sizes = CHECKED_SIZE, CHECKED_SIZE[::-1]
         pixels = [photographs(*size, count=1)[0] for size in sizes]
         pixels = [each.astype("uint8") for each in pixels]
-        return [_png(each) for each in pixels], (pixels, reader)
+        return [png(each) for each in pixels], (pixels, reader)
 
     def check(self, artifact, seen, images, files, users_images):
         expected = in_parts(self._outputs, images)
@@ -205,52 +205,18 @@ class ServedDetector(Served):
             check_detections(
                 artifact,
                 "",
-                _rows(found),
-                _rows(expected),
+                rows_of(found),
+                rows_of(expected),
                 self.model.score_threshold,
             )
         ]
         comparisons += check_features(self, artifact, seen, images)
         if f"{runner.FILES}/valid" in seen:
-            self._check_files(artifact, seen, *files)
+            pixels, reader = files
+            sides = reader.short_side, reader.long_side
+            detected = self.model.detect(pixels, 1, *sides)
+            check_file_signatures(artifact, seen, detected, self.model)
         return comparisons
-
-    def _check_files(self, artifact, seen, pixels, reader):
-        """Compares with `detect`, by the masks of both signatures."""
-        expected = self.model.detect(
-            pixels, 1, reader.short_side, reader.long_side
-        )
-        most = self.model.max_detections
-        for one in expected:
-            one["is_full"] = len(one["scores"]) == most
-        labels = artifact_labels(artifact, self.classes)
-        for signature, whole_masks in (
-            (runner.FILES, _pasted),
-            (runner.MASKS, _decoded),
-        ):
-            prefix = f"{signature}/"
-            found = {
-                key.removeprefix(prefix): value
-                for key, value in seen.items()
-                if key.startswith(prefix)
-            }
-            title = f": {signature}"
-            if not found["valid"].all():
-                raise VerificationError(f"{artifact.name}{title} reads no PNG")
-            rows = _rows(found)
-            for one in rows:
-                one["masks"] = whole_masks(one)
-                names = [labels[k] for k in one["classes"]]
-                if one["labels"].tolist() != names:
-                    raise VerificationError(
-                        f"{artifact.name}{title} gives classes "
-                        f"{one['classes'].tolist()} the names "
-                        f"{one['labels'].tolist()}, where labels.txt has "
-                        f"{names}"
-                    )
-            check_detections(
-                artifact, title, rows, expected, self.model.score_threshold
-            )
 
     def _outputs(self, images):
         outputs = self.model(images, training=False)
@@ -299,42 +265,6 @@ class FixedDetector(ServedDetector):
         tf2onnx.convert.from_function(
             function, input_signature=[spec], opset=OPSET, output_path=path
         )
-
-
-def _rows(outputs):
-    """Splits arrays of outputs into a dict per image, of its real rows."""
-    return [
-        {
-            "is_full": count == len(outputs["scores"][i]),
-            **{
-                name: value[i]
-                if value.ndim < 2 or name == "sizes"
-                else value[i, :count]
-                for name, value in outputs.items()
-            },
-        }
-        for i, count in enumerate(outputs["count"])
-    ]
-
-
-def _pasted(one):
-    """Masks in the image, of probabilities over boxes."""
-    return paste_masks_numpy(one["masks"], one["boxes"], *one["sizes"])
-
-
-def _decoded(one):
-    """Masks in the image, of PNG files."""
-    masks = [
-        np.asarray(Image.open(io.BytesIO(content))) >= 128
-        for content in one["mask_png_bytes"]
-    ]
-    return np.array(masks).reshape(-1, *one["sizes"])
-
-
-def _png(pixels):
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
 
 
 def _in_float32(model):

@@ -63,7 +63,7 @@ def test_numbers_may_be_written_as_people_write_them():
 @pytest.mark.parametrize(
     "text, words",
     [
-        (None, r"none of the recipes \['digits', 'finetune', 'imagenet', '"),
+        (None, r"none of the recipes \[.*'digits', 'finetune', 'imagenet', '"),
         ("a: [", "x.yaml is not YAML"),
         ("text", "x.yaml must be a mapping"),
         ("", "x.yaml must be a mapping"),

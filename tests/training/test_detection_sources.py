@@ -6,6 +6,7 @@ import re
 import composites
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from command import inside
 from PIL import Image
 
@@ -310,3 +311,55 @@ def test_a_check_reads_everything_and_says_what_is_there(tmp_path):
     _, page, _ = inside("train", recipe, "--check-data", cwd=tmp_path)
     assert "1 of 5 annotations left out: an area of zero" in page
     assert "2 images cannot be read" in page
+
+
+class TwoBoxes(tfds.core.GeneratorBasedBuilder):
+    """One image with a box and a crowd, as TFDS's coco has them."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        box = {
+            "bbox": tfds.features.BBoxFeature(),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            "is_crowd": np.bool_,
+        }
+        features = {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "objects": tfds.features.Sequence(box),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features)
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        yield (
+            0,
+            {
+                "image": np.full((40, 60, 3), 90, "uint8"),
+                "objects": [
+                    {
+                        "bbox": tfds.features.BBox(5 / 40, 1 / 6, 0.5, 0.5),
+                        "label": "dog",
+                        "is_crowd": crowd,
+                    }
+                    for crowd in (False, True)
+                ],
+            },
+        )
+
+
+def test_tfds_s_boxes_are_read_by_name(tmp_path):
+    source = open_source("two_boxes", ["train"], tmp_path)
+    (item,) = source.items["train"]
+    assert item.size == (40, 60) and not source.has_masks
+    np.testing.assert_allclose(item.boxes, [[10, 5, 30, 20]] * 2, atol=1e-4)
+    assert [source.names[k] for k in item.classes] == ["dog", "dog"]
+    assert item.is_crowd.tolist() == [False, True]
+    with Image.open(item.path) as image:
+        assert image.size == (60, 40)
+    with pytest.raises(ValueError, match="or a name that TFDS knows"):
+        open_source("no_such_boxes", ["train"], tmp_path)

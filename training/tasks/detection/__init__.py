@@ -8,7 +8,7 @@ from gcvit_training.tasks import Task
 from gcvit_training.tasks.classes import match_classes
 from gcvit_training.tasks.classification.layers import load_layers
 from gcvit_training.tasks.detection.check import check_page, check_split
-from gcvit_training.tasks.detection.config import DetectionConfig
+from gcvit_training.tasks.detection.config import DIVISOR, DetectionConfig
 from gcvit_training.tasks.detection.evaluator import DetectionEvaluator
 from gcvit_training.tasks.detection.examples import (
     make_image,
@@ -156,6 +156,39 @@ class Detection(Task):
         choose = _choice_by_image(targets.pop("seeds"))
         losses = network.losses(inputs, targets, training, choose)
         return {name: losses[name] for name in self.loss_names}
+
+    def predict(self, network, inputs):
+        """Detects in each image by itself, with no more padding than it needs.
+
+        So the measures do not depend on the batches: padding takes part in
+        attention, and anchors in it are looked at (mmdet tests so, too).
+        """
+
+        def detect(one):
+            height, width = tf.unstack(-(-one["sizes"] // DIVISOR) * DIVISOR)
+            image = one["images"][:height, :width]
+            inputs = {"images": image[None], "sizes": one["sizes"][None]}
+            found = network(inputs, training=False)
+            return {k: tf.convert_to_tensor(v)[0] for k, v in found.items()}
+
+        inputs = {k: tf.convert_to_tensor(v) for k, v in inputs.items()}
+        if tf.executing_eagerly():  # of an export
+            batch = range(len(inputs["images"]))
+            rows = [detect({k: v[i] for k, v in inputs.items()}) for i in batch]
+            return {k: tf.stack([row[k] for row in rows]) for k in rows[0]}
+        most = network.max_detections
+        return tf.map_fn(
+            detect,
+            inputs,
+            fn_output_signature={
+                "boxes": tf.TensorSpec((most, 4)),
+                "scores": tf.TensorSpec((most,)),
+                "classes": tf.TensorSpec((most,), tf.int32),
+                "masks": tf.TensorSpec((most, 28, 28)),
+                "count": tf.TensorSpec((), tf.int32),
+            },
+            parallel_iterations=1,
+        )
 
     @classmethod
     def to_evaluate(cls, config, path, reader, **data):
