@@ -3,7 +3,12 @@
 import importlib
 
 _MODULES = {
-    "client.answers": ("Classification", "Detections", "VersionStatus"),
+    "client.answers": (
+        "ClassMap",
+        "Classification",
+        "Detections",
+        "VersionStatus",
+    ),
     "client.serving_client": ("ServingClient",),
     "litert": ("export_litert",),
     "onnx": ("export_onnx",),

@@ -117,6 +117,35 @@ class MaskDetections(Detections):
         return replace(detections, masks=masks)
 
 
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """The class of each pixel of one image.
+
+    Attributes:
+        classes: Uint8 array `(height, width)`, of the image's size.
+        error: `None`, or why there are none of these: an `InvalidImageError`
+            or a `MessageTooLargeError`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_export import ClassMap
+    >>> found = ClassMap(np.array([[0, 0, 1, 0]], "uint8"))
+    >>> print((found.classes == 1).mean())
+    0.25
+    """
+
+    classes: np.ndarray | None = None
+    error: ServingError | None = None
+
+    WANTED = ("class_png_bytes",)
+
+    @classmethod
+    def of(cls, row):
+        """Makes it of the outputs of one image."""
+        content = io.BytesIO(row["class_png_bytes"])
+        return cls(np.asarray(Image.open(content), "uint8"))
+
+
 @dataclass(frozen=True)
 class VersionStatus:
     """State of one version of a model on the server.

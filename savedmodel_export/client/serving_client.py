@@ -7,6 +7,7 @@ import numpy as np
 
 from gcvit_export.client.answers import (
     Classification,
+    ClassMap,
     Detections,
     MaskDetections,
     Model,
@@ -218,6 +219,25 @@ class ServingClient:
         if masks:
             return self._ask_files("serve_bytes_masks", images, MaskDetections)
         return self._ask_files("serve_bytes", images, Detections)
+
+    def segment(self, images) -> list[ClassMap]:
+        """Finds the class of each pixel of encoded images.
+
+        Of a segmenter that `export_saved_model` has written. Broken images
+        are told apart as by `classify`.
+
+        Args:
+            images: See `classify`.
+
+        Returns:
+            One `ClassMap` per image, in their order; that of an image that
+            cannot be read, decoded or sent has an `error`.
+
+        Raises:
+            ValueError: If `images` is empty or holds anything else.
+            ServingError: If the server does not answer.
+        """
+        return self._ask_files("serve_bytes", images, ClassMap)
 
     def status(self) -> list[VersionStatus]:
         """Asks for the states of all the model's versions.

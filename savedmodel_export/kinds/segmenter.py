@@ -12,7 +12,7 @@ from gcvit_export.comparison import VerificationError
 from gcvit_export.kinds.base import AUTO, is_quantized
 from gcvit_export.kinds.outputs import Outputs
 from gcvit_export.samples import photographs
-from gcvit_keras import checks
+from gcvit_keras import ImageReader, checks
 from gcvit_keras.segmentation import SegmentationReader, UPerNet
 from gcvit_keras.segmentation.inference import Inference, segment_file
 
@@ -55,8 +55,12 @@ class Segmenter(Outputs):
         return self.network.output[LOGITS].shape[-1]
 
     def at_size(self, size, what):
-        if None not in self.shape:
-            return super().at_size(size, what)
+        fixed = self.shape[:2]
+        if None not in fixed:
+            if size is not None and tuple(size) != fixed:
+                accepted = f"the model's own, {fixed}, or None"
+                raise checks.error("image_size", accepted, size)
+            size = fixed
         if size is None:
             raise ValueError(
                 f"{what} needs a fixed input size of a segmenter: "
@@ -67,7 +71,7 @@ class Segmenter(Outputs):
         network = keras.Model(
             images, self.network(images, training=False), name=self.name
         )
-        return type(self)(self.model, network, self.meanings, self.added)
+        return FixedSegmenter(self.model, network, self.meanings, self.added)
 
     # Reading files.
 
@@ -84,6 +88,8 @@ class Segmenter(Outputs):
         )
 
     def reader(self, reader):
+        if None not in self.model_shape:
+            return None  # files of any size do not go with one
         if reader is None:
             return SegmentationReader()
         if not isinstance(reader, SegmentationReader):
@@ -163,6 +169,16 @@ class Segmenter(Outputs):
                     f"{title} has the model's class for {same:.1%} of the "
                     f"pixels, less than the {LEAST_AGREEMENT:.1%} allowed"
                 )
+
+
+class FixedSegmenter(Segmenter):
+    """A segmenter of images of a fixed size, for LiteRT and ONNX."""
+
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        return None
+
+    def default_reader(self, size):
+        return ImageReader(size, crop_mode="squash", interpolation="bilinear")
 
 
 def _png(pixels):

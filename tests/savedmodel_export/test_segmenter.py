@@ -2,20 +2,25 @@
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import serving
 import tensorflow as tf
 from PIL import Image
 
 import gcvit_export.kinds.segmenter as kind
 from gcvit_export import (
+    InvalidImageError,
+    ServingClient,
     VerificationError,
     export_litert,
     export_onnx,
     export_saved_model,
+    export_serving,
     verify,
 )
 from gcvit_export.runner import Artifact
@@ -44,7 +49,14 @@ def model():
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("segmenter")
-    return export_saved_model(model, folder, LABELS, image_reader=READER)
+    return export_serving(
+        model,
+        folder,
+        LABELS,
+        name="gcvit",
+        batch_sizes=[1],
+        image_reader=READER,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +122,28 @@ def test_files_of_a_fixed_size_compute_the_same(model, tmp_path, suffix):
     )
 
 
+@pytest.fixture(scope="module")
+def server(exported, tmp_path_factory):
+    base = tmp_path_factory.mktemp("served")
+    for name in serving.MODELS:
+        (base / name).mkdir()
+    shutil.copytree(exported, base / "gcvit" / "1")
+    with serving.start(base) as loopback:
+        yield loopback
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_client_segments_files(model, server, protocol):
+    picture = np.random.default_rng(3).integers(0, 255, (48, 60, 3), "uint8")
+    address = getattr(server, protocol)
+    with ServingClient(address, protocol=protocol) as client:
+        answer, broken = client.segment([png(picture), b"no image"])
+    assert isinstance(broken.error, InvalidImageError)
+    (expected,) = model.segment([picture], short_side=64, long_side=160)
+    assert answer.error is None and answer.classes.shape == (48, 60)
+    assert (answer.classes == expected).mean() > 0.999
+
+
 def test_another_model_is_found_out(model, exported):
     other = small(4)
     with pytest.raises(VerificationError, match="differs from the model"):
@@ -134,6 +168,16 @@ def test_what_does_not_go_with_a_segmenter_is_refused(
 ):
     with pytest.raises(ValueError, match=words):
         export_saved_model(model, tmp_path / "out", **arguments)
+
+
+def test_a_segmenter_of_a_fixed_size_is_served_pixels_only(tmp_path):
+    model = small(4, backbone={"input_shape": (32, 64, 3)})
+    version = export_saved_model(model, tmp_path / "saved", verify=False)
+    artifact = Artifact(version)
+    assert artifact.shape == (32, 64, 3)
+    assert "serve_bytes" not in artifact.signatures
+    path = export_litert(model, tmp_path / "model.tflite", verify=False)
+    assert Artifact(path).shape == (32, 64, 3)
 
 
 def test_a_file_of_a_fixed_size_needs_one(model, tmp_path):
