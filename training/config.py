@@ -200,6 +200,11 @@ class RunConfig(Strict):
                 f"schedule: steps`, and only then. Received: "
                 f"schedule={o.schedule}, decay_epochs={list(o.decay_epochs)}"
             )
+        if max(o.decay_epochs, default=0) >= self.epochs:
+            raise ValueError(
+                "`optimizer.decay_epochs` must be below `epochs`. Received: "
+                f"decay_epochs={list(o.decay_epochs)}, epochs={self.epochs}"
+            )
         if o.final_learning_rate > o.learning_rate:
             raise ValueError(
                 "`optimizer.final_learning_rate` must be at most "

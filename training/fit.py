@@ -166,6 +166,12 @@ def _check_batches(task, strategy):
         )
     task.check_replicas(batch // replicas)
     steps = steps_per_epoch(task)
+    warmup = config.optimizer.warmup_steps or 0
+    if steps and warmup >= steps * config.epochs:
+        raise ValueError(
+            f"`optimizer.warmup_steps` must be below the {steps} x "
+            f"{config.epochs} steps of the run. Received: warmup_steps={warmup}"
+        )
     if not steps:
         raise ValueError(
             "`data.batch_size` must be at most the "

@@ -63,10 +63,12 @@ class Pictures:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = stem = Path(path).stem
-        while name in self._taken:
-            number = 1 + sum(n.startswith(f"{stem}_") for n in self._taken)
+        number = 0
+        # Class maps are called like the picture, with an ending.
+        while {name, f"{name}_classes"} & self._taken:
+            number += 1
             name = f"{stem}_{number}"
-        self._taken.add(name)
+        self._taken |= {name, f"{name}_classes"}
         return self._folder / name
 
 

@@ -112,7 +112,9 @@ class Detections(Predictor):
 
         most = max([int(k) for k in found["classes"]], default=0)
         names = [self._name(k) for k in range(most + 1)]
-        target = self._pictures.place(path).with_suffix(".png")
+        place = self._pictures.place(path)
+        # Not `with_suffix`, which takes `.1` of `scan.1` for one.
+        target = place.with_name(place.name + ".png")
         with replacing(target) as beside:
             picture = draw_detections(pixels, found, names)
             Image.fromarray(picture).save(beside)

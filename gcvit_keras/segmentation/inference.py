@@ -52,6 +52,9 @@ class Inference:
                 checks.integer(name, value)
         for scale in self.scales:
             checks.number("scales", scale, "positive", lambda s: s > 0)
+        if self.stride and self.stride > (self.window or 0):
+            accepted = f"at most `window`, which is {self.window}"
+            raise checks.error("stride", accepted, self.stride)
 
     def scores(self, network, image, size=None):
         """Computes the scores of an image's pixels, in a graph or eagerly.
@@ -79,6 +82,37 @@ class Inference:
                 logits = tf.image.resize(logits, size)
                 total += tf.nn.softmax(logits) if several else logits
         return total[0] / (len(self.scales) * (1 + self.flips))
+
+    def classes(self, network, image):
+        """Finds the class of each of an image's pixels, in its own size.
+
+        Args:
+            network: As of `scores`.
+            image: As of `scores`.
+
+        Returns:
+            Int32 tensor `(height, width)`: the first class of the highest
+            score. One class after the other is enlarged: the scores of all in
+            the size of a photograph take gigabytes.
+        """
+        size = tf.shape(image)[:2]
+        reduced = tf.shape(self._resized(tf.cast(image, tf.float32)[None], 1.0))
+        scores = self.scores(network, image, reduced[1:3])
+
+        def better(k, best, classes):
+            score = tf.image.resize(scores[..., k, None], size)[..., 0]
+            is_better = score > best
+            best = tf.where(is_better, score, best)
+            return k + 1, best, tf.where(is_better, k, classes)
+
+        state = 0, tf.fill(size, -np.inf), tf.zeros(size, tf.int32)
+        _, _, classes = tf.while_loop(
+            lambda k, *_: k < tf.shape(scores)[-1],
+            better,
+            state,
+            parallel_iterations=1,
+        )
+        return classes
 
     def _resized(self, image, scale):
         size = tf.shape(image)[1:3]
@@ -156,8 +190,8 @@ def segment(model, images, inference):
     found = []
     for i, image in enumerate(images):
         image = _read(image, i)
-        scores = inference.scores(lambda x: model(x, training=False), image)
-        found.append(tf.argmax(scores, axis=-1).numpy().astype("uint8"))
+        classes = inference.classes(lambda x: model(x, training=False), image)
+        found.append(classes.numpy().astype("uint8"))
     return found
 
 
@@ -196,8 +230,7 @@ def segment_file(encoded, network, inference, max_pixels=MAX_PIXELS):
         lambda: (tf.zeros((BROKEN, BROKEN, 3), tf.uint8), False),
     )
     image = tf.ensure_shape(image, (None, None, 3))
-    scores = inference.scores(network, image)
-    classes = tf.argmax(scores, axis=-1, output_type=tf.int32)
+    classes = inference.classes(network, image)
     picture = tf.io.encode_png(tf.cast(classes, tf.uint8)[..., None])
     size = tf.where(valid, tf.shape(image)[:2], 0)
     return tf.where(valid, picture, ""), size, tf.ensure_shape(valid, ())

@@ -4,6 +4,29 @@ SHOWN = 5
 """Names that a message lists."""
 
 
+def names_or_none(names, model, dataset):
+    """Takes names that exports give to classes without names for none.
+
+    Args:
+        names: Names of the model's classes, or `None`.
+        model: What the model is called, for messages.
+        dataset: What the dataset is called.
+
+    Returns:
+        The names, or `None`; and a list of lines to tell the user.
+
+    Examples:
+    >>> from gcvit_training.tasks.classes import names_or_none
+    >>> names_or_none(["class 0", "class 1"], "m.tflite", "photos")[0]
+    """
+    if names is not None and names != [f"class {k}" for k in range(len(names))]:
+        return list(names), []
+    return None, [
+        f"{model} has no labels.txt: its classes are taken to be those of "
+        f"{dataset}, in their order"
+    ]
+
+
 def match_classes(classes, names, model, dataset):
     """Finds each class of a dataset among the classes of a model.
 

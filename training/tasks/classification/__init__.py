@@ -10,7 +10,7 @@ import tensorflow as tf
 from gcvit_keras.models import structure
 from gcvit_training import data as pipeline
 from gcvit_training.tasks import Task
-from gcvit_training.tasks.classes import match_classes
+from gcvit_training.tasks.classes import match_classes, names_or_none
 from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.check import (
     check_page,
@@ -206,17 +206,13 @@ class Classification(Task):
 
     def use_classes(self, names, model):
         """Pairs the model's classes with those of the data by name."""
-        numbered = [f"class {k}" for k in range(len(names or []))]
-        if names in (None, numbered):
-            # Exports without labels of their own number their classes.
-            return [
-                f"{model} has no labels.txt: its classes are taken to be those "
-                f"of {self.config.data.dataset}, in their order"
-            ]
+        names, notes = names_or_none(names, model, self.config.data.dataset)
+        if names is None:
+            return notes
         self.places, notes = match_classes(
             self.names, names, model, self.config.data.dataset
         )
-        self.names = list(names)
+        self.names = names
         return notes
 
     def evaluator(self):

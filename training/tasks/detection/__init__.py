@@ -5,7 +5,7 @@ import tensorflow as tf
 from gcvit_keras.detection import DetectionReader
 from gcvit_keras.detection.sample import choice_by
 from gcvit_training.tasks import Task
-from gcvit_training.tasks.classes import match_classes
+from gcvit_training.tasks.classes import match_classes, names_or_none
 from gcvit_training.tasks.classification.layers import load_layers
 from gcvit_training.tasks.detection.check import check_page, check_split
 from gcvit_training.tasks.detection.config import DIVISOR, DetectionConfig
@@ -78,8 +78,16 @@ class Detection(Task):
             )
 
     def check(self):
-        """Refuses data of which too many annotations cannot be used."""
-        share = self.config.data.broken_share
+        """Refuses data without objects, or with too many that are broken."""
+        data = self.config.data
+        for split in dict.fromkeys((data.train_split, data.evaluation_split)):
+            items = self.source.items[split]
+            if all(item.is_crowd.all() for item in items):
+                raise ValueError(
+                    f"`data` must have objects in every split: there is none "
+                    f"in the {len(items)} images of {split!r}"
+                )
+        share = data.broken_share
         for split, problems in self.source.problems.items():
             lost = [p for p in problems if not p.is_used]
             count = self.source.annotations[split]
@@ -213,8 +221,9 @@ class Detection(Task):
 
     def use_classes(self, names, model):
         """Takes the model's classes for those of the data by name."""
+        names, notes = names_or_none(names, model, self.config.data.dataset)
         if names is None:
-            return []
+            return notes
         places, notes = match_classes(
             self.names, names, model, self.config.data.dataset
         )

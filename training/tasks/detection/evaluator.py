@@ -86,7 +86,13 @@ class DetectionEvaluator(Evaluator):
             )
         for k, (box, mask) in enumerate(zip(boxes, masks, strict=True)):
             x1, y1, x2, y2 = box.tolist()
-            label = self.labels[int(outputs["classes"][k])]
+            number = int(outputs["classes"][k])
+            if number >= len(self.labels):
+                raise ValueError(
+                    f"the model finds a class number {number}, of which there "
+                    f"are {len(self.labels)}: give the names of its classes"
+                )
+            label = self.labels[number]
             if label is None:
                 continue
             detection = {

@@ -6,7 +6,7 @@ from gcvit_keras.segmentation import SegmentationReader
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_keras.segmentation.losses import IGNORED, pixel_crossentropy
 from gcvit_training.tasks import Task
-from gcvit_training.tasks.classes import match_classes
+from gcvit_training.tasks.classes import match_classes, names_or_none
 from gcvit_training.tasks.segmentation.check import (
     check_page,
     check_split,
@@ -125,6 +125,11 @@ class Segmentation(Task):
                 lambda x: network(x, training=False),
                 one["images"][:height, :width],
             )
+            if scores.shape[-1] not in (None, classes):
+                raise ValueError(
+                    f"the model has {scores.shape[-1]} classes, of which "
+                    f"{classes} are known: give the names of its classes"
+                )
             taken = tf.argmax(scores, axis=-1, output_type=tf.int32)
             labels = tf.cast(one["labels"][:height, :width], tf.int32)
             counts = labels != IGNORED
@@ -155,8 +160,9 @@ class Segmentation(Task):
 
     def use_classes(self, names, model):
         """Takes the classes of the data for those of the model by name."""
+        names, notes = names_or_none(names, model, self.config.data.dataset)
         if names is None:
-            return []
+            return notes
         self.places, notes = match_classes(
             self.names, names, model, self.config.data.dataset
         )

@@ -65,6 +65,16 @@ class SegmentationDataConfig(DataConfig):
     flips: bool = False
 
     @pydantic.model_validator(mode="after")
+    def _sides_are_in_order(self):
+        if self.short_side and self.long_side < self.short_side:
+            raise ValueError(
+                "`data.long_side` must be at least `data.short_side`. "
+                f"Received: long_side={self.long_side}, "
+                f"short_side={self.short_side}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _windows_cover_the_image(self):
         if self.stride and self.stride > (self.window or 0):
             raise ValueError(

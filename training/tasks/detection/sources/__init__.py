@@ -80,7 +80,9 @@ def _open_folder(folder, splits, holdout, thorough):
     if any((folder / "Annotations").glob("*.xml")):
         sets = sorted(folder.glob("ImageSets/Main/*.txt"))
         source = open_voc(folder, splits, holdout, thorough)
-        return source, [p.stem for p in sets] or ["train", "test"]
+        if (folder / "ImageSets").is_dir():
+            return source, [p.stem for p in sets]
+        return source, ["train", "test"]
     files = find_files(folder)
     if files:
         source = open_coco(folder, files, splits, holdout, thorough)

@@ -45,8 +45,8 @@ def open_coco(folder, files, splits, holdout, thorough=False):
     Args:
         folder: `pathlib.Path` of the dataset.
         files: As `find_files` returns.
-        splits: Names of the splits that are wanted; of a single file, which is
-            no split of its own, they are `train` and `test`.
+        splits: Names of the splits that are wanted. Where there is a single
+            file, `train` and `test` are parts of it, whatever it is called.
         holdout: Share of the images of a single file that becomes `test`.
         thorough: Whether to look for what takes long to find.
 
@@ -57,10 +57,19 @@ def open_coco(folder, files, splits, holdout, thorough=False):
         ValueError: If a file is no COCO JSON, or the classes of two differ.
     """
     contents = {}
+    # Of one file either all wanted splits are that file or none is: else one
+    # would be trained on what the other measures.
+    held_out = (
+        len(files) == 1
+        and set(splits) <= set(HOLD_OUT)
+        and not all(match_split(split, files) for split in splits)
+    )
+
+    def name_of(split):
+        return next(iter(files)) if held_out else match_split(split, files)
+
     for split in splits:
-        name = match_split(split, files)
-        if name is None and len(files) == 1 and split in HOLD_OUT:
-            (name,) = files
+        name = name_of(split)
         if name is not None and name not in contents:
             contents[name] = _read(files[name])
     classes = {}
@@ -86,10 +95,8 @@ def open_coco(folder, files, splits, holdout, thorough=False):
         annotations={},
     )
     for split in splits:
-        name = match_split(split, files)
-        part = None
-        if name is None and len(files) == 1 and split in HOLD_OUT:
-            (name,) = files
+        name, part = name_of(split), None
+        if held_out:
             names = [i.get("file_name") for i in contents[name]["images"]]
             part = set(split_by_name(filter(None, names), holdout)[split])
         if name is not None:

@@ -1,10 +1,12 @@
 """TFDS's datasets of boxes, such as `coco/2017`."""
 
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from gcvit_keras.files import replacing
 from gcvit_training.tasks.detection.sources.annotations import (
     Annotation,
     image_size,
@@ -55,13 +57,15 @@ def open_prepared(builder, splits, data_dir):
         except (KeyError, ValueError, AssertionError):
             continue
         items, problems, count = [], [], 0
-        place = folder / "".join(c if c.isalnum() else "-" for c in split)
+        # No two splits in one folder: `train[:9]` is not `train[9:]`.
+        place = folder / urllib.parse.quote(split, safe="")
         place.mkdir(parents=True, exist_ok=True)
         for i, example in enumerate(tfds.as_numpy(examples)):
             number += 1
             path = place / f"{i:08d}.jpg"
             if not path.is_file():
-                path.write_bytes(example["image"])
+                with replacing(path) as beside:
+                    beside.write_bytes(example["image"])
             size = image_size(path)
             annotations = _annotations(example["objects"], size, path.name)
             count += len(annotations)

@@ -22,8 +22,8 @@ VOID = 255
 def open_voc(folder, splits, holdout, thorough=False):
     """Reads `Annotations/*.xml`, with `JPEGImages` and `ImageSets/Main`.
 
-    Where there is a picture of each image's objects in `SegmentationObject`,
-    its k-th colour is the mask of the k-th object.
+    Where there are pictures of most objects in `SegmentationObject`, the k-th
+    colour is the mask of the k-th object.
 
     Args:
         folder: `pathlib.Path` of the dataset.
@@ -42,19 +42,27 @@ def open_voc(folder, splits, holdout, thorough=False):
     names_of = _splits(folder, splits, stems, holdout)
     problems = {split: [] for split in names_of}
     read = {
-        split: [(stem, *_read(folder, stem, problems[split])) for stem in stems]
+        split: [
+            (stem, *found)
+            for stem in stems
+            # Without its objects an image would be taken for background.
+            if (found := _read(folder, stem, problems[split])) is not None
+        ]
         for split, stems in names_of.items()
     }
     names = sorted(
         {o[0] for rows in read.values() for _, _, os in rows for o in os}
     )
-    if not names:
+    if names_of and not names:
         raise ValueError(f"{folder} has no objects in Annotations")
-    has_masks = any(
-        (folder / "SegmentationObject" / f"{stem}.png").is_file()
+    # VOC itself has masks of few images: then boxes alone are learned.
+    counts = [
+        (len(objects), _mask_file(folder, stem).is_file())
         for rows in read.values()
-        for stem, _, _ in rows
-    )
+        for stem, _, objects in rows
+    ]
+    with_masks = sum(count for count, has_mask in counts if has_mask)
+    has_masks = 2 * with_masks > sum(count for count, _ in counts)
     images = Images(
         tuple(names), tuple(range(1, len(names) + 1)), {}, problems, has_masks,
         {},
@@ -112,13 +120,17 @@ def _splits(folder, splits, stems, holdout):
 
 
 def _read(folder, stem, problems):
-    """Size, or `None`, and objects of an image: name and box of each."""
+    """Size, or `None`, and objects of an image: name and box of each.
+
+    Returns:
+        `None` where the file cannot be read.
+    """
     path = folder / "Annotations" / f"{stem}.xml"
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
         problems.append(Problem(str(path), f"no XML that can be read: {error}"))
-        return None, []
+        return None
     size = None
     try:
         size = tuple(
@@ -142,18 +154,23 @@ def _read(folder, stem, problems):
     return size, objects
 
 
+def _mask_file(folder, stem):
+    return folder / "SegmentationObject" / f"{stem}.png"
+
+
 def _image(folder, stem):
     """Path of an image, which may be none."""
     for suffix in SUFFIXES:
-        path = folder / "JPEGImages" / f"{stem}{suffix}"
-        if path.is_file():
-            return path
+        for spelling in (suffix, suffix.upper()):
+            path = folder / "JPEGImages" / f"{stem}{spelling}"
+            if path.is_file():
+                return path
     return folder / "JPEGImages" / f"{stem}.jpg"
 
 
 def _masks(folder, stem):
     """Run lengths by the number of the object."""
-    path = folder / "SegmentationObject" / f"{stem}.png"
+    path = _mask_file(folder, stem)
     if not path.is_file():
         return {}
     with Image.open(path) as picture:

@@ -56,7 +56,8 @@ def read_names(folder):
     table = folder / "objectInfo150.txt"  # ADE20K's: five columns, with titles
     if table.is_file():
         rows = table.read_text(encoding="utf-8").rstrip().splitlines()[1:]
-        return [row.split("\t")[-1].split(",")[0].strip() for row in rows], None
+        names = [row.split("\t")[-1].split(",")[0].strip() for row in rows]
+        return names, list(range(1, len(names) + 1))  # 0 is no class
     for path in sorted(folder.glob("**/semantic_classes.json")):
         try:
             named = {
