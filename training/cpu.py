@@ -51,7 +51,7 @@ def fast_on_cpu(network):
         devices <= {"CPU", "XLA_CPU"}
         and network.compute_dtype == "float32"
         and shape is not None
-        and min(side or LEAST_SIDE for side in shape[1:3]) >= LEAST_SIDE
+        and min(side or 0 for side in shape[1:3]) >= LEAST_SIDE
     ):
         layers = network._flatten_layers()
     with replaced({layer: _methods(layer) for layer in layers}):

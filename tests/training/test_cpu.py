@@ -210,9 +210,10 @@ def test_what_is_left_after_it_is_keras_own(images):
 
 
 @pytest.mark.parametrize(
-    "policy, side", [("mixed_bfloat16", 128), ("float32", 96)]
+    "policy, side",
+    [("mixed_bfloat16", 128), ("float32", 96), ("float32", None)],
 )
-def test_mixed_precision_and_small_images_are_left_alone(policy, side):
+def test_mixed_precision_small_and_sizeless_images_are_left_alone(policy, side):
     keras.config.set_dtype_policy(policy)
     try:
         model = network(side)
