@@ -1,6 +1,8 @@
 """`gcvit predict` with a detector: JSON, pictures, every kind of file."""
 
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -102,6 +104,22 @@ def test_objects_as_json_and_as_pictures(file, expected_of, place, tmp_path):
         inside_masks = expected["masks"][shown].any(0)
         assert changed[inside_masks].mean() > 0.95
         assert changed.mean() < 1
+
+
+def test_no_picture_replaces_another(place, tmp_path):
+    names = ["a.png", "a_1.png", "scan.1.png", "scan.2.png", "x/a.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(place / "a.png", tmp_path / name)
+    model = place / "model.keras"
+    rows = json.loads(
+        predict(tmp_path, *names, "--model", model, "--out", "out", "--json")
+    )
+    pictures = [Path(row["picture"]).name for row in rows]
+    assert pictures == [
+        *("a.png", "a_1.png", "scan.1.png", "scan.2.png", "a_2.png"),
+    ]
+    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 def test_text_names_what_is_found(place):

@@ -44,6 +44,12 @@ def test_what_is_no_image_is_refused(model):
         model.segment([np.zeros((8, 8, 3))], short_side=0)
 
 
+def test_windows_must_meet(model):
+    image = np.zeros((40, 40, 3), "uint8")
+    with pytest.raises(ValueError, match="`stride` must be at most `window`"):
+        model.segment([image], window=16, stride=17)
+
+
 def test_colours_are_those_of_pascal_voc_from_class_1_on():
     def voc(number):
         rgb = [0, 0, 0]

@@ -233,6 +233,22 @@ def test_one_file_without_splits_is_held_out_by_name(tmp_path):
     assert len(splits[0][0] & splits[1][0]) >= 13
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_one_file_called_as_a_split_is_not_trained_on_and_measured(
+    tmp_path, split
+):
+    images = [
+        {"id": k, "file_name": f"{k}.jpg", "height": 40, "width": 60}
+        for k in range(1, 21)
+    ]
+    coco(tmp_path, [{"image_id": 1}], split, images)
+    source = open_source(str(tmp_path), ["train", "test"], holdout=0.2)
+    ids = [{i.id for i in source.items[s]} for s in ("train", "test")]
+    assert not ids[0] & ids[1] and len(ids[0] | ids[1]) == 20
+    whole = open_source(str(tmp_path), [split])  # where no other is wanted
+    assert len(whole.items[split]) == 20
+
+
 @pytest.mark.parametrize(
     "split, text, message",
     [

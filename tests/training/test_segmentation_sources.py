@@ -104,9 +104,10 @@ def test_ade20k(tmp_path):
         "Idx\tRatio\tTrain\tVal\tName\n1\t0.1\t9\t9\twall\n"
         "2\t0.1\t9\t9\tbuilding, edifice\n3\t0.1\t9\t9\tsky\n"
     )
-    source = open_source(data(tmp_path, reduce_zero_label=True))
-    assert source.names == ("wall", "building", "sky")
-    np.testing.assert_array_equal(classes(source), [[255, 0], [1, 2]])
+    for reduces in (True, False):  # the file says that they count from 1
+        source = open_source(data(tmp_path, reduce_zero_label=reduces))
+        assert source.names == ("wall", "building", "sky")
+        np.testing.assert_array_equal(classes(source), [[255, 0], [1, 2]])
 
 
 @pytest.mark.parametrize(

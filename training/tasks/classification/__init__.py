@@ -64,11 +64,15 @@ class Classification(Task):
     metric_names = ("accuracy",)
     reads_one_size = True
 
-    def __init__(self, config, source):
-        super().__init__(config, source)
-        # Of the model that is measured: see `use_classes`.
-        self.names = list(source.names)
-        self.places = list(range(len(self.names)))
+    @functools.cached_property
+    def names(self):
+        """Names of the model's classes: see `use_classes`."""
+        return list(self.source.names)
+
+    @functools.cached_property
+    def places(self):
+        """Places of the data's classes among the model's."""
+        return list(range(len(self.names)))
 
     @functools.cached_property
     def layers(self):
@@ -210,7 +214,7 @@ class Classification(Task):
         if names is None:
             return notes
         self.places, notes = match_classes(
-            self.names, names, model, self.config.data.dataset
+            self.source.names, names, model, self.config.data.dataset
         )
         self.names = names
         return notes

@@ -109,7 +109,7 @@ class Tabular(Classification):
 
     def use_classes(self, names, model):
         """Checks that the model has the outputs of the table, in order."""
-        if names is not None and list(names) != self.names:
+        if names is not None and list(names) != list(self.source.names):
             raise ValueError(
                 f"{model} has the outputs {', '.join(names)}; "
                 f"{self.config.data.dataset} has {', '.join(self.names)}"
