@@ -65,12 +65,12 @@ def command(
             raise ValueError(
                 f"--out cannot be written: {out}: {error.strerror}"
             ) from error
-        page = _page(image, choice, box)
+        page = _page(image, choice, box, crop_ratio)
         beside.write_text(page, encoding="utf-8")
     console.print(f"Wrote {out}", soft_wrap=True)
 
 
-def _page(image, choice, box):
+def _page(image, choice, box, crop_ratio):
     """The page of an image file, for what `choose` has chosen."""
     path = choice.model
     if path is None:
@@ -83,8 +83,10 @@ def _page(image, choice, box):
         name = str(path)
         with quietly():
             network = load_keras(path)
-    for kind in PAGES.values():
-        module = importlib.import_module(kind)
+    for kind, file in PAGES.items():
+        module = importlib.import_module(file)
         if module.takes(network):
+            if crop_ratio is not None and kind != "classifier":
+                raise UsageError(f"--crop-ratio does not go with a {kind}")
             return module.page(network, image, choice, path, name, box)
     raise ValueError(f"{choice.name} is a model of no kind")

@@ -176,6 +176,17 @@ def test_what_a_detector_cannot_be_exported_with_is_refused(place, tmp_path):
     assert "`crop_ratio` must be None for a detector" in line
 
 
+def test_a_page_of_a_detector_is_of_the_whole_image(place, tmp_path):
+    line = refused(
+        *("explain", place / "a.png", "--model", place / "model.keras"),
+        *("--out", "a.html", "--crop-ratio", "0.5"),
+        cwd=tmp_path,
+        code=2,
+    )
+    assert line == "error: --crop-ratio does not go with a detector"
+    assert not (tmp_path / "a.html").exists()
+
+
 def test_a_page_explains_the_box_that_is_chosen(place, tmp_path):
     out = tmp_path / "page.html"
     arguments = ("explain", "a.png", "--model", "model.keras", "--out", out)
