@@ -61,7 +61,7 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
     from gcvit_training.tasks.classification import evaluation_batches
     from gcvit_training.tasks.classification.config import ImageDataConfig
     from gcvit_training.tasks.classification.sources import (
-        check_split,
+        has_split,
         open_source,
     )
 
@@ -78,7 +78,7 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
     config = ImageDataConfig(**settings)
     with contextlib.redirect_stdout(sys.stderr):  # --json has the other
         source = open_source(dataset, data_dir, config.holdout)
-    check_split(source, split, option)
+    has_split(source, split, option)
 
     def batches(source):
         return evaluation_batches(source, split, config, batch_size)

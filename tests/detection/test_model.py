@@ -107,7 +107,10 @@ def test_mixed_precision_detects_and_learns(detector_class, policy):
         assert np.isfinite(value).all(), name
 
 
-@pytest.mark.parametrize("detector_class", CASES)
+@pytest.mark.parametrize(
+    "detector_class",
+    [MaskRCNN, pytest.param(CascadeMaskRCNN, marks=pytest.mark.slow)],
+)
 def test_fit_learns_by_the_model_s_own_losses(detector_class):
     model = make(detector_class)
     images, targets = batch()

@@ -105,6 +105,7 @@ def test_the_configuration_is_the_arguments():
     assert not again.trainable_variables
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* `quantize` method")
 def test_int8_quantization_is_saved(images, tmp_path):
     backbone = GCViTBackbone(**{**SIZES, "depths": (1, 1, 2, 1)})

@@ -150,7 +150,7 @@ def test_mixed_precision_predicts_what_float32_does(
 @pytest.mark.parametrize(
     "policy, jit_compile",
     [
-        ("float32", True),
+        pytest.param("float32", True, marks=pytest.mark.slow),
         ("mixed_float16", False),
         ("mixed_bfloat16", False),
     ],

@@ -336,6 +336,7 @@ def test_the_command_takes_the_compiled_loss(pixels, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
 def test_a_model_that_keras_quantized_is_verified(nano, images, tmp_path):
     """By its signal: rounding moves its integers, as its own noise does."""

@@ -125,7 +125,9 @@ def test_batches_go_on_from_any_step_as_they_were(digits, step):
     assert_same(everything[step:], batches(digits, config, first_step=step))
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_workers_share_the_batches_that_one_would_have(digits, workers):
     config = small(
         "epochs=1", "augment.mixup=0.8", "augment.cutmix=1", "augment.erasing=1"

@@ -146,6 +146,7 @@ def die():
     raise Death
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_in_an_epochs_first_steps_has_the_same_metrics(
     finished, data_dir, tmp_path
 ):
@@ -211,6 +212,7 @@ def test_a_metric_that_is_not_there_is_named(data_dir, tmp_path):
         small("patience=3")
 
 
+@pytest.mark.slow
 def test_a_finished_run_may_be_given_more_epochs(data_dir, tmp_path):
     quiet(small("epochs=1"), tmp_path, data_dir)
     quiet(small("epochs=2"), tmp_path, data_dir)
@@ -220,11 +222,16 @@ def test_a_finished_run_may_be_given_more_epochs(data_dir, tmp_path):
         quiet(small("epochs=1"), tmp_path, data_dir)
 
 
-def test_several_steps_at_once_are_the_same_steps(finished, data_dir, tmp_path):
-    config = small(*EXACT, "steps_per_execution=5", "epochs=3")
-    quiet(config, tmp_path / "run", data_dir)
-    for name, value in last(finished).items():
-        found = last(tmp_path / "run")[name]
+def test_several_steps_at_once_are_the_same_steps(data_dir, tmp_path):
+    # Steps of one graph are rounded otherwise, and where a gradient is zero
+    # but for that, Adam makes a whole step of it: not with this epsilon.
+    settings = (*EXACT, "epochs=1", "optimizer.epsilon=1e-3")
+    settings += ("optimizer.warmup_epochs=0",)
+    for steps in (1, 5):
+        config = small(*settings, f"steps_per_execution={steps}")
+        quiet(config, tmp_path / f"{steps}", data_dir)
+    for name, value in last(tmp_path / "1").items():
+        found = last(tmp_path / "5")[name]
         np.testing.assert_allclose(found, value, atol=1e-6, err_msg=name)
     config = small("steps_per_execution=2")
     with pytest.raises(ValueError, match="must divide the 5 steps per epoch"):

@@ -78,7 +78,9 @@ def config(folder, *overrides):
     return read_config(path, [*SETTINGS, *overrides])
 
 
-@pytest.mark.parametrize("outputs", ["labels", "numbers"])
+@pytest.mark.parametrize(
+    "outputs", [pytest.param("labels", marks=pytest.mark.slow), "numbers"]
+)
 def test_a_table_goes_through(images, tmp_path, outputs):
     folder, rows = images
     table = write(folder, rows, outputs == "labels")

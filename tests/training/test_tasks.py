@@ -52,6 +52,7 @@ def test_an_autoencoder_goes_through_an_engine_that_does_not_know_it(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_classifier_goes_through(data_dir, digits, tmp_path):
     out, model, result = goes_through(small(*EXACT), tmp_path, data_dir)
     assert model.output_shape == (None, 10)

@@ -125,7 +125,7 @@ def test_class_weights_multiply_the_loss_of_their_images():
     )
     np.testing.assert_allclose(found / expected, [1, 3, 0.5, 1.75], rtol=1e-6)
     with pytest.raises(ValueError, match="must name classes.*Received: 'z'"):
-        Classification(small("class_weights={z: 3}"), Source())
+        Classification(small("class_weights={z: 3}"), Source()).check()
 
 
 def test_balanced_weights_are_the_inverse_of_the_counts(digits):

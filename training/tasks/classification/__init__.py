@@ -111,6 +111,10 @@ class Classification(Task):
                 f"{batch_size} images per replica"
             )
 
+    def check(self):
+        """Refuses weights of classes that the data do not have."""
+        _ = self.class_weights
+
     def example(self, content, seed=None):
         """Reads an image; its target is the number of its class."""
         encoded, label = content
