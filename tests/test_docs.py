@@ -62,7 +62,7 @@ SMALL_DETECTOR = (
     "1], mlp_ratio: 1, window_size: [4, 4, 4, 4], fpn_channels: 8, "
     "fc_channels: 8}' --set epochs=4 --set data.short_side=64 "
     "--set data.long_side=96 --set augment.short_sides=[64] "
-    "--set augment.long_side=96 --set optimizer.warmup_steps=0"
+    "--set augment.long_side=96 --set optimizer.warmup_epochs=0"
 )
 QUICKER = {
     # Commands.
