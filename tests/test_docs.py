@@ -36,6 +36,7 @@ NOT_RUN = {
     "gcloud": "needs Google Cloud",
     "python benchmarks/gpu.py": "needs a GPU, JAX, PyTorch and timm",
     "gcvit train segmentation_finetune --out": "tests/training trains one",
+    "gcvit train labels --out": "tests/training trains one",
     "python docs/draw_explain.py": "takes a minute and a half",
     "pytest": "the tests themselves",
     "mkdocs serve": "serves until it is stopped",
