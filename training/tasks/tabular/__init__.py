@@ -38,6 +38,7 @@ class Tabular(Classification):
 
     Config = TabularConfig
     metric_names = ()
+    class_weights = None
 
     @classmethod
     def open_source(cls, config, data_dir=None):
