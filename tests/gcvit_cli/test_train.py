@@ -123,7 +123,7 @@ def test_train_looks_at_the_data_only(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("nothing",), "none of the recipes ['digits', 'finetune', 'image"),
+        (("nothing",), "none of the recipes ['cascade_mask_rcnn', 'detection"),
         (
             ("digits", "--set", "epoch=3"),
             "epoch is not a field; did you mean epochs?",
