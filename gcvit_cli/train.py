@@ -30,8 +30,8 @@ def command(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="digits, imagenet, finetune or labels, or a YAML file like "
-            "theirs.",
+            help="Such as digits, finetune, detection_finetune or "
+            "segmentation_finetune; or a YAML file like theirs.",
         ),
     ],
     out: Annotated[
