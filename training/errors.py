@@ -1,5 +1,6 @@
 """What stops a run, in words that say what to do."""
 
+import re
 import signal
 
 import tensorflow as tf
@@ -58,3 +59,17 @@ def plain(error, folder, strategy):
     last = lines[-1].strip() if lines else ""
     reason = first if last in ("", first) else f"{first} ... {last}"
     return TrainingError(f"TensorFlow stopped: {reason}")
+
+
+def reason(error):
+    """Says why reading a file failed, in a few words.
+
+    Args:
+        error: A `tf.errors.OpError`.
+
+    Returns:
+        TensorFlow's first line without its names of what failed and without
+        the path, at most 80 letters.
+    """
+    words = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message.split("\n")[0])
+    return words.split("; ")[-1].strip()[:80]

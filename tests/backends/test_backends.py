@@ -114,9 +114,9 @@ def test_export_on_another_backend_refuses_in_one_line(results, backend):
     )
 
 
-def test_two_devices_of_jax_train_as_one(results, backend):
-    if backend != "jax":
-        pytest.skip("DataParallel is JAX's")
+@pytest.mark.parametrize("backend", ["jax"], indirect=True)
+def test_two_devices_train_as_one(results):
+    """By `keras.distribution.DataParallel`, which is JAX's alone."""
     np.testing.assert_allclose(
         results["parallel"], results["losses"], rtol=1e-5
     )

@@ -50,7 +50,6 @@ def exported(model, tmp_path_factory):
     return folder, version
 
 
-@pytest.mark.slow
 def test_the_server_is_given_memory_for_large_images(exported):
     """1 GiB, 1 for weights, 1.25 for each of two batches of one image."""
     text = (exported[0] / "kubernetes.yaml").read_text()

@@ -102,6 +102,9 @@ class Task(abc.ABC):
         metric_names: Further names in it, which are only watched.
         reads_one_size: Whether images become inputs of one size by a
             `gcvit_keras.ImageReader`, which `to_evaluate` then gets.
+        Reader: Class of the settings by which images keep their ratio,
+            `short_side` and `long_side`, which are fields of `data`, too; or
+            `None`.
         recipe: Name of the recipe by whose settings models without a run are
             measured, or `None` if they cannot be.
     """
@@ -110,6 +113,7 @@ class Task(abc.ABC):
     loss_names = ("loss",)
     metric_names = ()
     reads_one_size = False
+    Reader = None
     recipe = None
 
     def __init__(self, config, source):
@@ -271,7 +275,7 @@ class Task(abc.ABC):
         Returns:
             List of lines in Markdown.
         """
-        raise NotImplementedError
+        return [f"- {split}: {facts}" for split, facts in found.items()]
 
     def preview(self, count=32):
         """Makes the first training examples as a run sees them.
@@ -307,18 +311,26 @@ class Task(abc.ABC):
         Raises:
             ValueError: If a model without a run cannot be measured.
         """
+        if config is None and cls.recipe is None:
+            raise ValueError(
+                "a model of this task is measured as its run's folder only"
+            )
+        # As the model does, whatever its run said.
+        sides = cls.Reader and cls.Reader.of(path)
         if config is None:
-            if cls.recipe is None:
-                raise ValueError(
-                    "a model of this task is measured as its run's folder only"
-                )
+            sides = sides or (cls.Reader and cls.Reader())
             fields = [f"data.{k}={json.dumps(v)}" for k, v in data.items()]
             config = read_config(cls.recipe, fields)
+        if sides:
+            data["short_side"] = sides.short_side
+            data["long_side"] = sides.long_side
         data = config.data.model_copy(update=data)
         return config.model_copy(update={"data": data})
 
     def use_classes(self, names, model):
         """Measures a model with classes of its own, matched by name.
+
+        A task that has classes is a `classes.NamedClasses`.
 
         Args:
             names: Names of the model's classes, or `None` where it has none:

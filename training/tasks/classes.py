@@ -1,30 +1,9 @@
 """Classes of a dataset among those of a model, by name."""
 
+import functools
+
 SHOWN = 5
 """Names that a message lists."""
-
-
-def names_or_none(names, model, dataset):
-    """Takes names that exports give to classes without names for none.
-
-    Args:
-        names: Names of the model's classes, or `None`.
-        model: What the model is called, for messages.
-        dataset: What the dataset is called.
-
-    Returns:
-        The names, or `None`; and a list of lines to tell the user.
-
-    Examples:
-    >>> from gcvit_training.tasks.classes import names_or_none
-    >>> names_or_none(["class 0", "class 1"], "m.tflite", "photos")[0]
-    """
-    if names is not None and names != [f"class {k}" for k in range(len(names))]:
-        return list(names), []
-    return None, [
-        f"{model} has no labels.txt: its classes are taken to be those of "
-        f"{dataset}, in their order"
-    ]
 
 
 def match_classes(classes, names, model, dataset):
@@ -66,3 +45,46 @@ def match_classes(classes, names, model, dataset):
             f"({len(missing)} of {len(names)} classes)"
         )
     return [names.index(name) for name in classes], notes
+
+
+class NamedClasses:
+    """The classes of a task's data among those of the model that is measured.
+
+    For a `Task` whose source has the `names` of its classes.
+    """
+
+    @functools.cached_property
+    def names(self):
+        """Names of the model's classes; those of the data until it has some."""
+        return list(self.source.names)
+
+    @functools.cached_property
+    def places(self):
+        """Places of the data's classes among the model's."""
+        return list(range(len(self.source.names)))
+
+    def use_classes(self, names, model):
+        """Pairs the model's classes with those of the data by name.
+
+        Args:
+            names: See `Task.use_classes`.
+            model: See `Task.use_classes`.
+
+        Returns:
+            See `Task.use_classes`.
+
+        Raises:
+            ValueError: See `match_classes`.
+        """
+        dataset = self.config.data.dataset
+        # Exports call classes without names so.
+        if names in (None, [f"class {k}" for k in range(len(names or []))]):
+            return [
+                f"{model} has no labels.txt: its classes are taken to be those "
+                f"of {dataset}, in their order"
+            ]
+        self.places, notes = match_classes(
+            self.source.names, names, model, dataset
+        )
+        self.names = list(names)
+        return notes

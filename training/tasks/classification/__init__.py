@@ -10,7 +10,7 @@ import tensorflow as tf
 from gcvit_keras.models import structure
 from gcvit_training import data as pipeline
 from gcvit_training.tasks import Task
-from gcvit_training.tasks.classes import match_classes, names_or_none
+from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.check import (
     check_page,
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-class Classification(Task):
+class Classification(NamedClasses, Task):
     """Images `(size, size, 3)` to probabilities of classes.
 
     The training loss is the cross-entropy with `label_smoothing`, of images
@@ -63,16 +63,6 @@ class Classification(Task):
     Config = ClassificationConfig
     metric_names = ("accuracy",)
     reads_one_size = True
-
-    @functools.cached_property
-    def names(self):
-        """Names of the model's classes: see `use_classes`."""
-        return list(self.source.names)
-
-    @functools.cached_property
-    def places(self):
-        """Places of the data's classes among the model's."""
-        return list(range(len(self.names)))
 
     @functools.cached_property
     def layers(self):
@@ -211,17 +201,6 @@ class Classification(Task):
         if config is None:
             return _Reading(ImageDataConfig(**fields))
         return super().to_evaluate(config, path, reader, **fields)
-
-    def use_classes(self, names, model):
-        """Pairs the model's classes with those of the data by name."""
-        names, notes = names_or_none(names, model, self.config.data.dataset)
-        if names is None:
-            return notes
-        self.places, notes = match_classes(
-            self.source.names, names, model, self.config.data.dataset
-        )
-        self.names = names
-        return notes
 
     def evaluator(self):
         """Makes an evaluator of probabilities."""

@@ -1,16 +1,14 @@
 """Looks at a dataset before a run: what it holds, what a run makes of it."""
 
-import re
-
 import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.data import training_batches
+from gcvit_training.errors import reason
+from gcvit_training.tasks.pages import class_table, listed, size_lines
 
-SHOWN = 10
-"""Lines of a list that are shown; the rest is counted."""
 UNREADABLE = np.int32([0, 0]), np.int64(1), False
 """Size and orientation of an image that cannot be read, and that it cannot."""
 
@@ -54,8 +52,8 @@ def check_split(source, split, reader, tally, report=print):
             sizes.append(tuple(size.numpy().tolist()))
         else:
             name = example["name"].numpy().decode(errors="replace")
-            reason = _why_broken(source, example, reader)
-            broken.append({"image": name, "reason": reason})
+            why = _why_broken(source, example, reader)
+            broken.append({"image": name, "reason": why})
         if known:
             targets.append(target.numpy())
     sizes.sort(key=lambda size: size[0] * size[1])
@@ -96,10 +94,7 @@ def _why_broken(source, example, reader):
         encoded, _ = source.load(example)
         reader.read_in_graph(encoded, trusted=True)
     except tf.errors.OpError as error:
-        reason = error.message.split("\n")[0]
-        # TensorFlow's names of what failed, and the path once more.
-        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", reason)
-        return reason.split("; ")[-1].strip()[:80]
+        return reason(error)
     return "not read"
 
 
@@ -115,27 +110,9 @@ def check_page(found):
     lines = []
     for split, facts in found.items():
         lines += [f"**{split}: {facts['images']} images**", ""]
-        lines += ["| class | images |", "|---|--:|"]
-        counts = sorted(facts["classes"].items(), key=lambda item: -item[1])
-        if len(counts) > 2 * SHOWN:
-            counts = [*counts[:SHOWN], ("...", ""), *counts[-SHOWN:]]
-        lines += [f"| {name} | {count} |" for name, count in counts]
-        lines.append("")
-        if facts["least_size"]:
-            (h, w), (height, width) = facts["least_size"], facts["largest_size"]
-            lines.append(f"- sizes from {w} x {h} to {width} x {height} pixels")
-        if facts["rotated"]:
-            lines.append(
-                f"- {facts['rotated']} are turned by their EXIF orientation"
-            )
-        broken = facts["broken"]
-        lines.append(f"- {len(broken)} cannot be read")
-        lines += [
-            f"    - {image['image']}: {image['reason']}"
-            for image in broken[:SHOWN]
-        ]
-        if len(broken) > SHOWN:
-            lines.append("    - ... (--json prints them all)")
+        lines += class_table("images", facts["classes"])
+        lines += size_lines(facts)
+        lines += listed("cannot be read", facts["broken"])
         lines.append("")
     return lines
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from gcvit_keras.detection import DetectionReader
 from gcvit_keras.detection.sample import choice_by
 from gcvit_training.tasks import Task
-from gcvit_training.tasks.classes import match_classes, names_or_none
+from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.classification.layers import load_layers
 from gcvit_training.tasks.detection.check import check_page, check_split
 from gcvit_training.tasks.detection.config import DIVISOR, DetectionConfig
@@ -25,7 +25,7 @@ from gcvit_training.tasks.detection.sources.images import choose_bucket
 __all__ = ["Detection", "DetectionConfig", "DetectionEvaluator"]
 
 
-class Detection(Task):
+class Detection(NamedClasses, Task):
     """Images of any size to boxes, classes and masks.
 
     What is random of an image - its augmentation, and which of its regions are
@@ -35,6 +35,7 @@ class Detection(Task):
 
     Config = DetectionConfig
     recipe = "detection_finetune"
+    Reader = DetectionReader
 
     def __init__(self, config, source):
         super().__init__(config, source)
@@ -46,8 +47,6 @@ class Detection(Task):
             names += [prefix + part for part in parts]
         self.loss_names = tuple(names)
         self.last_evaluator = None
-        # Of the model that is measured: see `use_classes`.
-        self.labels = range(len(source.names))
         self.layers = []
         if config.augment.layers:
             self.layers = load_layers(config.augment.layers)
@@ -61,11 +60,6 @@ class Detection(Task):
         source.settings = config
         source.data_dir = data_dir
         return source
-
-    @property
-    def names(self):
-        """Names of the classes."""
-        return self.source.names
 
     def check_replicas(self, batch_size):
         """Refuses parts of a batch on several replicas."""
@@ -208,33 +202,12 @@ class Detection(Task):
             parallel_iterations=1,
         )
 
-    @classmethod
-    def to_evaluate(cls, config, path, reader, **data):
-        """Resizes images as the model does, whatever its run said."""
-        reader = DetectionReader.of(path)
-        if config is None:
-            reader = reader or DetectionReader()
-        if reader is not None:
-            data["short_side"] = reader.short_side
-            data["long_side"] = reader.long_side
-        return super().to_evaluate(config, path, reader, **data)
-
-    def use_classes(self, names, model):
-        """Takes the model's classes for those of the data by name."""
-        names, notes = names_or_none(names, model, self.config.data.dataset)
-        if names is None:
-            return notes
-        places, notes = match_classes(
-            self.names, names, model, self.config.data.dataset
-        )
-        of_data = {place: label for label, place in enumerate(places)}
-        self.labels = [of_data.get(place) for place in range(len(names))]
-        return notes
-
     def evaluator(self):
         """Makes an evaluator of average precision, as COCO's."""
+        of_data = {place: label for label, place in enumerate(self.places)}
+        labels = [of_data.get(place) for place in range(len(self.names))]
         self.last_evaluator = DetectionEvaluator(
-            self.source, self.config.data.evaluation_split, self.labels
+            self.source, self.config.data.evaluation_split, labels
         )
         return self.last_evaluator
 

@@ -1,16 +1,14 @@
 """Looks at a dataset before a run: what it holds, what cannot be used."""
 
-import re
-
 import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode, guarded
 from gcvit_keras.images.headers import find_orientation
+from gcvit_training.errors import reason
 from gcvit_training.tasks.detection.sources import count_problems
+from gcvit_training.tasks.pages import class_table, listed, size_lines
 
-SHOWN = 10
-"""Lines of a list that are shown; the rest is counted."""
 SMALL, LARGE = 32**2, 96**2
 """Areas in pixels between small, medium and large objects, as COCO's."""
 
@@ -78,17 +76,17 @@ def _read_all(source, split, report):
         if i and i % 10_000 == 0:
             report(f"{split}: {i} of {len(items)} images read")
         if not readable:
-            reason = _why_broken(item.path)
+            why = _why_broken(item.path)
         elif tuple(size.numpy().tolist()) != item.size:
             height, width = size.numpy().tolist()
-            reason = (
+            why = (
                 f"{width} x {height} pixels, annotated as "
                 f"{item.size[1]} x {item.size[0]}"
             )
         else:
             rotated += int(orientation) != 1
             continue
-        broken.append({"image": item.path, "reason": reason})
+        broken.append({"image": item.path, "reason": why})
     return broken, rotated
 
 
@@ -100,10 +98,7 @@ def _why_broken(path):
     try:
         _upright_size(tf.io.read_file(path))
     except tf.errors.OpError as error:
-        reason = error.message.split("\n")[0]
-        # TensorFlow's names of what failed, and the path once more.
-        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", reason)
-        return reason.split("; ")[-1].strip()[:80]
+        return reason(error)
     return "not read"
 
 
@@ -122,38 +117,19 @@ def check_page(found):
             f"**{split}: {facts['images']} images, {facts['objects']} "
             "objects**",
             "",
-            "| class | objects |",
-            "|---|--:|",
         ]
-        counts = sorted(facts["classes"].items(), key=lambda item: -item[1])
-        if len(counts) > 2 * SHOWN:
-            counts = [*counts[:SHOWN], ("...", ""), *counts[-SHOWN:]]
-        lines += [f"| {name} | {count} |" for name, count in counts]
+        lines += class_table("objects", facts["classes"])
         lines += [
-            "",
             f"- {facts['small']} small, {facts['medium']} medium and "
             f"{facts['large']} large objects; {facts['crowds']} crowds",
             f"- {facts['empty']} images without objects",
         ]
-        if facts["least_size"]:
-            (h, w), (height, width) = facts["least_size"], facts["largest_size"]
-            lines.append(f"- sizes from {w} x {h} to {width} x {height} pixels")
-        if facts["rotated"]:
-            lines.append(
-                f"- {facts['rotated']} are turned by their EXIF orientation"
-            )
-        for reason, row in facts["problems"].items():
+        lines += size_lines(facts)
+        for problem, row in facts["problems"].items():
             what = "used" if row["used"] else "left out"
             lines.append(
-                f"- {row['count']} {what}: {reason}, such as {row['first']}"
+                f"- {row['count']} {what}: {problem}, such as {row['first']}"
             )
-        broken = facts["broken"]
-        lines.append(f"- {len(broken)} images cannot be read")
-        lines += [
-            f"    - {image['image']}: {image['reason']}"
-            for image in broken[:SHOWN]
-        ]
-        if len(broken) > SHOWN:
-            lines.append("    - ... (--json prints them all)")
+        lines += listed("images cannot be read", facts["broken"])
         lines.append("")
     return lines

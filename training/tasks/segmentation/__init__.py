@@ -6,7 +6,7 @@ from gcvit_keras.segmentation import SegmentationReader
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_keras.segmentation.losses import IGNORED, pixel_crossentropy
 from gcvit_training.tasks import Task
-from gcvit_training.tasks.classes import match_classes, names_or_none
+from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.segmentation.check import (
     check_page,
     check_split,
@@ -29,7 +29,7 @@ from gcvit_training.tasks.segmentation.sources import (
 __all__ = ["Segmentation", "SegmentationConfig", "SegmentationEvaluator"]
 
 
-class Segmentation(Task):
+class Segmentation(NamedClasses, Task):
     """Images of any size to logits of each pixel.
 
     Crops are trained on; images are measured whole, or by windows, against
@@ -38,12 +38,10 @@ class Segmentation(Task):
 
     Config = SegmentationConfig
     recipe = "segmentation_finetune"
+    Reader = SegmentationReader
 
     def __init__(self, config, source):
         super().__init__(config, source)
-        # Of the model that is measured: see `use_classes`.
-        self.names = list(source.names)
-        self.places = list(range(len(self.names)))
         if config.model.auxiliary:
             self.loss_names = ("main", "auxiliary")
 
@@ -146,28 +144,6 @@ class Segmentation(Task):
             fn_output_signature=tf.TensorSpec((classes, classes), tf.int32),
             parallel_iterations=1,
         )
-
-    @classmethod
-    def to_evaluate(cls, config, path, reader, **data):
-        """Resizes images as the model does, whatever its run said."""
-        reader = SegmentationReader.of(path)
-        if config is None:
-            reader = reader or SegmentationReader()
-        if reader is not None:
-            data["short_side"] = reader.short_side
-            data["long_side"] = reader.long_side
-        return super().to_evaluate(config, path, reader, **data)
-
-    def use_classes(self, names, model):
-        """Takes the classes of the data for those of the model by name."""
-        names, notes = names_or_none(names, model, self.config.data.dataset)
-        if names is None:
-            return notes
-        self.places, notes = match_classes(
-            self.names, names, model, self.config.data.dataset
-        )
-        self.names = list(names)
-        return notes
 
     def evaluator(self):
         """Makes an evaluator of class maps."""

@@ -1,7 +1,5 @@
 """Looks at a dataset before a run: what it holds, what a run makes of it."""
 
-import re
-
 import numpy as np
 import tensorflow as tf
 
@@ -9,10 +7,9 @@ from gcvit_keras.images.graph import decode, guarded
 from gcvit_keras.segmentation.colours import overlay
 from gcvit_keras.segmentation.losses import IGNORED
 from gcvit_training.data import training_batches
+from gcvit_training.errors import reason
+from gcvit_training.tasks.pages import SHOWN, class_table, listed, size_lines
 from gcvit_training.tasks.segmentation.label_map import decode_numbers
-
-SHOWN = 10
-"""Lines of a list that are shown; the rest is counted."""
 
 
 def check_split(source, split, report=print):
@@ -47,17 +44,17 @@ def check_split(source, split, report=print):
     for i, (example, (size, histogram, readable)) in enumerate(examples):
         if i and i % 1000 == 0:
             report(f"{split}: {i} of {total} images read")
-        reason = None
+        why = None
         if not readable:
-            reason = _why_broken(source, example)
+            why = _why_broken(source, example)
         else:
             histogram = histogram.numpy()
             strange = np.flatnonzero((histogram > 0) & (source.table < 0))
             if len(strange):
-                reason = f"numbers of no class: {strange[:SHOWN].tolist()}"
-        if reason:
+                why = f"numbers of no class: {strange[:SHOWN].tolist()}"
+        if why:
             name = example["name"].numpy().decode(errors="replace")
-            broken.append({"image": name, "reason": reason})
+            broken.append({"image": name, "reason": why})
         if readable:
             sizes.append(tuple(size.numpy().tolist()))
             counts += histogram
@@ -100,23 +97,16 @@ def _why_broken(source, example):
         content = source.load(example)
         image = decode(content["image"], trusted=True)
     except tf.errors.OpError as error:
-        return f"the image: {_words(error)}"
+        return f"the image: {reason(error)}"
     try:
         numbers = decode_numbers(content["labels"])
     except tf.errors.OpError as error:
-        return f"the label map: {_words(error)}"
+        return f"the label map: {reason(error)}"
     height, width = numbers.shape
     return (
         f"the label map is of {width} x {height} pixels, the image of "
         f"{image.shape[1]} x {image.shape[0]}"
     )
-
-
-def _words(error):
-    reason = error.message.split("\n")[0]
-    # TensorFlow's names of what failed, and the path once more.
-    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", reason)
-    return reason.split("; ")[-1].strip()[:80]
 
 
 def check_page(found):
@@ -131,29 +121,18 @@ def check_page(found):
     lines = []
     for split, facts in found.items():
         lines += [f"**{split}: {facts['images']} images**", ""]
-        lines += ["| class | share of the pixels |", "|---|--:|"]
-        counts = sorted(facts["classes"].items(), key=lambda item: -item[1])
         total = sum(facts["classes"].values()) or 1
-        shares = [(name, f"{count / total:.2%}") for name, count in counts]
-        if len(shares) > 2 * SHOWN:
-            shares = [*shares[:SHOWN], ("...", ""), *shares[-SHOWN:]]
-        lines += [f"| {name} | {share} |" for name, share in shares]
+        lines += class_table(
+            "share of the pixels",
+            facts["classes"],
+            lambda pixels, total=total: f"{pixels / total:.2%}",
+        )
         ignored = facts["ignored_pixels"]
-        lines += ["", f"- {ignored / (total + ignored):.2%} are of no class"]
-        if facts["least_size"]:
-            (h, w), (height, width) = facts["least_size"], facts["largest_size"]
-            lines.append(f"- sizes from {w} x {h} to {width} x {height} pixels")
-        lines += _listed("cannot be used", facts["broken"], "image")
-        lines += _listed("are no examples", facts["ignored"], "file")
+        lines.append(f"- {ignored / (total + ignored):.2%} are of no class")
+        lines += size_lines(facts)
+        lines += listed("cannot be used", facts["broken"])
+        lines += listed("are no examples", facts["ignored"], "file")
         lines.append("")
-    return lines
-
-
-def _listed(what, rows, name):
-    lines = [f"- {len(rows)} {what}"]
-    lines += [f"    - {row[name]}: {row['reason']}" for row in rows[:SHOWN]]
-    if len(rows) > SHOWN:
-        lines.append("    - ... (--json prints them all)")
     return lines
 
 
