@@ -1,6 +1,7 @@
 """`gcvit evaluate`."""
 
 import contextlib
+import functools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -75,13 +76,12 @@ def command(
     if data is None and not is_run:
         raise UsageError(f"--data is missing: {artifact} is no folder of a run")
     import_tensorflow()
-    import numpy as np
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
     from gcvit_training import read_config
     from gcvit_training.data import evaluation_batches
-    from gcvit_training.evaluator import evaluate
+    from gcvit_training.evaluator import evaluate, predict_in_graph
     from gcvit_training.run_folder import RunFolder
     from gcvit_training.tasks import find_task
 
@@ -117,18 +117,12 @@ def command(
     for line in task.use_classes(find_labels(labels, path, None), str(path)):
         note_line(line)
 
-    compute = predictor.network(model)
-
-    def network(inputs, training=False):
-        if isinstance(inputs, np.ndarray):  # bytes, as files have them
-            inputs = inputs.astype("float32")
-        return compute(inputs)
-
-    evaluator = task.evaluator()
-    evaluate(
-        evaluator,
-        lambda inputs: task.predict(network, inputs),
-        evaluation_batches(task, split, batch_size),
+    if path.suffix == ".keras":
+        predict = predict_in_graph(task, model)
+    else:
+        predict = functools.partial(task.predict, predictor.network(model))
+    evaluator = evaluate(
+        task.evaluator(), predict, evaluation_batches(task, split, batch_size)
     )
     result = {
         "artifact": str(path),

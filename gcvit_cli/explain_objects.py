@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from gcvit_cli.artifacts import find_labels
 from gcvit_cli.console import UsageError, quietly
 from gcvit_cli.explain_page import (
     attention,
     last_maps,
+    opened,
     picture,
     png,
     rendered,
@@ -44,17 +44,13 @@ def page(network, image, choice, path, name, box):
     """
     from gcvit_keras.detection import DetectionReader, draw_detections
     from gcvit_keras.explain import box_cam
-    from gcvit_keras.images.load import open_image
 
     reader = DetectionReader.of(path) or DetectionReader()
-    try:
-        _, opened = open_image(image, 3, reader.max_pixels)
-    except ValueError as error:
-        raise ValueError(f"IMAGE cannot be used: {error}") from error
-    names = find_labels(choice.labels, path, network.num_classes)
-    names = names or [f"class {k}" for k in range(network.num_classes)]
+    picture_file, names = opened(
+        image, choice, path, reader, network.num_classes
+    )
     with quietly():
-        pixels, found = _detected(network, np.asarray(opened), reader)
+        pixels, found = _detected(network, np.asarray(picture_file), reader)
         count = len(found["scores"])
         if not count:
             raise ValueError(f"{choice.name} finds nothing in {image}")

@@ -8,6 +8,8 @@ from string import Template
 
 import numpy as np
 
+from gcvit_cli.artifacts import find_labels
+
 
 def rendered(*, image, model, size, photo, what, rows, **parts):
     """Fills in the page.
@@ -44,6 +46,32 @@ def rendered(*, image, model, size, photo, what, rows, **parts):
         colours=_gradient(),
         **parts,
     )
+
+
+def opened(image, choice, path, reader, classes):
+    """Opens the image of a page, and finds the names of the classes.
+
+    Args:
+        image: Path of the image file.
+        choice: `gcvit_cli.choice.Choice`.
+        path: Path of the model.
+        reader: Settings with `max_pixels`.
+        classes: Number of the model's classes.
+
+    Returns:
+        A `PIL.Image` and a list of strings.
+
+    Raises:
+        ValueError: If the image cannot be used.
+    """
+    from gcvit_keras.images.load import open_image
+
+    try:
+        _, picture = open_image(image, 3, reader.max_pixels)
+    except ValueError as error:
+        raise ValueError(f"IMAGE cannot be used: {error}") from error
+    names = find_labels(choice.labels, path, classes)
+    return picture, names or [f"class {k}" for k in range(classes)]
 
 
 def attention(maps, size, photo):

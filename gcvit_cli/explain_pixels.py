@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from gcvit_cli.artifacts import find_labels
 from gcvit_cli.console import UsageError, quietly
 from gcvit_cli.explain_page import (
     attention,
     last_maps,
+    opened,
     picture,
     png,
     rendered,
@@ -43,21 +43,16 @@ def page(network, image, choice, path, name, box):
         ValueError: If the image cannot be used.
     """
     from gcvit_keras.explain import pixel_cam
-    from gcvit_keras.images.load import open_image
     from gcvit_keras.segmentation import SegmentationReader, draw_classes
 
     if box is not None:
         raise UsageError("--box does not go with a segmenter")
     reader = SegmentationReader.of(path) or SegmentationReader()
-    try:
-        _, opened = open_image(image, 3, reader.max_pixels)
-    except ValueError as error:
-        raise ValueError(f"IMAGE cannot be used: {error}") from error
-    most = network.output_shape[-1]
-    names = find_labels(choice.labels, path, most)
-    names = names or [f"class {k}" for k in range(most)]
+    picture_file, names = opened(
+        image, choice, path, reader, network.output_shape[-1]
+    )
     with quietly():
-        pixels = _resized(opened, reader)
+        pixels = _resized(picture_file, reader)
         (classes,) = network.segment([pixels], short_side=None)
         found, counts = np.unique(classes, return_counts=True)
         order = np.argsort(-counts, kind="stable")[:TOP]

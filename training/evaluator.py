@@ -4,6 +4,22 @@ import numpy as np
 import tensorflow as tf
 
 
+def predict_in_graph(task, model):
+    """Makes the function that `evaluate` takes, of a Keras model.
+
+    Args:
+        task: The `Task`.
+        model: `keras.Model`.
+
+    Returns:
+        Function from inputs to outputs; inputs of another size are traced
+        once more, and then as of any.
+    """
+    return tf.function(
+        lambda inputs: task.predict(model, inputs), reduce_retracing=True
+    )
+
+
 def evaluate(evaluator, predict, batches):
     """Counts all batches.
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from gcvit_training.data import evaluation_batches
-from gcvit_training.evaluator import evaluate
+from gcvit_training.evaluator import evaluate, predict_in_graph
 from gcvit_training.plots import curves
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.tasks import open_task
@@ -30,9 +30,7 @@ def write_report(config, out, data_dir=None, task=None):
     folder = RunFolder(out)
     task = task or open_task(config, data_dir or folder.path / "data")
     model = keras.models.load_model(folder.path / "model.keras", compile=False)
-    predict = tf.function(
-        lambda inputs: task.predict(model, inputs), reduce_retracing=True
-    )
+    predict = predict_in_graph(task, model)
     evaluator = evaluate(task.evaluator(), predict, evaluation_batches(task))
     result = evaluator.result()
     folder.write_text("evaluation.json", json.dumps(result, indent=2))

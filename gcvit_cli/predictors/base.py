@@ -89,13 +89,13 @@ class Predictor(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def network(model):
-        """Makes what the task's `predict` takes as its network.
+        """Makes what the task's `predict` takes as its network, of an export.
 
         Args:
-            model: As of the class.
+            model: `gcvit_export.runner.Artifact`.
 
         Returns:
-            Function of the task's inputs.
+            Function of the task's inputs, and of `training`, which is false.
         """
 
     @staticmethod

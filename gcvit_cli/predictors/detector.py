@@ -1,6 +1,5 @@
 """Objects in images."""
 
-import functools
 import io
 
 import numpy as np
@@ -43,16 +42,9 @@ class Detections(Predictor):
 
     @staticmethod
     def network(model):
-        """Gives the objects of an image, which may be padded.
+        """Gives the objects of an image, which is asked without its padding."""
 
-        An export is asked without the padding.
-        """
-        import keras
-
-        if isinstance(model, keras.Model):
-            return functools.partial(model, training=False)
-
-        def network(inputs):
+        def network(inputs, training):
             height, width = np.asarray(inputs["sizes"])[0]
             return model(np.asarray(inputs["images"])[:, :height, :width])
 
@@ -69,6 +61,7 @@ class Detections(Predictor):
     def predict(self, path):
         """See `Predictor`."""
         from gcvit_keras.images.load import open_image
+        from gcvit_training.tasks.detection.masks import encode
 
         _, image = open_image(path, 3, self._reader.max_pixels)
         pixels = np.asarray(image)
@@ -83,7 +76,7 @@ class Detections(Predictor):
                 "label": name,
                 "score": float(found["scores"][i]),
                 "box": [float(x) for x in found["boxes"][i]],
-                "mask": run_lengths(found["masks"][i]),
+                "mask": encode(found["masks"][i]),
             }
             for i, name in enumerate(names)
         ]
@@ -175,21 +168,3 @@ def _rows(outputs, factors, shape):
     rows["boxes"] = rows["boxes"] * np.array([*factors[::-1]] * 2, "float32")
     rows["masks"] = paste_masks_numpy(rows["masks"], rows["boxes"], *shape[:2])
     return rows
-
-
-def run_lengths(mask):
-    """Writes a mask as COCO's uncompressed RLE.
-
-    Args:
-        mask: Booleans `(height, width)`.
-
-    Returns:
-        Dict of `"size"` and `"counts"`: lengths of runs, column by column, of
-        pixels that are off and on in turn.
-    """
-    column = np.asarray(mask, bool).flatten(order="F")
-    ends = np.flatnonzero(np.diff(column)) + 1
-    counts = np.diff([0, *ends, len(column)]).tolist()
-    if column[0]:
-        counts.insert(0, 0)
-    return {"size": list(mask.shape), "counts": counts}

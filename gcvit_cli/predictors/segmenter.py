@@ -1,6 +1,5 @@
 """The class of each pixel of images."""
 
-import functools
 import io
 
 import numpy as np
@@ -44,11 +43,7 @@ class ClassMaps(Predictor):
     @staticmethod
     def network(model):
         """Gives the logits of pixels."""
-        import keras
-
-        if isinstance(model, keras.Model):
-            return functools.partial(model, training=False)
-        return lambda images: model(images)[LOGITS]
+        return lambda images, training: model(images)[LOGITS]
 
     @staticmethod
     def takes(model):

@@ -18,8 +18,8 @@ def draw_detections(image, detections, labels=None, score_threshold=0.0):
 
     Args:
         image: Uint8 array `(height, width, 3)`.
-        detections: Dict of `"boxes"` `(n, 4)` in pixels of the image,
-            `"scores"` and `"classes"` `(n,)` and, where masks are to be drawn,
+        detections: Dict of `"boxes"` `(n, 4)` in pixels of the image and
+            `"classes"` `(n,)`; where there are any, `"scores"` `(n,)` and
             `"masks"`, booleans `(n, height, width)`; as `MaskRCNN.detect`
             gives for an image.
         labels: Names of the classes, a list of strings. Default: their
@@ -52,8 +52,11 @@ def draw_detections(image, detections, labels=None, score_threshold=0.0):
             "uint8 of shape (height, width, 3)",
             f"{image.dtype} {image.shape}",
         )
-    shown = np.flatnonzero(np.asarray(detections["scores"]) >= score_threshold)
     classes = [int(k) for k in detections["classes"]]
+    scores = detections.get("scores")
+    shown = np.arange(len(classes))
+    if scores is not None:
+        shown = shown[np.asarray(scores) >= score_threshold]
     pixels = image.astype("float32")
     for i in shown[::-1]:
         if "masks" in detections:
@@ -70,7 +73,7 @@ def draw_detections(image, detections, labels=None, score_threshold=0.0):
         box = [float(x) for x in detections["boxes"][i]]
         draw.rectangle(box, outline=colour, width=width)
         name = str(classes[i]) if labels is None else labels[classes[i]]
-        text = f"{name} {detections['scores'][i]:.2f}"
+        text = name if scores is None else f"{name} {scores[i]:.2f}"
         _write(draw, text, box, colour, font, image.shape)
     return np.asarray(picture)
 

@@ -1,11 +1,9 @@
 """Class activation maps of a detector's boxes."""
 
 import numpy as np
-from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.explain.cam import METHODS, enlarged, weighed
-from gcvit_keras.explain.gradient import layer_gradient
+from gcvit_keras.explain.cam import METHODS, checked_image, map_of
 from gcvit_keras.models import structure
 
 DIVISOR = 32
@@ -56,10 +54,7 @@ def box_cam(
     if not hasattr(model, "class_logits"):
         raise checks.error("model", "a detector", type(model).__name__)
     checks.one_of("method", method, METHODS)
-    image = np.asarray(image, "float32")
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        accepted = "of shape (height, width, 3), with pixels"
-        raise checks.error("image", accepted, image.shape)
+    image = checked_image(image)
     boxes = np.asarray(boxes, "float32").reshape(-1, 4)
     classes = [checks.integer("classes", k, least=0) for k in classes]
     most = model.num_classes - 1
@@ -89,20 +84,7 @@ def _cam(model, inputs, box, class_index, layer, method):
         logits = model.class_logits(pyramid, box[None, None])
         return logits[0, 0, class_index], logits
 
-    output, gradient = layer_gradient(layer, logit)
-    if gradient is None or len(output.shape) != 4:
-        raise ValueError(
-            "`layer` must give a feature map that boxes depend on. "
-            f"Received: {layer.name!r}"
-        )
-    map_ = weighed(
-        ops.convert_to_numpy(ops.cast(output, "float32")),
-        ops.convert_to_numpy(ops.cast(gradient, "float32")),
-        method,
-    )
-    (map_,) = enlarged(map_, inputs["images"].shape[1:3])
-    highest = map_.max()
-    return map_ / highest if highest > 0 else np.zeros_like(map_)
+    return map_of(layer, logit, method, inputs["images"].shape[1:3])
 
 
 def _layer(model, layer, box):

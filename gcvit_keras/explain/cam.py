@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.explain.gradient import score_gradient
+from gcvit_keras.explain.gradient import layer_gradient, score_gradient
 from gcvit_keras.explain.recording import batches, checked_images, input_size
 from gcvit_keras.models import structure
 
@@ -178,6 +178,56 @@ def _interpolation(places, side, reach):
     at = (np.arange(side) + 0.5) * places / (reach * side) - 0.5
     numbers = np.arange(places)
     return np.stack([np.interp(at, numbers, k) for k in np.eye(places)], 1)
+
+
+def checked_image(image):
+    """Checks an image of which boxes or pixels are explained.
+
+    Args:
+        image: Value that the user gave.
+
+    Returns:
+        Float32 array `(height, width, 3)`.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    image = np.asarray(image, "float32")
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        accepted = "of shape (height, width, 3), with pixels"
+        raise checks.error("image", accepted, image.shape)
+    return image
+
+
+def map_of(layer, compute, method, size):
+    """Makes the map of a score of one image.
+
+    Args:
+        layer: Layer whose output is weighed.
+        compute: As of `layer_gradient`.
+        method: One of `METHODS`.
+        size: `(height, width)` of the image.
+
+    Returns:
+        Float32 array of that size in [0, 1].
+
+    Raises:
+        ValueError: If the score does not depend on the layer, or the layer
+            gives no feature map.
+    """
+    output, gradient = layer_gradient(layer, compute)
+    if gradient is None or len(output.shape) != 4:
+        raise ValueError(
+            "`layer` must give a feature map that the score depends on. "
+            f"Received: {layer.name!r}"
+        )
+    heat = weighed(
+        ops.convert_to_numpy(ops.cast(output, "float32")),
+        ops.convert_to_numpy(ops.cast(gradient, "float32")),
+        method,
+    )
+    (heat,) = enlarged(heat, size)
+    return heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
 
 
 def _layer(model, layer):

@@ -4,8 +4,7 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.explain.cam import METHODS, enlarged, weighed
-from gcvit_keras.explain.gradient import layer_gradient
+from gcvit_keras.explain.cam import METHODS, checked_image, map_of
 
 
 def pixel_cam(
@@ -52,10 +51,7 @@ def pixel_cam(
     if not hasattr(model, "decode_head"):
         raise checks.error("model", "a segmenter", type(model).__name__)
     checks.one_of("method", method, METHODS)
-    image = np.asarray(image, "float32")
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        accepted = "of shape (height, width, 3), with pixels"
-        raise checks.error("image", accepted, image.shape)
+    image = checked_image(image)
     most = model.output_shape[-1] - 1
     classes = [checks.integer("classes", k, least=0) for k in classes]
     if max(classes, default=0) > most:
@@ -77,17 +73,4 @@ def _cam(model, images, class_index, layer, method):
         found = found | ~ops.any(found)
         return ops.sum(ops.where(found, logits[..., class_index], 0)), logits
 
-    output, gradient = layer_gradient(layer, logit)
-    if gradient is None or len(output.shape) != 4:
-        raise ValueError(
-            "`layer` must give a feature map that the classes depend on. "
-            f"Received: {layer.name!r}"
-        )
-    map_ = weighed(
-        ops.convert_to_numpy(ops.cast(output, "float32")),
-        ops.convert_to_numpy(ops.cast(gradient, "float32")),
-        method,
-    )
-    (map_,) = enlarged(map_, images.shape[1:3])
-    highest = map_.max()
-    return map_ / highest if highest > 0 else np.zeros_like(map_)
+    return map_of(layer, logit, method, images.shape[1:3])

@@ -4,11 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_export import runner
-from gcvit_export.kinds.base import AUTO, Served, is_quantized
+from gcvit_export.kinds.base import Served
 from gcvit_export.kinds.classifier import labels_table
 from gcvit_export.kinds.detector_checks import (
     check_file_signatures,
-    png,
     rows_of,
 )
 from gcvit_export.kinds.detector_files import (
@@ -19,20 +18,17 @@ from gcvit_export.kinds.detector_files import (
 )
 from gcvit_export.kinds.matching import check_detections
 from gcvit_export.kinds.outputs import check_features, in_parts
-from gcvit_export.samples import photographs
-from gcvit_keras import ImageReader, checks
+from gcvit_export.kinds.whole import Stretched, WholeImages
 from gcvit_keras.detection.detector import Detector
 from gcvit_keras.detection.reader import DetectionReader
 from gcvit_keras.detection.shapes import fixed_sizes
 
 OPSET = 18
 """Version of ONNX's operations."""
-CHECKED_SIZE = (256, 320)
-"""Size of the images that pixels are verified on."""
 FEATURES = ("P2", "P3", "P4", "P5", "P6")
 
 
-class ServedDetector(Served):
+class ServedDetector(WholeImages, Served):
     """A `MaskRCNN` or `CascadeMaskRCNN`, with all its post-processing.
 
     Args:
@@ -44,9 +40,11 @@ class ServedDetector(Served):
     channels = 3
     shape = model_shape = (None, None, 3)
     what = " detections"
-    batch_sizes = (1, 2)
-    image_gib = 1.25  # measured: 1.1 of a tiny one at 800 x 1216
-    has_classes = False
+    Reader = DetectionReader
+    kind = "detector"
+    gives = "probabilities"
+    checked = (256, 320)
+    image_gib = 1.25  # of a tiny one at 800 x 1216
 
     def __init__(self, model, features):
         self.model = self.network = model
@@ -58,14 +56,7 @@ class ServedDetector(Served):
 
     @classmethod
     def of(cls, model, activation, dynamic_size, features):
-        if activation not in (AUTO, None):
-            raise ValueError(
-                "`activation` must be 'auto' for a detector, whose scores are "
-                f"probabilities. Received: activation={activation!r}"
-            )
-        half = ("float16", "bfloat16")
-        if any(x.compute_dtype in half for x in model._flatten_layers()):
-            model = _in_float32(model)
+        model = cls.in_float32(model, activation)
         return cls(model, features)
 
     @property
@@ -73,46 +64,23 @@ class ServedDetector(Served):
         return self.model.num_classes
 
     def at_size(self, size, what):
-        if size is None:
-            raise ValueError(
-                f"{what} needs a fixed input size of a detector: "
-                "`image_size=(height, width)`, of `gcvit export` --input-size"
-            )
+        size = self.fixed_size(size, what)
         return FixedDetector(self.model, size)
 
     def write_onnx(self, path):
-        raise NotImplementedError  # `at_size` first
+        import tf2onnx
 
-    def saved_reader(self, path, size, crop_ratio, max_pixels):
-        if crop_ratio is not None:
-            raise ValueError(
-                "`crop_ratio` must be None for a detector, which sees the "
-                f"whole image. Received: crop_ratio={crop_ratio!r}"
-            )
-        reader = DetectionReader.of(path) or DetectionReader()
-        longest = size and max(size, reader.long_side)
-        return reader.replace(
-            short_side=size, long_side=longest, max_pixels=max_pixels
+        spec = tf.TensorSpec((1, *self.shape), tf.float32, "images")
+        function = tf.function(
+            self.compute, input_signature=[spec], autograph=False
         )
-
-    def reader(self, reader):
-        if reader is None:
-            return DetectionReader()
-        if not isinstance(reader, DetectionReader):
-            accepted = "a gcvit_keras.detection.DetectionReader"
-            raise checks.error("image_reader", accepted, reader)
-        return reader
-
-    @staticmethod
-    def reader_of(artifact):
-        return DetectionReader.of(artifact)
+        tf2onnx.convert.from_function(
+            function, input_signature=[spec], opset=OPSET, output_path=path
+        )
 
     def usual_size(self, reader):
         short = reader.short_side
         return short, min(4 * short // 3, reader.long_side)
-
-    def checked_size(self, reader):
-        return CHECKED_SIZE
 
     # Graphs.
 
@@ -192,12 +160,6 @@ class ServedDetector(Served):
 
     # Verification.
 
-    def files(self, reader):
-        sizes = CHECKED_SIZE, CHECKED_SIZE[::-1]
-        pixels = [photographs(*size, count=1)[0] for size in sizes]
-        pixels = [each.astype("uint8") for each in pixels]
-        return [png(each) for each in pixels], (pixels, reader)
-
     def check(self, artifact, seen, images, files, users_images):
         expected = in_parts(self._outputs, images)
         found = {key: seen[f"images/{key}"] for key in self.outputs}
@@ -227,7 +189,7 @@ class ServedDetector(Served):
         return {name: np.asarray(map_) for name, map_ in pyramid.items()}
 
 
-class FixedDetector(ServedDetector):
+class FixedDetector(Stretched, ServedDetector):
     """A detector of one image of a fixed size, for LiteRT and ONNX.
 
     Args:
@@ -239,43 +201,8 @@ class FixedDetector(ServedDetector):
 
     def __init__(self, model, size):
         super().__init__(model, features=False)
-        pair = isinstance(size, (tuple, list)) and len(size) == 2
-        if not pair:
-            raise checks.error("image_size", "(height, width)", size)
-        sides = [checks.integer("image_size", side) for side in size]
-        self.shape = (*sides, 3)
-
-    def saved_reader(self, path, size, crop_ratio, max_pixels):
-        return None
-
-    def default_reader(self, size):
-        return ImageReader(size, crop_mode="squash", interpolation="bilinear")
+        self.shape = (*size, 3)
 
     def compute(self, images, sizes=None):
         with fixed_sizes():
             return super().compute(images, sizes)
-
-    def write_onnx(self, path):
-        import tf2onnx
-
-        spec = tf.TensorSpec((1, *self.shape), tf.float32, "images")
-        function = tf.function(
-            self.compute, input_signature=[spec], autograph=False
-        )
-        tf2onnx.convert.from_function(
-            function, input_signature=[spec], opset=OPSET, output_path=path
-        )
-
-
-def _in_float32(model):
-    """A copy of a detector, with its weights."""
-    if is_quantized(model):
-        raise ValueError(
-            "`model` must not be quantized. Received: a detector that is"
-        )
-    config = model.get_config()
-    config["dtype"] = "float32"
-    config["backbone"]["config"]["dtype"] = "float32"
-    copy = type(model).from_config(config)
-    copy.set_weights(model.get_weights())
-    return copy

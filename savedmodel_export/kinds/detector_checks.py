@@ -83,10 +83,3 @@ def _decoded(one):
         for content in one["mask_png_bytes"]
     ]
     return np.array(masks).reshape(-1, *one["sizes"])
-
-
-def png(pixels) -> bytes:
-    """Writes pixels as a PNG file."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()

@@ -10,6 +10,7 @@ import pytest
 from command import gcvit, inside, refused
 from detectors import detector
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from gcvit_export import export_saved_model
 from gcvit_export.samples import photographs
@@ -60,14 +61,6 @@ def predict(place, *arguments):
     return output
 
 
-def mask_of(runs):
-    """Decodes COCO's uncompressed RLE: columns first, off before on."""
-    height, width = runs["size"]
-    values = np.arange(len(runs["counts"])) % 2
-    flat = np.repeat(values, runs["counts"])
-    return flat.reshape(width, height).T.astype(bool)
-
-
 @pytest.mark.parametrize("file", ["model.keras", "saved"])
 def test_objects_as_json_and_as_pictures(file, expected_of, place, tmp_path):
     results, least = expected_of
@@ -96,7 +89,7 @@ def test_objects_as_json_and_as_pictures(file, expected_of, place, tmp_path):
             LABELS[k] for k in expected["classes"][shown]
         ]
         for one, mask in zip(objects, expected["masks"][shown], strict=True):
-            assert (mask_of(one["mask"]) != mask).mean() < 1e-3
+            assert (coco_mask.decode(one["mask"]) != mask).mean() < 1e-3
         photo = np.asarray(Image.open(path))
         picture = np.asarray(Image.open(row["picture"]))
         assert picture.shape == photo.shape

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_training.tasks.classification.layers import call_layers
 from gcvit_training.tasks.detection.masks import cut_mask
 
@@ -80,17 +81,8 @@ def vary(layers, image, targets, seed):
 
 def _render(boxes, masks, size):
     """Draws masks over their boxes into the image, `(height, width, n)`."""
-    height, width = size
-    drawn = np.zeros((height, width, len(boxes)), "float32")
-    for k, (x1, y1, x2, y2) in enumerate(boxes):
-        rows = slice(int(y1), int(np.ceil(y2)))
-        columns = slice(int(x1), int(np.ceil(x2)))
-        y = (np.arange(height)[rows] + 0.5 - y1) / max(y2 - y1, 1e-6)
-        x = (np.arange(width)[columns] + 0.5 - x1) / max(x2 - x1, 1e-6)
-        cells = masks.shape[1]
-        y, x = (np.clip(v * cells, 0, cells - 1).astype(int) for v in (y, x))
-        drawn[rows, columns, k] = masks[k][y][:, x] >= 128
-    return drawn
+    drawn = paste_masks_numpy(masks / 255, boxes, *size)
+    return np.ascontiguousarray(np.moveaxis(drawn, 0, -1), "float32")
 
 
 def _fill(boxes, labels, size, *rest):

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 from faster_coco_eval import COCO
+from faster_coco_eval.core import mask as coco_mask
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 AREAS = ("all", "small", "medium", "large")
@@ -175,28 +176,23 @@ def _match(item, boxes, said):
         if i not in seen and not item.is_crowd[i]
     ]
     crowds = item.boxes[item.is_crowd]
-    extra = []
-    for j in range(len(boxes)):
-        if j not in used and not (_within(boxes[j], crowds) > OVERLAP).any():
-            extra.append(j)
+    within = overlap(boxes, crowds, np.ones(len(crowds))) > OVERLAP
+    extra = [
+        j for j in range(len(boxes)) if j not in used and not within[j].any()
+    ]
     return pairs, missed, extra
 
 
-def overlap(a, b):
-    """Intersection over union of boxes `(n, 4)` and `(m, 4)`, `(n, m)`."""
-    shared = _shared(a, b)
-    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return shared / np.maximum(union, 1e-9)
+def overlap(a, b, crowds=()):
+    """Intersection over union of boxes `(n, 4)` and `(m, 4)`, `(n, m)`.
 
-
-def _within(box, regions):
-    """Share of a box that lies in each region."""
-    area = max(np.prod(box[2:] - box[:2]), 1e-9)
-    return _shared(box[None], regions)[0] / area
-
-
-def _shared(a, b):
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.prod(np.maximum(high - low, 0), axis=-1)
+    Args:
+        a: Boxes x1, y1, x2, y2.
+        b: Likewise.
+        crowds: Of each of `b` whether the area of `a` stands for the union.
+    """
+    if not len(a) or not len(b):
+        return np.zeros((len(a), len(b)))
+    a, b = (np.float64(np.c_[x[:, :2], x[:, 2:] - x[:, :2]]) for x in (a, b))
+    crowds = np.uint8(crowds if len(crowds) else np.zeros(len(b)))
+    return np.asarray(coco_mask.iou(a, b, crowds))

@@ -5,16 +5,10 @@ import dataclasses
 
 import numpy as np
 
+from gcvit_keras.detection import draw_detections
+from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_training.data import training_batches
 
-COLOURS = np.uint8(
-    [
-        [230, 25, 75], [60, 180, 75], [255, 225, 25], [0, 130, 200],
-        [245, 130, 48], [145, 30, 180], [70, 240, 240], [240, 50, 230],
-    ]
-)  # fmt: skip
-EDGE = 2
-"""Pixels of the line around a box."""
 NAMED = 3
 """Classes that a title counts, the most frequent ones."""
 
@@ -40,17 +34,15 @@ def preview(task, count):
             height, width = inputs["sizes"][row]
             image = inputs["images"][row, :height, :width].astype("uint8")
             real = np.flatnonzero(one["classes"] >= 0)
-            for k in real:
-                mask = one.get("box_masks")
-                draw(
-                    image,
-                    one["boxes"][k],
-                    COLOURS[k % len(COLOURS)],
-                    None if mask is None else mask[k],
+            found = {name: one[name][real] for name in ("boxes", "classes")}
+            if "box_masks" in one:
+                masks = one["box_masks"][real] / 255
+                found["masks"] = paste_masks_numpy(
+                    masks, found["boxes"], height, width
                 )
             counts = collections.Counter(one["classes"][real].tolist())
             labels = [f"{n} {names[k]}" for k, n in counts.most_common(NAMED)]
-            pictures.append(image)
+            pictures.append(draw_detections(image, found, names))
             titles.append(", ".join(labels) or "no objects")
     return pictures, titles
 
@@ -62,28 +54,3 @@ def _in_small_batches(task):
     data = data.model_copy(update={"batch_size": batch})
     config = task.config.model_copy(update={"data": data})
     return type(task)(config, dataclasses.replace(source, settings=config))
-
-
-def draw(image, box, colour, mask=None):
-    """Draws a box, and the mask within it, into an image.
-
-    Args:
-        image: Uint8 array `(height, width, 3)`; it is changed.
-        box: Four numbers x1, y1, x2, y2 in pixels.
-        colour: Uint8 array `(3,)`.
-        mask: Uint8 array `(cells, cells)` over the box, or `None`.
-    """
-    height, width = image.shape[:2]
-    x1, y1 = np.floor(np.maximum(box[:2], 0)).astype(int)
-    x2 = int(np.clip(np.ceil(box[2]), x1 + 1, width))
-    y2 = int(np.clip(np.ceil(box[3]), y1 + 1, height))
-    part = image[y1:y2, x1:x2]
-    if mask is not None:
-        sides = np.maximum(box[2:] - box[:2], 1e-6)
-        y = (np.arange(y1, y2) + 0.5 - box[1]) / sides[1] * len(mask)
-        x = (np.arange(x1, x2) + 0.5 - box[0]) / sides[0] * len(mask)
-        y, x = (np.clip(v, 0, len(mask) - 1).astype(int) for v in (y, x))
-        inside = mask[y][:, x] >= 128
-        part[inside] = part[inside] // 2 + colour // 2
-    for edge in (part[:EDGE], part[-EDGE:], part[:, :EDGE], part[:, -EDGE:]):
-        edge[:] = colour

@@ -1,0 +1,142 @@
+"""Models of whole images, which keep their ratio: detectors and segmenters."""
+
+import io
+
+from PIL import Image
+
+from gcvit_export.kinds.base import AUTO, is_quantized
+from gcvit_export.samples import photographs
+from gcvit_keras import ImageReader, checks
+
+
+class WholeImages:
+    """What these kinds share: how files are read, and a copy in float32.
+
+    Attributes:
+        Reader: Class of how files become images, with `short_side` and
+            `long_side`.
+        kind: What messages call the model, such as `"detector"`.
+        gives: What its outputs are, for messages.
+        checked: Size `(height, width)` of images that it is verified on.
+    """
+
+    Reader: type
+    kind: str
+    gives: str
+    checked: tuple
+    batch_sizes = (1, 2)
+    has_classes = False
+
+    @classmethod
+    def in_float32(cls, model, activation):
+        """Checks the activation; of half precision makes a copy in float32.
+
+        Args:
+            model: The user's model.
+            activation: See `export_saved_model`.
+
+        Returns:
+            The model, or a copy with its weights.
+
+        Raises:
+            ValueError: If an activation is given, or the model is quantized
+                and computes in half precision.
+        """
+        if activation not in (AUTO, None):
+            raise ValueError(
+                f"`activation` must be 'auto' for a {cls.kind}, which gives "
+                f"{cls.gives}. Received: activation={activation!r}"
+            )
+        half = ("float16", "bfloat16")
+        if not any(x.compute_dtype in half for x in model._flatten_layers()):
+            return model
+        if is_quantized(model):
+            raise ValueError(
+                "`model` must not be quantized and compute in half precision. "
+                f"Received: a {cls.kind} that does both"
+            )
+        config = model.get_config()
+        config["dtype"] = "float32"
+        config["backbone"]["config"]["dtype"] = "float32"
+        copy = type(model).from_config(config)
+        copy.set_weights(model.get_weights())
+        return copy
+
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        """See `Served`."""
+        if crop_ratio is not None:
+            raise ValueError(
+                f"`crop_ratio` must be None for a {self.kind}, which sees the "
+                f"whole image. Received: crop_ratio={crop_ratio!r}"
+            )
+        reader = self.Reader.of(path) or self.Reader()
+        longest = size and max(size, reader.long_side)
+        return reader.replace(
+            short_side=size, long_side=longest, max_pixels=max_pixels
+        )
+
+    def reader(self, reader):
+        """See `Served`."""
+        if reader is None:
+            return self.Reader()
+        if not isinstance(reader, self.Reader):
+            package = self.Reader.__module__.rpartition(".")[0]
+            accepted = f"a {package}.{self.Reader.__name__}"
+            raise checks.error("image_reader", accepted, reader)
+        return reader
+
+    @classmethod
+    def reader_of(cls, artifact):
+        """See `Served`."""
+        return cls.Reader.of(artifact)
+
+    def checked_size(self, reader):
+        """See `Served`."""
+        return self.checked
+
+    def files(self, reader):
+        """See `Served`: a wide and a tall one."""
+        sizes = self.checked, self.checked[::-1]
+        pixels = [photographs(*size, count=1)[0] for size in sizes]
+        pixels = [each.astype("uint8") for each in pixels]
+        return [_png(each) for each in pixels], (pixels, reader)
+
+    def fixed_size(self, size, what):
+        """Checks the size of a file of a fixed one.
+
+        Args:
+            size: See `Served.at_size`.
+            what: See `Served.at_size`.
+
+        Returns:
+            Tuple `(height, width)`.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        if size is None:
+            raise ValueError(
+                f"{what} needs a fixed input size of a {self.kind}: "
+                "`image_size=(height, width)`, of `gcvit export` --input-size"
+            )
+        if not isinstance(size, (tuple, list)) or len(size) != 2:
+            raise checks.error("image_size", "(height, width)", size)
+        return tuple(checks.integer("image_size", side) for side in size)
+
+
+class Stretched:
+    """What files of a fixed size share: the image is stretched to it."""
+
+    def saved_reader(self, path, size, crop_ratio, max_pixels):
+        """Has none: the size says it all."""
+        return None
+
+    def default_reader(self, size):
+        """See `Served`."""
+        return ImageReader(size, crop_mode="squash", interpolation="bilinear")
+
+
+def _png(pixels):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
