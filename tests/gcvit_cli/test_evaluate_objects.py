@@ -1,6 +1,7 @@
 """`gcvit evaluate` with a detector: files and exports, classes by name."""
 
 import json
+import shutil
 
 import keras
 import pytest
@@ -102,6 +103,18 @@ def test_a_class_that_the_detector_does_not_know_is_an_error(place, tmp_path):
         cwd=tmp_path,
     )
     assert "does not know: cat (1 of 2)" in line
+
+
+def test_without_names_classes_beyond_the_data_are_an_error(place, tmp_path):
+    shutil.copy(place / "model.keras", tmp_path / "m.keras")
+    shutil.copy(place / READER.FILE, tmp_path)
+    code, _, errors = inside(
+        *("evaluate", "m.keras", "--data", place / "coco"), cwd=tmp_path
+    )
+    assert code == 1
+    note, error = errors.splitlines()
+    assert note.startswith("note: m.keras has no labels.txt")
+    assert "class number 2, of which there are 2" in error
 
 
 def test_a_detector_has_no_one_size(place, tmp_path):

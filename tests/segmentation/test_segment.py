@@ -1,7 +1,10 @@
 """Class maps for a person: of images of any size, and in colours."""
 
+import functools
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from segmenters import small
 
@@ -10,6 +13,7 @@ from gcvit_keras.segmentation import (
     draw_classes,
     overlay,
 )
+from gcvit_keras.segmentation.inference import Inference
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,19 @@ def test_what_is_no_image_is_refused(model):
         model.segment([np.zeros((8, 8, 5))])
     with pytest.raises(ValueError, match="`short_side` must be a positive"):
         model.segment([np.zeros((8, 8, 3))], short_side=0)
+
+
+def test_one_class_after_the_other_is_what_all_at_once_are(model):
+    image = np.random.default_rng(1).integers(0, 255, (45, 70, 3))
+    inference = Inference(short_side=64, long_side=128)
+    network = functools.partial(model, training=False)
+    (found,) = model.segment(
+        [image.astype("uint8")], long_side=128, short_side=64
+    )
+    reduced = inference.scores(network, image, (64, 100))
+    scores = tf.image.resize(reduced, (45, 70))
+    np.testing.assert_array_equal(found, np.argmax(scores, axis=-1))
+    assert len(np.unique(found)) > 1
 
 
 def test_windows_must_meet(model):

@@ -10,7 +10,7 @@ from gcvit_training import read_config, train, write_report
 RECIPE = {
     "task": "detection",
     "seed": 0,
-    "epochs": 8,
+    "epochs": 14,
     "strategy": "one_device",
     "data": {
         "train_split": "train",
@@ -48,8 +48,8 @@ def test_objects_of_new_images_are_found(tmp_path):
     config = read_config(recipe)
     train(config, tmp_path / "run", verbose=0)
     result = write_report(config, tmp_path / "run")
-    # Half a minute: boxes come first, masks follow them. It was 0.24.
-    assert result["box"]["ap50"] > 0.15
+    # A minute: boxes come first, masks follow them. It was 0.38.
+    assert result["box"]["ap50"] > 0.25
     first, *_, last = metrics(tmp_path / "run")
     for name in ("rpn_cls", "cls", "mask"):
         assert float(last[name]) < 0.9 * float(first[name]), name

@@ -121,6 +121,33 @@ def yolo_polygon():
     return "1 " + " ".join(f"{share:.9f}" for share in shares)
 
 
+def test_voc_as_it_is_downloaded_has_masks_of_few_objects(tmp_path):
+    voc(tmp_path, True)
+    xml = (tmp_path / "Annotations" / "a.xml").read_text()
+    for name in "bc":
+        # Cameras write their suffix so.
+        picture(tmp_path / "JPEGImages" / f"{name}.JPG")
+        (tmp_path / "Annotations" / f"{name}.xml").write_text(xml)
+    split = tmp_path / "ImageSets" / "Main" / "train.txt"
+    split.write_text("a\nb\nc\n")
+    source = open_source(str(tmp_path), ["train"])
+    assert not source.has_masks and not source.problems["train"]
+    files = [item.path[-5:] for item in source.items["train"]]
+    assert files == ["a.jpg", "b.JPG", "c.JPG"]
+    assert all(len(item.boxes) == 1 for item in source.items["train"])
+
+
+def test_an_image_whose_annotations_cannot_be_read_is_no_background(tmp_path):
+    voc(tmp_path, False)
+    picture(tmp_path / "JPEGImages" / "b.jpg")
+    (tmp_path / "Annotations" / "b.xml").write_text("<annotation>")
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\nb\n")
+    source = open_source(str(tmp_path), ["train"])
+    assert [item.path[-5:] for item in source.items["train"]] == ["a.jpg"]
+    (problem,) = source.problems["train"]
+    assert problem.where.endswith("b.xml") and "no XML" in problem.reason
+
+
 @pytest.mark.parametrize("with_masks", [False, True])
 @pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
 def test_every_kind_of_folder_gives_the_same_object(tmp_path, kind, with_masks):
@@ -267,6 +294,18 @@ def test_a_folder_that_cannot_be_used_is_refused(
         path.write_text(text)
     with pytest.raises(ValueError, match=message):
         open_source(str(tmp_path), [split])
+
+
+def test_a_split_without_objects_is_refused_before_the_run(tmp_path):
+    coco(tmp_path, [{}])
+    images = [{"id": 9, "file_name": "b.jpg", "height": 40, "width": 60}]
+    crowd = {"iscrowd": 1, "image_id": 9}
+    coco(tmp_path, [crowd], "val", images)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.format(folder=tmp_path))
+    config = read_config(recipe, ["data.evaluation_split=val"])
+    with pytest.raises(ValueError, match="none in the 1 images of 'val'"):
+        train(config, tmp_path / "run", verbose=0)
 
 
 def test_masks_of_part_of_the_objects_do_not_count(tmp_path):

@@ -143,7 +143,7 @@ def test_published_recipes_are_those_of_the_official_files(recipe):
         assert config.model.drop_path_rate == 0.2
         assert config.model.window_size == (24,) * 4
         assert len(config.buckets) > 2 * kind and config.canvas == (1344, 1344)
-        assert config.data.short_side, config.data.long_side == (800, 1333)
+        assert (config.data.short_side, config.data.long_side) == (800, 1333)
 
 
 @pytest.mark.parametrize("detector", ["mask_rcnn", "cascade_mask_rcnn"])

@@ -233,6 +233,9 @@ def test_several_steps_at_once_are_the_same_steps(data_dir, tmp_path):
     for name, value in last(tmp_path / "1").items():
         found = last(tmp_path / "5")[name]
         np.testing.assert_allclose(found, value, atol=2e-7, err_msg=name)
+    config = small("optimizer.warmup_steps=15")
+    with pytest.raises(ValueError, match="must be below the 5 x 3 steps"):
+        quiet(config, tmp_path / "other", data_dir)
     config = small("steps_per_execution=2")
     with pytest.raises(ValueError, match="must divide the 5 steps per epoch"):
         quiet(config, tmp_path / "other", data_dir)

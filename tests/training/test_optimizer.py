@@ -321,6 +321,10 @@ def test_a_rate_falls_as_a_power():
         ),
         (["optimizer.decay_epochs=[1]"], "schedule=cosine, decay_epochs=.1."),
         (
+            ["optimizer.schedule=steps", "optimizer.decay_epochs=[1, 3]"],
+            "`optimizer.decay_epochs` must be below `epochs`.*epochs=3",
+        ),
+        (
             ["optimizer.warmup_steps=3", "optimizer.warmup_epochs=1"],
             "`optimizer.warmup_steps` must be null with",
         ),

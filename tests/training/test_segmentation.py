@@ -14,6 +14,7 @@ from PIL import Image
 
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_training import read_config, train, write_report
+from gcvit_training.data import evaluation_batches
 from gcvit_training.tasks import open_task
 from gcvit_training.tasks.segmentation import SegmentationEvaluator
 
@@ -273,6 +274,7 @@ def test_a_preview_shows_crops_with_their_classes(recipe, tmp_path):
     "override, words",
     [
         ("data.stride=8", "`data.stride` must be at most `data.window`"),
+        ("data.short_side=4096", "`data.long_side` must be at least"),
         ("augment.scale=[2, 1]", "the least first"),
         ("model.backbone=tiny", "`model.backbone` fixes embed_dim"),
         ("model.depths=null", "`model.depths` is missing"),
@@ -282,6 +284,16 @@ def test_a_preview_shows_crops_with_their_classes(recipe, tmp_path):
 def test_settings_that_do_not_fit_are_refused(recipe, override, words):
     with pytest.raises(ValueError, match=words):
         read_config(recipe, [override])
+
+
+def test_a_model_of_another_number_of_classes_is_not_measured(recipe):
+    task = open_task(read_config(recipe))
+    network = task.network()
+    ((inputs, _, _),) = evaluation_batches(task, batch_size=5)
+    task.predict(network, inputs)
+    task.use_classes([*task.names, "fog"], "m.keras")
+    with pytest.raises(ValueError, match="has 4 classes, of which 5 are known"):
+        task.predict(network, inputs)
 
 
 @pytest.mark.parametrize("name", ["segmentation", "segmentation_finetune"])
