@@ -44,9 +44,10 @@ NOT_RUN = {
 """Beginnings of commands that are not run, and why."""
 SYNTAX_ONLY = (
     *("exec gcvit train", "srun", "from sagemaker"),
-    *("epoch_36.pth", "detector.keras", "segmenter.keras"),
+    *("epoch_36.pth", "detector.keras", "segmenter.keras", "import keras_hub"),
 )
-"""In blocks that need a cluster, a cloud or a trained detector: only parsed."""
+"""In blocks that need a cluster, a cloud, a trained detector, or what no extra
+installs: only parsed."""
 NOT_CODE = {
     "": "plain text",
     "kotlin": "needs Android",

@@ -259,6 +259,14 @@ class GCViTBackbone(keras.Model):
         """Dict of `"P2"` to `"P5"`, Keras tensors, as KerasHub's backbones."""
         return dict(self.output)
 
+    @property
+    def pyramid_level_inputs(self):
+        """Dict of `"P2"` to `"P5"`, layers by name, as keras-cv's backbones."""
+        return {
+            level: x._keras_history.operation.name
+            for level, x in self.output.items()
+        }
+
     def get_config(self):
         """The arguments of the constructor, but for the weights.
 

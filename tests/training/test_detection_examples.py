@@ -245,10 +245,26 @@ def larger(inputs):
 """
 
 
-def test_keras_layers_move_boxes_and_masks_with_the_image(
-    recipe, whole, tmp_path
+OF_KERAS_CV = """
+from keras_cv import layers
+
+of = {"bounding_box_format": "xyxy"}
+turned = [
+    layers.RandomFlip("vertical", **of),
+    layers.RandomShear(0.1, 0.1, fill_mode="constant", **of),
+    # Far enough for objects to leave the image.
+    layers.RandomTranslation(0.5, 0.5, fill_mode="constant", **of),
+]
+"""
+
+
+@pytest.mark.parametrize("library", ["keras", "keras_cv"])
+def test_layers_move_boxes_and_masks_with_the_image(
+    recipe, whole, tmp_path, library
 ):
-    (tmp_path / "mine.py").write_text(LAYERS)
+    pytest.importorskip(library)
+    text = {"keras": LAYERS, "keras_cv": OF_KERAS_CV}[library]
+    (tmp_path / "mine.py").write_text(text)
     task = task_of(recipe, f"augment.layers={tmp_path / 'mine.py'}:turned")
     paint(task.source)
     moved, differing = 0, []

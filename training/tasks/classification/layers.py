@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import itertools
 from pathlib import Path
+from unittest import mock
 
 import keras
 import tensorflow as tf
@@ -67,13 +68,21 @@ def apply_layers(layers, image, seed):
     return tf.ensure_shape(images[0], image.shape)
 
 
-def call_layers(layers, inputs, seed):
+def call_layer(layer, inputs):
+    """Calls a layer as in training, or a function."""
+    if isinstance(layer, keras.layers.Layer):
+        return layer(inputs, training=True)
+    return layer(inputs)
+
+
+def call_layers(layers, inputs, seed, call=call_layer):
     """Calls layers and functions, one on what the other gives.
 
     Args:
         layers: As `load_layers` returns.
         inputs: What they take, such as images or a dict of images and boxes.
         seed: Integer tensor `(2,)`, which all that is random follows from.
+        call: Function of a layer and its inputs. Default: `call_layer`.
 
     Returns:
         What the last one gives.
@@ -83,12 +92,10 @@ def call_layers(layers, inputs, seed):
     def draw(ordered=True):
         return tf.cast(tf.random.fold_in(seed, next(draws)), tf.uint32)
 
-    for layer in layers:
-        with _drawing(layer, draw):
-            if isinstance(layer, keras.layers.Layer):
-                inputs = layer(inputs, training=True)
-            else:
-                inputs = layer(inputs)
+    with _tensorflow_drawing(lambda: tf.cast(draw(), tf.int32)):
+        for layer in layers:
+            with _drawing(layer, draw):
+                inputs = call(layer, inputs)
     return inputs
 
 
@@ -111,3 +118,46 @@ def _drawing(layer, draw):
     finally:
         for generator in generators:
             del generator.next
+
+
+@contextlib.contextmanager
+def _tensorflow_drawing(draw):
+    """Lets TensorFlow's random functions draw seeds by `draw`.
+
+    Layers of keras-cv, and many functions, call `tf.random.uniform` and its
+    like or a `tf.random.Generator`, whose state a run that goes on does not
+    have.
+    """
+
+    def stateless(function, is_method=False):
+        def drawn(*args, seed=None, **keywords):
+            args = args[1:] if is_method else args
+            if not args:
+                return function(seed=draw(), **keywords)
+            return function(args[0], draw(), *args[1:], **keywords)
+
+        return drawn
+
+    functions = {
+        "uniform": tf.random.stateless_uniform,
+        "normal": tf.random.stateless_normal,
+        "truncated_normal": tf.random.stateless_truncated_normal,
+    }
+    methods = {k: stateless(f, True) for k, f in functions.items()}
+    functions["gamma"] = _gamma
+    functions["shuffle"] = tf.random.experimental.stateless_shuffle
+    functions = {k: stateless(f) for k, f in functions.items()}
+    with (
+        mock.patch.multiple(tf.random, **functions),
+        mock.patch.multiple(tf.random.Generator, **methods),
+    ):
+        yield
+
+
+def _gamma(shape, seed, alpha, beta=None, dtype=tf.float32):
+    """`stateless_gamma` of the shape that `tf.random.gamma` understands."""
+    alpha = tf.convert_to_tensor(alpha, dtype)
+    beta = tf.ones_like(alpha) if beta is None else beta
+    each = tf.broadcast_dynamic_shape(tf.shape(alpha), tf.shape(beta))
+    whole = tf.concat([tf.cast(shape, tf.int32), each], axis=0)
+    return tf.random.stateless_gamma(whole, seed, alpha, beta, dtype)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.detection.masks import paste_masks_numpy
-from gcvit_training.tasks.classification.layers import call_layers
+from gcvit_training.tasks.classification.layers import call_layer, call_layers
 from gcvit_training.tasks.detection.masks import cut_mask
 
 LEAST_SIDE = 1
@@ -54,7 +54,7 @@ def vary(layers, image, targets, seed):
         inputs["segmentation_masks"] = tf.ensure_shape(
             masks[None], (1, None, None, None)
         )
-    outputs = call_layers(layers, inputs, seed)
+    outputs = call_layers(layers, inputs, seed, _call)
     varied = outputs["images"][0]
     same = tf.debugging.assert_equal(
         tf.shape(varied), tf.shape(image), "layers must keep an image's size"
@@ -77,6 +77,28 @@ def vary(layers, image, targets, seed):
         name: tf.ensure_shape(array, value.shape)
         for (name, value), array in zip(targets.items(), arrays, strict=True)
     }
+
+
+def _call(layer, inputs):
+    """Calls a layer of Keras or keras-cv, or a function, on images and objects.
+
+    Layers of keras-cv want labels to be named `"classes"`, give ragged boxes,
+    and leave out the ones that left the image, but not their masks. Where there
+    are masks, they alone tell where objects are.
+    """
+    if type(layer).__module__.partition(".")[0] != "keras_cv":
+        return call_layer(layer, inputs)
+    objects = inputs["bounding_boxes"]
+    given = {"boxes": objects["boxes"], "classes": objects["labels"]}
+    outputs = call_layer(layer, {**inputs, "bounding_boxes": given})
+    if "segmentation_masks" not in inputs:
+        found = outputs["bounding_boxes"]
+        objects = {"boxes": found["boxes"], "labels": found["classes"]}
+        objects = {
+            k: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v
+            for k, v in objects.items()
+        }
+    return {**outputs, "bounding_boxes": objects}
 
 
 def _render(boxes, masks, size):
