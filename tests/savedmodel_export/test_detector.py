@@ -157,6 +157,7 @@ def server(exported, tmp_path_factory):
         yield loopback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_a_client_detects_by_files(model, server, protocol, pictures, tmp_path):
     """The server has run the warm-up requests of every signature by then."""
@@ -182,6 +183,7 @@ def test_a_client_detects_by_files(model, server, protocol, pictures, tmp_path):
     np.testing.assert_array_equal(plain.scores, answers[0].scores)
 
 
+@pytest.mark.slow
 def test_another_detector_is_not_verified(exported):
     other = detector(seed=7)
     with pytest.raises(VerificationError, match="detections in common"):
