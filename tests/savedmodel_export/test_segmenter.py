@@ -108,13 +108,20 @@ def test_files_give_class_maps_of_their_own_size(model, signatures):
         assert (map_ == classes).mean() > 0.999
 
 
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    """Files of images of 64 x 96 pixels, verified, by suffix."""
+    folder = tmp_path_factory.mktemp("files")
+    how = {"labels": LABELS, "image_size": (64, 96)}
+    return {
+        ".tflite": export_litert(model, folder / "model.tflite", **how),
+        ".onnx": export_onnx(model, folder / "model.onnx", **how),
+    }
+
+
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
-def test_files_of_a_fixed_size_compute_the_same(model, tmp_path, suffix):
-    export = {".tflite": export_litert, ".onnx": export_onnx}[suffix]
-    path = export(
-        model, tmp_path / f"model{suffix}", labels=LABELS, image_size=(64, 96)
-    )
-    artifact = Artifact(path)
+def test_files_of_a_fixed_size_compute_the_same(model, files, suffix):
+    artifact = Artifact(files[suffix])
     assert artifact.shape == (64, 96, 3)
     images = 255 * np.random.default_rng(3).random((1, 64, 96, 3), "float32")
     np.testing.assert_allclose(
@@ -144,10 +151,10 @@ def test_a_client_segments_files(model, server, protocol):
     assert (answer.classes == expected).mean() > 0.999
 
 
-def test_another_model_is_found_out(model, exported):
+def test_another_model_is_found_out(files):
     other = small(4)
     with pytest.raises(VerificationError, match="differs from the model"):
-        verify(exported, other)
+        verify(files[".tflite"], other)
 
 
 def test_class_maps_that_differ_are_found_out(model, exported, monkeypatch):
