@@ -21,7 +21,7 @@ CELL = r"[^│\s]+"  # a word in a table
 
 
 def test_list_shows_every_variant_and_the_licence(tmp_path):
-    code, output, errors = gcvit("list", cwd=tmp_path)
+    code, output, errors = inside("list", cwd=tmp_path)
     assert (code, errors) == (0, "")
     _, text, _ = inside("list", "--json", cwd=tmp_path)
     rows = {row["name"]: row for row in json.loads(text)}
@@ -34,7 +34,7 @@ def test_list_shows_every_variant_and_the_licence(tmp_path):
 
 
 def test_list_shows_every_preset_in_80_columns(tmp_path):
-    code, output, errors = gcvit("list", "--presets", cwd=tmp_path, COLUMNS=80)
+    code, output, errors = inside("list", "--presets", cwd=tmp_path, COLUMNS=80)
     assert (code, errors) == (0, "")
     lines = output.splitlines()
     assert max(map(len, lines)) <= 80

@@ -17,7 +17,7 @@ def test_convert_writes_presets_and_says_that_it_did_not_verify(
     published, images, tmp_path
 ):
     model, environment = published
-    code, output, _ = gcvit(
+    code, output, _ = inside(
         *("convert", "nvidia", "--variant", "xxtiny", "--verify"),
         *("--out", "xxtiny.keras"),
         cwd=tmp_path,

@@ -218,7 +218,8 @@ def pointed(kernel, **overrides):
 def test_grad_cam_is_of_a_level_of_more_than_one_place(tmp_path):
     """The quickstart's size: the last level has one place, level 2 four."""
     keras.utils.set_random_seed(0)
-    model = gcvit_keras.GCViT(**{**MODEL, "input_shape": (32, 32, 3)})
+    small = {"depths": (1, 1, 2, 1), "input_shape": (32, 32, 3)}
+    model = gcvit_keras.GCViT(**{**MODEL, **small})
     page = explained(model, tmp_path)
     assert "last block of level 2, each of 16 by 16 pixels; those of" in page
     assert "Grad-CAM, level 2" in page
@@ -251,7 +252,7 @@ def test_levels_without_global_attention_are_left_out(tmp_path):
 
 def test_maps_lie_over_what_a_model_resizes(tmp_path):
     x = keras.Input((200, 100, 3))
-    inner = gcvit_keras.GCViT(**{**MODEL, "input_shape": (80, 96, 3)})
+    inner = gcvit_keras.GCViT(**{**MODEL, "depths": (1, 1, 1, 2)})
     model = keras.Model(x, inner(keras.layers.Resizing(80, 96)(x)))
     page = explained(model, tmp_path)
     # 2.5 places of 32 pixels of 80, whatever the image's height.
@@ -262,7 +263,8 @@ def test_maps_lie_over_what_a_model_resizes(tmp_path):
 def test_shares_are_of_logits_and_of_single_scores(tmp_path):
     image = gcvit_keras.load_image(PHOTO, (80, 96))[None].astype("float32")
     bias = np.arange(10.0)
-    model = pointed(0, classifier_activation=None)
+    depths = (1, 1, 1, 1)
+    model = pointed(0, depths=depths, classifier_activation=None)
     model.get_layer("predictions").bias.assign(bias)
     page = explained(model, tmp_path)
     share = np.exp(9) / np.exp(bias).sum()
@@ -273,7 +275,8 @@ def test_shares_are_of_logits_and_of_single_scores(tmp_path):
         ("sigmoid", -1.5, "no", 0.818),
         (None, -1.5, "no", 0.818),
     ):
-        model = pointed(0, classes=1, classifier_activation=activation)
+        how = {"classes": 1, "classifier_activation": activation}
+        model = pointed(0, depths=depths, **how)
         model.get_layer("predictions").bias.assign([value])
         (tmp_path / "labels.txt").write_text("no\nyes\n")
         page = explained(model, tmp_path)

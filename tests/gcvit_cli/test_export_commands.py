@@ -11,21 +11,24 @@ import keras
 import numpy as np
 import pytest
 from command import inside, refused
-from nano import SHALLOW
 from PIL import Image
 
 import gcvit_keras
 
-PETS = {**SHALLOW, "classes": 2, "input_shape": (32, 32, 3)}
+
+def two_classes(seed):
+    """A model of one layer: what is exported is not the point."""
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    return keras.Model(images, keras.layers.Dense(2, "softmax")(x))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model of two classes, its labels, and photos of them."""
     folder = tmp_path_factory.mktemp("export")
-    keras.utils.set_random_seed(1)
-    model = gcvit_keras.GCViT(**PETS, name="pets")
-    model.save(folder / "pets.keras")
+    two_classes(seed=1).save(folder / "pets.keras")
     (folder / "labels.txt").write_text("cat\ndog\n")
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
@@ -57,8 +60,7 @@ def test_a_saved_model_is_exported_and_verified(folder, tmp_path):
 def test_an_artifact_is_verified_and_that_of_another_model_refused(
     folder, tmp_path
 ):
-    other = gcvit_keras.GCViT(**PETS, name="other")
-    other.save(tmp_path / "other.keras")
+    two_classes(seed=2).save(tmp_path / "other.keras")
     inside(
         *("export", folder / "pets.keras", "--format", "litert"),
         *("--out", "pets.tflite"),
@@ -134,7 +136,10 @@ def test_what_cannot_be_read_or_written_is_one_line(folder, tmp_path):
     assert "run is a run that has not ended" in line
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+)
 def test_an_export_that_is_stopped_leaves_nothing(folder, tmp_path, how):
     process = start_export(folder, tmp_path)
     process.send_signal(how)
@@ -161,6 +166,7 @@ def start_export(folder, out, *before):
     return process
 
 
+@pytest.mark.slow
 def test_nohup_keeps_a_command_running(folder, tmp_path):
     process = start_export(folder, tmp_path, "nohup")
     process.send_signal(signal.SIGHUP)

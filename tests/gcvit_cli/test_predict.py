@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn.datasets
-from command import gcvit, inside, refused
+from command import inside, refused
 from nano import NANO
 from PIL import Image
 
@@ -92,7 +92,7 @@ def test_predict_names_imagenets_classes_with_published_weights(
     environment = {**environment, "GCVIT_HOME": tmp_path / "home"}
     photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
     command = ("predict", photo, "--variant", "xxtiny", "--weights", "nvidia")
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         *command, "--json", cwd=tmp_path, **environment
     )
     assert code == 0 and "CC BY-NC-SA 4.0" in errors
