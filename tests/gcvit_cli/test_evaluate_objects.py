@@ -37,9 +37,10 @@ def place(tmp_path_factory):
     images = folder / "coco" / "images"
     images.mkdir(parents=True)
     (folder / "coco" / "annotations").mkdir()
-    sizes = [(120, 160), (160, 120)]
-    for i, size in enumerate(sizes):
-        pixels = photographs(*size, count=1)[0].astype("uint8")
+    # Of one size, for which a detector is traced once.
+    sizes = [(160, 120)] * 2
+    pictures = photographs(160, 120, count=2).astype("uint8")
+    for i, pixels in enumerate(pictures):
         Image.fromarray(pixels).save(images / f"{i}.png")
     detections = model.detect(
         [images / "0.png", images / "1.png"],

@@ -38,8 +38,9 @@ def place(model, tmp_path_factory):
         model, folder / "saved", LABELS, image_reader=READER, verify=False
     )
     (folder / "other").mkdir()
-    for name, size in (("a", (120, 160)), ("other/a", (160, 120))):
-        pixels = photographs(*size, count=1)[0].astype("uint8")
+    # Of one size, for which a detector is traced once.
+    pictures = photographs(120, 160, count=2).astype("uint8")
+    for name, pixels in zip(("a", "other/a"), pictures, strict=True):
         Image.fromarray(pixels).save(folder / f"{name}.png")
     return folder
 
