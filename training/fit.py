@@ -95,7 +95,7 @@ def _fit(run, callbacks, verbose):
     validation = run.strategy.distribute_datasets_from_function(
         lambda context: evaluation_batches(
             task, context=context, broken=run.broken
-        )
+        ).repeat()
     )
     progress = Progress(run)
     callbacks = [progress, *callbacks]

@@ -150,7 +150,8 @@ class Trainer(keras.Model):
         """Computes the task's numbers, for `fit` after every epoch.
 
         Args:
-            x: Distributed dataset of inputs, targets and weights.
+            x: Distributed dataset of inputs, targets and weights, repeated:
+                its iterator, which takes seconds to make and to end, is kept.
             steps: Number of batches.
             callbacks: `keras.callbacks.CallbackList`.
 
@@ -160,9 +161,11 @@ class Trainer(keras.Model):
         callbacks.on_test_begin()
         if self._outputs is None:
             self._outputs = self._make_outputs()
-        evaluator, batches = self.task.evaluator(), iter(x)
+            self._validation = iter(x)
+        evaluator = self.task.evaluator()
         for _ in range(steps):
-            found = tf.nest.map_structure(np.asarray, self._outputs(batches))
+            outputs = self._outputs(self._validation)
+            found = tf.nest.map_structure(np.asarray, outputs)
             evaluator.update(*found)
         numbers = self.task.numbers(evaluator.result())
         callbacks.on_test_end(numbers)
