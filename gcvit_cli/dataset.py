@@ -18,22 +18,25 @@ def reader_for(artifact, shape, size=None, crop_ratio=None):
         `gcvit_keras.ImageReader`.
 
     Raises:
-        ValueError: If it does not take square RGB images of that size.
+        ValueError: If it does not take RGB or grey images of that size.
     """
     from gcvit_keras import ImageReader
 
-    if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1]:
-        raise ValueError(f"{artifact} does not take square RGB images: {shape}")
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(f"{artifact} takes no RGB or grey images: {shape}")
     reader = ImageReader.of(artifact)
-    side = size or shape[0] or (reader and reader.size[0])
-    if side is None:
-        raise ValueError(f"{artifact} takes images of any size: give --size")
-    if shape[0] not in (None, side):
+    sides = reader.size if reader else (None, None)
+    sides = tuple(own or x for own, x in zip(shape, sides, strict=False))
+    if size and any(own not in (None, size) for own in shape[:2]):
         raise ValueError(
-            f"--size must be the {shape[0]} of {artifact}. Received: {side}"
+            f"--size must be the {' x '.join(map(str, shape[:2]))} of "
+            f"{artifact}. Received: {size}"
         )
-    reader = reader or ImageReader(side)
-    return reader.replace(size=side, crop_ratio=crop_ratio)
+    sides = (size, size) if size else sides
+    if None in sides:
+        raise ValueError(f"{artifact} takes images of any size: give --size")
+    reader = reader or ImageReader(sides)
+    return reader.replace(size=sides, crop_ratio=crop_ratio, channels=shape[2])
 
 
 def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
@@ -43,7 +46,7 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
         dataset: As `data.dataset` of a run.
         data_dir: Folder of TFDS's datasets, or `None`.
         split: Name of the split.
-        reader: `gcvit_keras.ImageReader` of square images.
+        reader: `gcvit_keras.ImageReader`.
         batch_size: Images at once.
         option: Option that names the split, for messages.
         holdout: Share of class folders that is `test`, or `None`.
@@ -67,7 +70,8 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
 
     settings = {
         "dataset": dataset,
-        "image_size": reader.size[0],
+        "image_size": reader.size,
+        "channels": reader.channels,
         "batch_size": batch_size,
         "crop_ratio": reader.crop_ratio,
         "crop_mode": reader.crop_mode,

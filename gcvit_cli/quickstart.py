@@ -190,11 +190,10 @@ def _load(path, config):
     """The model an earlier run left."""
     import keras
 
-    side = config.data.image_size
     try:
         model = keras.models.load_model(path)
         if model.name != config.model.name or (
-            model.input_shape != (None, side, side, 3)
+            model.input_shape[1:] != config.data.image_shape
         ):
             raise ValueError(f"it holds the model {model.name!r}")
     except Exception as error:  # Keras raises many kinds

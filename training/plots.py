@@ -64,7 +64,8 @@ def image_grid(images, titles, path):
     for axes in grid:
         axes.axis("off")
     for axes, image, title in zip(grid, images, titles, strict=False):
-        axes.imshow(np.clip(image / 255, 0, 1))
+        grey = {"cmap": "gray", "vmin": 0, "vmax": 1}
+        axes.imshow(np.clip(image / 255, 0, 1), **grey)  # colours as they are
         axes.set_title(title, fontsize=7, wrap=True)
     save(figure, path)
 

@@ -44,7 +44,7 @@ def read(encoded, reader, trusted=False):
     checks.one_of("channels", reader.channels, (1, 3))
     image = _decode_stored(_within(encoded, reader.max_pixels, trusted))
     if reader.channels == 1:
-        image = _grey(image)
+        image = to_grey(image)
     # Turned last, when it is small.
     return resize_and_crop(image, reader, find_orientation(encoded))
 
@@ -152,7 +152,7 @@ def _decode_stored(encoded):
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def _grey(image):
+def to_grey(image):
     """Luma of an RGB image, uint8, as Pillow rounds it."""
     red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
     luma = 19595 * red + 38470 * green + 7471 * blue + 2**15

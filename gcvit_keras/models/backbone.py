@@ -60,8 +60,8 @@ def stem_and_levels(
     """
     drop_paths = np.linspace(0.0, drop_path_rate, sum(depths)).tolist()
     x = images
-    if include_preprocessing and x.shape[-1] == 3:
-        x = normalization("preprocessing", dtype)(x)
+    if include_preprocessing and x.shape[-1] in (1, 3):
+        x = normalization("preprocessing", x.shape[-1], dtype)(x)
     x = Stem(embed_dim, se_divisor, dtype=dtype, name=structure.STEM)(x)
     levels = []
     for level, depth in enumerate(depths):
@@ -128,9 +128,9 @@ class GCViTBackbone(keras.Model):
             `(3, 2, 1, 0)`.
         level_norms: Whether each of the four outputs is normalised by a
             `LayerNorm` of its own, as the official detectors do.
-        include_preprocessing: Whether the model takes RGB pixels in [0, 255]
-            and normalises inside. Inputs that do not have three channels
-            pass through.
+        include_preprocessing: Whether the model takes RGB or grey pixels in
+            [0, 255] and normalises inside. Inputs of other channels pass
+            through.
         weights: As for `GCViT`: `None`, a preset, or the path of a
             checkpoint. Of a classifier's checkpoint the final norm and the
             head are left out, and `level_i_norm` starts as identity.

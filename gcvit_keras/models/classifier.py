@@ -44,9 +44,9 @@ def GCViT(
             of a width is no multiple of 8, so in no published variant.
         include_top: Whether to end in the classifier. Otherwise the model
             ends in the normalised last feature map, or in its `pooling`.
-        include_preprocessing: Whether the model takes RGB pixels in
-            [0, 255] and normalises inside. Inputs that do not have three
-            channels pass through.
+        include_preprocessing: Whether the model takes RGB or grey pixels in
+            [0, 255] and normalises inside. Inputs of other channels pass
+            through.
         weights: `None` for random ones; or, with a constructor of a variant,
             the name of one of its `PRESETS`, such as `"imagenet"` (with
             `GCViT`, a `Preset`), which is downloaded once; or the path of a

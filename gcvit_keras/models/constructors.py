@@ -41,7 +41,7 @@ def GCViTXXTiny(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -82,7 +82,7 @@ def GCViTXTiny(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -123,7 +123,7 @@ def GCViTTiny(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -164,7 +164,7 @@ def GCViTTiny2(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -205,7 +205,7 @@ def GCViTSmall(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -246,7 +246,7 @@ def GCViTSmall2(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -287,7 +287,7 @@ def GCViTBase(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.
@@ -328,7 +328,7 @@ def GCViTLarge(
 
     Args:
         include_top: Whether to end in the classifier, else in feature maps.
-        include_preprocessing: Whether the input is RGB pixels in [0, 255].
+        include_preprocessing: Whether the input is pixels in [0, 255].
         weights: `"imagenet"`, another preset's name, a `Preset`, the path of
             a checkpoint, or `None` for random weights.
         input_tensor: Keras tensor to build upon, in place of a new input.

@@ -9,19 +9,24 @@ import numpy as np
 from gcvit_keras.weights.presets import IMAGENET_MEAN, IMAGENET_STD
 
 
-def normalization(name, dtype=None):
-    """Makes the layer that takes RGB in [0, 255] to the models' input range.
+def normalization(name, channels, dtype=None):
+    """Makes the layer that takes pixels in [0, 255] to the models' input range.
 
     Args:
         name: Name of the layer.
+        channels: 3 for RGB, 1 for grey, of which mean and deviation are the
+            averages of the three, as in timm.
         dtype: Its dtype policy. Default: the global one.
 
     Returns:
         `keras.layers.Normalization`.
     """
+    mean, std = (255 * np.array(x) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    if channels == 1:
+        mean, std = (x.mean(keepdims=True) for x in (mean, std))
     return keras.layers.Normalization(
-        mean=[255 * m for m in IMAGENET_MEAN],
-        variance=[(255 * s) ** 2 for s in IMAGENET_STD],
+        mean=mean.tolist(),
+        variance=(std**2).tolist(),
         dtype=dtype,
         name=name,
     )

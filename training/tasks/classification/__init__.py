@@ -53,7 +53,7 @@ __all__ = [
 
 
 class Classification(NamedClasses, Task):
-    """Images `(size, size, 3)` to probabilities of classes.
+    """Images `(height, width, channels)` to probabilities of classes.
 
     The training loss is the cross-entropy with `label_smoothing`, of images
     that may be mixed. The loss of validation and of the report is the
@@ -192,7 +192,8 @@ class Classification(NamedClasses, Task):
     def to_evaluate(cls, config, path, reader, **data):
         """Reads images as the model does, whatever its run said."""
         fields = {
-            "image_size": reader.size[0],
+            "image_size": reader.size,
+            "channels": reader.channels,
             "crop_ratio": reader.crop_ratio,
             "crop_mode": reader.crop_mode,
             "interpolation": reader.interpolation,
@@ -231,11 +232,11 @@ class Classification(NamedClasses, Task):
     def facts(self):
         """Counts images, classes and pixels."""
         data = self.config.data
-        side = data.image_size
+        height, width, _ = data.image_shape
         return (
             f"{self.source.size(data.train_split)} images of "
             f"`{data.train_split}`, {len(self.source.names)} classes, "
-            f"{side} x {side} pixels"
+            f"{height} x {width} pixels"
         )
 
     def page(self, result, folder=None):
@@ -281,9 +282,9 @@ def evaluation_batches(source, split, data, batch_size):
         batch_size: Images per batch.
 
     Returns:
-        `tf.data.Dataset` of float32 images `(n, size, size, 3)`, pixels in
-        [0, 255], one-hot labels `(n, classes)` and weights `(n,)`: 0 for
-        images that cannot be read, else 1.
+        `tf.data.Dataset` of float32 images `(n, height, width, channels)`,
+        pixels in [0, 255], one-hot labels `(n, classes)` and weights `(n,)`: 0
+        for images that cannot be read, else 1.
     """
     task = Classification(_Reading(data), source)
     return pipeline.evaluation_batches(task, split, batch_size)

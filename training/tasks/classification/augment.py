@@ -23,7 +23,7 @@ def augment(image, seed, settings):
     """Varies an image at random.
 
     Args:
-        image: float32 tensor `(size, size, 3)`, pixels in [0, 255].
+        image: float32 tensor `(height, width, channels)`, pixels in [0, 255].
         seed: Integer tensor `(2,)`.
         settings: An `AugmentConfig`.
 
@@ -115,7 +115,7 @@ def mix(images, labels, seed, mixup, cutmix):
     whether one replica makes it or several make an even part of it each.
 
     Args:
-        images: float32 tensor `(n, height, width, 3)`, n even.
+        images: float32 tensor `(n, height, width, channels)`, n even.
         labels: float32 tensor `(n, classes)`.
         seed: Integer tensor `(2,)`.
         mixup: Alpha of mixup (arXiv 1710.09412); 0 for none.
@@ -168,12 +168,12 @@ def _beta(alpha, seed):
 def _affine(image, seed, settings):
     """A random turn, zoom and shift in one resampling; black outside."""
     draws = tf.random.stateless_uniform((5,), seed, -1.0, 1.0)
-    side = float(image.shape[0])
+    height, width = (float(side) for side in image.shape[:2])
     angle = 2 * math.pi * settings.rotation * draws[0]
     zoom_y = 1 + settings.zoom * draws[1]
     zoom_x = 1 + settings.zoom * draws[2]
-    shift_y = settings.translation * side * draws[3]
-    shift_x = settings.translation * side * draws[4]
+    shift_y = settings.translation * height * draws[3]
+    shift_x = settings.translation * width * draws[4]
     cos, sin = tf.cos(angle), tf.sin(angle)
     # From a place in the result to the place in the image.
     a, b = cos * zoom_x, -sin * zoom_y
@@ -187,9 +187,11 @@ def _erase(image, seed, probability):
     shape = image.shape
 
     def erased():
-        noise = MEAN + tf.constant(STD) * tf.random.stateless_normal(
-            shape, seeds[1]
-        )
+        noise = tf.random.stateless_normal(shape, seeds[1])
+        mean, std = tf.constant(MEAN), tf.constant(STD)
+        if shape[-1] == 1:
+            mean, std = tf.reduce_mean(mean), tf.reduce_mean(std)
+        noise = mean + std * noise
         top, left, height, width = random_crop(
             tf.constant(shape[0]),
             tf.constant(shape[1]),

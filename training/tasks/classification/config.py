@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 import pydantic
+from pydantic_core import PydanticCustomError
 
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
@@ -23,6 +24,19 @@ FourPositive = tuple[
 ]
 
 
+def _height_and_width(size):
+    sides = size if isinstance(size, (list, tuple)) else (size, size)
+    if len(sides) != 2 or not all(type(x) is int and x > 0 for x in sides):
+        raise PydanticCustomError(
+            "sides", "must be a positive integer or [height, width]"
+        )
+    return sides
+
+
+Sides = Annotated[tuple[int, int], pydantic.BeforeValidator(_height_and_width)]
+"""`(height, width)`; one number is both."""
+
+
 class ImageDataConfig(DataConfig):
     """Images with labels, and how an image becomes the model's input.
 
@@ -32,7 +46,8 @@ class ImageDataConfig(DataConfig):
             Splits are in TFDS's notation, such as `train[:90%]`.
         holdout: Share of every class that becomes `test` where a dataset is
             class folders without splits.
-        image_size: Side in pixels of the square images.
+        image_size: Side in pixels of square images, or `[height, width]`.
+        channels: 3 for RGB, 1 for grey.
         crop_ratio: Share of the side that evaluation sees. Default: the
             preset's or the variant's own, 1 for other models.
         crop_mode: Of `gcvit_keras.load_image`. Default: the preset's.
@@ -40,17 +55,23 @@ class ImageDataConfig(DataConfig):
     """
 
     holdout: Share = 0.1
-    image_size: pydantic.PositiveInt
+    image_size: Sides
+    channels: Literal[1, 3] = 3
     crop_ratio: Annotated[float, pydantic.Field(gt=0, le=1)] | None = None
     crop_mode: Literal["center", "squash"] | None = None
     interpolation: Literal["bicubic", "bilinear"] | None = None
+
+    @property
+    def image_shape(self):
+        """`(height, width, channels)` of the model's input."""
+        return (*self.image_size, self.channels)
 
     @property
     def image_reader(self):
         """The `gcvit_keras.ImageReader` of evaluation."""
         from gcvit_keras import ImageReader  # imports Keras
 
-        reader = ImageReader(self.image_size)
+        reader = ImageReader(self.image_size, channels=self.channels)
         return reader.replace(
             crop_ratio=self.crop_ratio,
             crop_mode=self.crop_mode,
@@ -63,15 +84,15 @@ class AugmentConfig(Strict):
 
     Attributes:
         layers: Augmentation of your own, done last, as `FILE.py:NAME` or
-            `MODULE:NAME`: a Keras layer, a function from images
-            `(1, size, size, 3)` to such images, or a list of them; or, if
-            NAME begins with `make`, a function that returns these.
+            `MODULE:NAME`: a Keras layer, a function from images `(1, height,
+            width, channels)` to such images, or a list of them; or, if NAME
+            begins with `make`, a function that returns these.
         crop_scale: Least and largest area of a random crop, as shares of the
             image's (RandomResizedCrop). `None` takes the whole image.
         crop_aspect: Least and largest width over height of that crop.
         flip: Probability of mirroring.
         rotation: Largest random rotation, as a share of a full turn.
-        translation: Largest random shift, as a share of the side.
+        translation: Largest random shift, as a share of the sides.
         zoom: Largest random zoom, in or out.
         rand_augment_layers: Operations an image of RandAugment
             (arXiv 1909.13719); 0 for none.
@@ -125,7 +146,7 @@ class ModelConfig(Strict):
         mlp_ratio: Width of the MLPs.
         layer_scale: Initial value of the layer scales.
         drop_path_rate: Stochastic depth. Default: the variant's own, or 0.
-        window_size: Sides of the windows.
+        window_size: Window of each level, a side or `[height, width]`.
         recompute: Whether each block's activations are computed again for
             the gradient, which takes less memory and more time.
         name: Name of the model.
@@ -139,7 +160,7 @@ class ModelConfig(Strict):
     mlp_ratio: Positive | None = None
     layer_scale: Positive | None = None
     drop_path_rate: Share | None = None
-    window_size: FourPositive | None = None
+    window_size: tuple[Sides, Sides, Sides, Sides] | None = None
     recompute: bool = False
     name: str = "gcvit"
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode_part
+from gcvit_keras.images.graph import decode_part, to_grey
 from gcvit_training.tasks.classification.augment import augment, random_crop
 
 
@@ -15,7 +15,7 @@ def training_image(encoded, seed, config):
         config: A `ClassificationConfig`.
 
     Returns:
-        float32 tensor `(size, size, 3)`, pixels in [0, 255].
+        float32 tensor `(height, width, channels)`, pixels in [0, 255].
     """
     crop_seed, augment_seed = tf.unstack(tf.random.split(seed, 2))
     if config.augment.crop_scale:
@@ -33,7 +33,7 @@ def whole_image(encoded, data):
         data: An `ImageDataConfig`.
 
     Returns:
-        float32 tensor `(size, size, 3)`, pixels in [0, 255].
+        float32 tensor `(height, width, channels)`, pixels in [0, 255].
     """
     return data.image_reader.read_in_graph(encoded, trusted=True)
 
@@ -50,8 +50,9 @@ def _random_crop(encoded, seed, config):
 
     reader = config.data.image_reader
     image = decode_part(encoded, choose, reader.max_pixels, trusted=True)
-    side = config.data.image_size
+    if reader.channels == 1:
+        image = to_grey(image)
     image = tf.image.resize(
-        image, (side, side), config.data.interpolation, antialias=True
+        image, reader.size, reader.interpolation, antialias=True
     )
     return tf.clip_by_value(image, 0, 255)

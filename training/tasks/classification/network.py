@@ -19,10 +19,10 @@ def build_network(config, classes, activation="softmax") -> keras.Model:
         activation: Activation of the head.
 
     Returns:
-        Functional `keras.Model`: images `(batch, size, size, 3)`, pixels in
-        [0, 255], to float32 probabilities `(batch, classes)`. Pretrained
-        weights are in, and the layer `predictions` is new where their classes
-        differ.
+        Functional `keras.Model`: images `(batch, height, width, channels)`,
+        pixels in [0, 255], to float32 probabilities `(batch, classes)`.
+        Pretrained weights are in, and the layer `predictions` is new where
+        their classes differ.
 
     Raises:
         ValueError: If the weights do not fit.
@@ -38,11 +38,11 @@ def build_network(config, classes, activation="softmax") -> keras.Model:
 
 def _network(config, classes, activation):
     model = config.model
-    side = config.data.image_size
+    shape = config.data.image_shape
     if model.is_keras_file and model.embed_dim is None:
-        return _with_head(model.weights, classes, activation, side, model.name)
+        return _with_head(model.weights, classes, activation, shape, model.name)
     arguments = {
-        "input_shape": (side, side, 3),
+        "input_shape": shape,
         "classes": classes,
         "classifier_activation": activation,
         "weights": model.weights,
@@ -79,7 +79,7 @@ def _recomputed(call):
     return recomputed
 
 
-def _with_head(path, classes, activation, side, name):
+def _with_head(path, classes, activation, shape, name):
     """A `.keras` file's network with a new head."""
     try:
         base = keras.models.load_model(path, compile=False)
@@ -92,10 +92,11 @@ def _with_head(path, classes, activation, side, name):
         raise ValueError(
             f"`model.weights` is no GC ViT with a head: {path}: {reason}"
         ) from error
-    if base.input_shape[1:] not in ((side, side, 3), (None, None, 3)):
+    known_shape = base.input_shape[1:]
+    if any(a not in (None, b) for a, b in zip(known_shape, shape, strict=True)):
         raise ValueError(
-            f"`data.image_size` must be the {base.input_shape[1]} of {path}. "
-            f"Received: image_size={side}"
+            "`data.image_size` and `data.channels` must be those of "
+            f"{path}, {known_shape}. Received: {shape}"
         )
     if known == (classes, activation or "linear"):
         scores = base.output

@@ -18,7 +18,7 @@ def rand_augment(image, seed, layers, magnitude, std):
     """RandAugment (arXiv 1909.13719), with timm's increasing operations.
 
     Args:
-        image: float32 tensor `(height, width, 3)`, pixels in [0, 255].
+        image: float32 tensor `(height, width, channels)`, pixels in [0, 255].
         seed: Integer tensor `(2,)`.
         layers: Operations one after the other; each is done with probability
             0.5.
@@ -108,8 +108,15 @@ def _enhance(image, plain, strength, sign):
     return tf.floor(tf.clip_by_value(mixed, 0, 255) + 1e-4)
 
 
+def _fill(image):
+    """`FILL`, or its mean for a grey image."""
+    return FILL if image.shape[-1] == 3 else [sum(FILL) / 3]
+
+
 def _grey(image):
     """As PIL's conversion to "L"."""
+    if image.shape[-1] == 1:
+        return image
     weights = tf.constant([19595, 38470, 7471])
     whole = tf.reduce_sum(tf.cast(image, tf.int32) * weights, -1)
     return tf.cast((whole + 0x8000) // 65536, tf.float32)[..., None]
@@ -131,7 +138,7 @@ def _brightness(image, strength, sign):
 def _sharpness(image, strength, sign):
     """As PIL's SMOOTH filter: the edge pixels stay."""
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32) / 13
-    kernel = tf.tile(kernel[:, :, None, None], (1, 1, 3, 1))
+    kernel = tf.tile(kernel[:, :, None, None], (1, 1, image.shape[-1], 1))
     inner = tf.nn.depthwise_conv2d(image[None], kernel, (1, 1, 1, 1), "VALID")[
         0
     ]
@@ -145,7 +152,7 @@ def _sharpness(image, strength, sign):
 def _rotate(image, strength, sign):
     angle = sign * strength / 10 * math.radians(30)
     cos, sin = tf.cos(angle), tf.sin(angle)
-    return warp(image, cos, -sin, 0.0, sin, cos, 0.0, FILL)
+    return warp(image, cos, -sin, 0.0, sin, cos, 0.0, _fill(image))
 
 
 def _shear(strength, sign):
@@ -166,7 +173,7 @@ def _warp_corner(image, b, c):
     # PIL counts from the corner of the first pixel, TensorFlow its centre.
     x = b * (middle_y + 0.5)
     y = c * (middle_x + 0.5)
-    return warp(image, 1.0, b, x, c, 1.0, y, FILL)
+    return warp(image, 1.0, b, x, c, 1.0, y, _fill(image))
 
 
 def _shift(strength, sign):
@@ -175,12 +182,12 @@ def _shift(strength, sign):
 
 def _translate_x(image, strength, sign):
     x = _shift(strength, sign) * image.shape[1]
-    return warp(image, 1.0, 0.0, x, 0.0, 1.0, 0.0, FILL)
+    return warp(image, 1.0, 0.0, x, 0.0, 1.0, 0.0, _fill(image))
 
 
 def _translate_y(image, strength, sign):
     y = _shift(strength, sign) * image.shape[0]
-    return warp(image, 1.0, 0.0, 0.0, 0.0, 1.0, y, FILL)
+    return warp(image, 1.0, 0.0, 0.0, 0.0, 1.0, y, _fill(image))
 
 
 OPERATIONS = {

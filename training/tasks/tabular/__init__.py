@@ -152,11 +152,12 @@ class Tabular(Classification):
 
     def facts(self):
         """Counts images, outputs and pixels."""
-        data, side = self.config.data, self.config.data.image_size
+        data = self.config.data
+        height, width, _ = data.image_shape
         return (
             f"{self.source.size(data.train_split)} images of "
             f"`{data.train_split}`, {len(self.source.names)} "
-            f"{self.config.outputs}, {side} x {side} pixels"
+            f"{self.config.outputs}, {height} x {width} pixels"
         )
 
     def page(self, result, folder=None):
