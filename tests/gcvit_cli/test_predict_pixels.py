@@ -43,7 +43,7 @@ def place(model, tmp_path_factory):
         model, folder / "saved", LABELS, image_reader=READER, verify=False
     )
     export_litert(
-        model,
+        small(4),
         folder / "model.tflite",
         labels=LABELS,
         image_size=(64, 64),

@@ -100,7 +100,7 @@ def test_train_looks_at_the_data_only(tmp_path):
     (tmp_path / "photos" / "cat" / "2.jpg").write_text("no image")
     data = ("--set", "data.dataset=photos", "--set", "data.holdout=0.25")
     small = ("--set", "data.batch_size=4", "--set", "data.image_size=32")
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         *("train", "finetune", "--check-data", "--preview", "grid.png"),
         *("--json", *data, *small),
         cwd=tmp_path,
