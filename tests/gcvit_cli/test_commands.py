@@ -148,6 +148,7 @@ def test_usage_errors_exit_with_2_and_bad_input_with_1(tmp_path):
         assert inside(*command, cwd=tmp_path)[0] == code, command
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_the_commands_need(tmp_path):
     folders = {
         "gcvit_keras": "gcvit_keras",

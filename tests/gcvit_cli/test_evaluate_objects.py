@@ -106,6 +106,7 @@ def test_a_class_that_the_detector_does_not_know_is_an_error(place, tmp_path):
     assert "does not know: cat (1 of 2)" in line
 
 
+@pytest.mark.slow
 def test_without_names_classes_beyond_the_data_are_an_error(place, tmp_path):
     shutil.copy(place / "model.keras", tmp_path / "m.keras")
     shutil.copy(place / READER.FILE, tmp_path)

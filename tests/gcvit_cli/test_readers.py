@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from command import gcvit, inside
+from command import inside
 from PIL import Image
 
 from gcvit_keras import ImageReader
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
     (folder / "photos/dog/notes.txt").write_text("dogs")
     settings = (*SMALL, "data.dataset=photos", "data.crop_ratio=0.6")
     settings += ("data.crop_mode=squash", "data.broken_share=0.4")
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         *("train", "digits", "--out", "photos/run", "--json"),
         *(part for setting in settings for part in ("--set", setting)),
         cwd=folder,

@@ -139,6 +139,7 @@ def server(exported, tmp_path_factory):
         yield loopback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_a_client_segments_files(model, server, protocol):
     picture = np.random.default_rng(3).integers(0, 255, (48, 60, 3), "uint8")
