@@ -151,7 +151,10 @@ def test_train_needs_a_folder(tmp_path):
     [
         (("none.keras", "--data", "digits"), "none.keras: no such model"),
         (("run", "--split", "tset"), "`--split` must be one of"),
-        (("run", "--size", "40"), "--size must be the 32 of run/model.keras"),
+        (
+            ("run", "--size", "40"),
+            "--size must be the 32 x 32 of run/model.keras",
+        ),
         (("run", "--data", "./x"), "`data.dataset` is no folder: ./x"),
         (
             ("run/data", "--data", "digits"),
