@@ -1,6 +1,5 @@
 """Runs: their folder, what stops them, and that they go on as they were."""
 
-import csv
 import os
 import re
 import resource
@@ -8,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import yaml
-from recipe import small
+from autoencoder import stripes
+from harness import last, metrics
+from recipe import FEW, small
 from safetensors.numpy import load_file
 
 from gcvit_training import (
@@ -28,23 +28,17 @@ from gcvit_training.progress import Bar
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.tasks.classification.network import build_network
 
-EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
+EXACT = (
+    *FEW,
+    "deterministic=true",
+    "optimizer.ema=0.9",
+    "optimizer.epsilon=1e-5",
+    "checkpoint_steps=2",
+)
 
 
 def quiet(config, out, data_dir, **options):
     return train(config, out, data_dir, verbose=0, **options)
-
-
-def metrics(out):
-    with open(out / "metrics.csv") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row.pop("images_per_second", None)
-    return rows
-
-
-def last(out):
-    return load_file(RunFolder(out).saved()[0])
 
 
 class At(keras.callbacks.Callback):
@@ -85,47 +79,26 @@ def test_a_run_leaves_what_it_is_asked_to(finished, digits):
         np.testing.assert_array_equal(weights, average)
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-import test_fit
-from recipe import small
-kill = test_fit.At(8, lambda: os.kill(os.getpid(), signal.SIGKILL))
-test_fit.quiet(
-    small(*test_fit.EXACT), sys.argv[2], sys.argv[3], callbacks=[kill]
-)
-"""
-
-
-def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
+def test_a_run_that_is_asked_to_stop_goes_on_and_ends_as_one_that_was_not(
     finished, data_dir, tmp_path
 ):
-    # Killed after step 8, the third of the second epoch; the last checkpoint
-    # is of step 6 or 8. Then stopped by SIGTERM in the third epoch.
-    here = Path(__file__).parent
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, here, tmp_path / "run", data_dir],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
-    assert len(metrics(tmp_path / "run")) == 1
+    # After step 8, the third of the second epoch.
     said = []
-    stop = At(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop = At(8, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Preempted) as stopped:
         quiet(
             small(*EXACT),
-            tmp_path / "run",
+            tmp_path,
             data_dir,
             callbacks=[stop],
             report=said.append,
         )
     assert stopped.value.code == 143
-    assert "of epoch 2" in said[0] and "as SIGTERM asked" in said[1]
-    quiet(small(*EXACT), tmp_path / "run", data_dir, report=said.append)
-    assert "of epoch 3" in said[2]
-    assert metrics(tmp_path / "run") == metrics(finished)
-    expected, found = last(finished), last(tmp_path / "run")
+    assert len(metrics(tmp_path)) == 1
+    quiet(small(*EXACT), tmp_path, data_dir, report=said.append)
+    assert "as SIGTERM asked" in said[0] and "of epoch 2" in said[1]
+    assert metrics(tmp_path) == metrics(finished)
+    expected, found = last(finished), last(tmp_path)
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, name)
@@ -159,55 +132,90 @@ def test_a_run_that_dies_in_an_epochs_first_steps_has_the_same_metrics(
     assert metrics(tmp_path / "run") == metrics(finished)
 
 
-def test_a_callback_that_stops_the_training_ends_the_run(data_dir, tmp_path):
+class Snapshots(keras.callbacks.Callback):
+    """Keeps the network's weights at every epoch's end."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append([v.numpy() for v in self.model.network.weights])
+
+
+@pytest.fixture(scope="module")
+def frozen(data_dir, digits, tmp_path_factory):
+    """A run of a frozen epoch that a callback ends after another one."""
+    config = small(*FEW, "epochs=7", "optimizer.freeze_epochs=1")
+    out, snapshots = tmp_path_factory.mktemp("frozen"), Snapshots()
     patience = keras.callbacks.EarlyStopping(
         "val_loss", min_delta=1e9, patience=1
     )
-    config = small("epochs=7", "optimizer.freeze_epochs=1")
-    quiet(config, tmp_path / "run", data_dir, callbacks=[patience])
-    assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["0", "1"]
-    assert (tmp_path / "run" / "model.keras").is_file()
+    quiet(config, out, data_dir, callbacks=[patience, snapshots])
+    return config, out, snapshots.epochs
+
+
+def test_a_callback_that_stops_the_training_ends_the_run(frozen, data_dir):
+    config, out, _ = frozen
+    assert [row["epoch"] for row in metrics(out)] == ["0", "1"]
+    assert (out / "model.keras").is_file()
     # Nor does it go on when it is called again.
-    quiet(config, tmp_path / "run", data_dir)
-    assert len(metrics(tmp_path / "run")) == 2
+    quiet(config, out, data_dir)
+    assert len(metrics(out)) == 2
 
 
-def test_a_callback_may_stop_in_the_middle_of_an_epoch(data_dir, tmp_path):
+def test_only_the_head_moves_while_the_rest_is_frozen(frozen):
+    config, _, epochs = frozen
+    keras.utils.set_random_seed(config.seed)
+    network = build_network(config, 10)
+    start = [v.numpy() for v in network.weights]
+    for variable, *values in zip(network.weights, start, *epochs, strict=True):
+        moved = [
+            not np.array_equal(a, b)
+            for a, b in zip(values[:-1], values[1:], strict=True)
+        ]
+        if variable.path.startswith("predictions"):
+            assert moved == [True, True]
+        elif variable.trainable:
+            assert moved == [False, True], variable.path
+
+
+def test_a_callback_may_stop_in_the_middle_of_an_epoch(tmp_path):
     def stop():
         at.model.stop_training = True
 
     at = At(7, stop)
-    quiet(small("epochs=4"), tmp_path / "run", data_dir, callbacks=[at])
-    assert len(metrics(tmp_path / "run")) == 2
-    assert RunFolder(tmp_path / "run").last()[1]["step"] == 7
+    quiet(stripes("epochs=4"), tmp_path, None, callbacks=[at])
+    assert len(metrics(tmp_path)) == 2
+    assert RunFolder(tmp_path).last()[1]["step"] == 7
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_the_run(data_dir, tmp_path):
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path):
     # The rate rises for two epochs, then falls: as sure a metric as any.
-    config = small(
+    config = stripes(
         "epochs=9",
         "optimizer.warmup_epochs=2",
         "optimizer.ema=0.5",
         "best_metric=learning_rate",
         "patience=2",
     )
-    out, said = tmp_path / "run", []
-    quiet(config, out, data_dir, report=said.append)
-    rows = metrics(out)
+    said = []
+    quiet(config, tmp_path, None, report=said.append)
+    rows = metrics(tmp_path)
     rates = [float(row["learning_rate"]) for row in rows]
     assert len(rows) == 4 and max(rates) == rates[1]
     assert said == [
         "Stopped: learning_rate was best in epoch 2, and `patience` is 2."
     ]
-    (out / "best.keras").replace(out / "model.keras")
-    loss = write_report(config, out, data_dir)["loss"]
-    assert loss == pytest.approx(float(rows[1]["val_loss"]), rel=1e-5)
+    (tmp_path / "best.keras").replace(tmp_path / "model.keras")
+    error = write_report(config, tmp_path)["error"]
+    assert error == pytest.approx(float(rows[1]["val_error"]), rel=1e-5)
 
 
-def test_a_metric_that_is_not_there_is_named(data_dir, tmp_path):
-    config = small("best_metric=val_acuracy", "epochs=1")
-    with pytest.raises(TrainingError, match="one of .*'val_accuracy'.*acuracy"):
-        quiet(config, tmp_path, data_dir)
+def test_a_metric_that_is_not_there_is_named(tmp_path):
+    config = stripes("best_metric=val_eror", "epochs=1")
+    with pytest.raises(TrainingError, match="one of .*'val_error'.*val_eror"):
+        quiet(config, tmp_path, None)
     with pytest.raises(ValueError, match="`patience` needs `best_metric`"):
         small("patience=3")
 
@@ -222,17 +230,15 @@ def test_a_finished_run_may_be_given_more_epochs(data_dir, tmp_path):
         quiet(small("epochs=1"), tmp_path, data_dir)
 
 
-def test_several_steps_at_once_are_the_same_steps(data_dir, tmp_path):
+def test_several_steps_at_once_are_the_same_steps(finished, data_dir, tmp_path):
     # Several steps of one graph are rounded otherwise. Where a gradient is
     # nothing but that, Adam's own epsilon of 1e-8 makes a whole step of it:
     # one weight was off by 1.4e-6. With 1e-5 all are equal to a last bit.
-    settings = (*EXACT, "epochs=3", "optimizer.epsilon=1e-5")
-    for steps in (1, 5):
-        config = small(*settings, f"steps_per_execution={steps}")
-        quiet(config, tmp_path / f"{steps}", data_dir)
-    for name, value in last(tmp_path / "1").items():
-        found = last(tmp_path / "5")[name]
-        np.testing.assert_allclose(found, value, atol=2e-7, err_msg=name)
+    config = small(*EXACT, "steps_per_execution=5")
+    quiet(config, tmp_path / "run", data_dir)
+    found = last(tmp_path / "run")
+    for name, value in last(finished).items():
+        np.testing.assert_allclose(found[name], value, atol=2e-7, err_msg=name)
     config = small("optimizer.warmup_steps=15")
     with pytest.raises(ValueError, match="must be below the 5 x 3 steps"):
         quiet(config, tmp_path / "other", data_dir)
@@ -305,40 +311,38 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     assert folder.damaged == [path]
 
 
-def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(
-    data_dir, tmp_path
-):
-    config = small("checkpoint_steps=2")
+def test_a_full_disk_is_an_error_and_the_last_checkpoint_is_whole(tmp_path):
+    config = stripes("checkpoint_steps=2")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     fill = At(
         3,
-        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1])),
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1])),
     )
     try:
         with pytest.raises(
             TrainingError, match="step 4 cannot be written: .*2.saf.*is whole"
         ):
-            quiet(config, tmp_path / "run", data_dir, callbacks=[fill])
+            quiet(config, tmp_path, None, callbacks=[fill])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    arrays, facts = RunFolder(tmp_path / "run").last()
+    arrays, facts = RunFolder(tmp_path).last()
     assert facts["step"] == 2
-    assert not list((tmp_path / "run").rglob(".writing-*"))
+    assert not list(tmp_path.rglob(".writing-*"))
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, precision):
-    config = small(
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, precision):
+    config = stripes(
         "optimizer.learning_rate=1e30",
         f"precision={precision}",
         "optimizer.gradient_norm=1e30",
         "checkpoint_steps=1",
-        "data.batch_size=48",
+        "data.batch_size=1",
         "epochs=2",
     )
     with pytest.raises(TrainingError, match="not finite after step .*optimi"):
-        quiet(config, tmp_path / "run", data_dir)
-    for path in RunFolder(tmp_path / "run").saved():
+        quiet(config, tmp_path, None)
+    for path in RunFolder(tmp_path).saved():
         for name, value in load_file(path).items():
             assert np.isfinite(value).all(), name
 
@@ -394,65 +398,30 @@ def test_what_the_dataset_does_not_have_is_refused_and_may_be_tried_again(
         pass
 
 
-def test_an_error_of_the_system_inside_a_run_speaks_for_itself(
-    data_dir, tmp_path
-):
+def test_an_error_of_the_system_inside_a_run_speaks_for_itself(tmp_path):
     def fail():
         raise OSError("the server of weights does not answer")
 
     with pytest.raises(OSError, match="^the server of weights does not answer"):
-        quiet(small(), tmp_path, data_dir, callbacks=[At(1, fail)])
+        quiet(stripes(), tmp_path, None, callbacks=[At(1, fail)])
     # Nothing was saved, and other settings may have the folder.
-    quiet(small("epochs=1", "seed=4"), tmp_path, data_dir)
+    quiet(stripes("epochs=1", "seed=4"), tmp_path, None)
     assert len(metrics(tmp_path)) == 1
 
 
 def test_too_many_broken_images_stop_the_run(tmp_path):
-    for name in "ab":
-        for split, count in (("train", 20), ("test", 4)):
-            folder = tmp_path / "photos" / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = np.full((8, 8, 3), i, "uint8")
-                keras.utils.save_img(folder / f"{i}.png", pixels, scale=False)
-    for i in (3, 4):
-        (tmp_path / "photos" / "train" / "a" / f"{i}.png").write_bytes(b"?")
-    changes = (f"data.dataset={tmp_path}/photos", "data.batch_size=20")
-    with pytest.raises(TrainingError, match=r"2 images.*0.01 of 40.*3\.png"):
-        quiet(small(*changes), tmp_path / "run", None)
+    with pytest.raises(TrainingError, match=r"2 images.*0.01 of 32: 0, 1, "):
+        quiet(stripes("unreadable=2"), tmp_path, None)
+
+
+def test_a_few_broken_images_are_said_to_be_left_out(tmp_path):
+    config = stripes("unreadable=2", "data.broken_share=0.1", "epochs=1")
     said = []
-    allowed = small(*changes, "data.broken_share=0.1", "epochs=1")
-    quiet(allowed, tmp_path / "run2", None, report=said.append)
+    quiet(config, tmp_path, None, report=said.append)
     assert said == [
         "2 images cannot be read, and are left out: "
-        f"{tmp_path}/run2/broken_images.txt"
+        f"{tmp_path}/broken_images.txt"
     ]
-
-
-def test_only_the_head_moves_while_the_rest_is_frozen(data_dir, tmp_path):
-    config = small("epochs=2", "optimizer.freeze_epochs=1")
-    start = None
-
-    def look():
-        snapshots.append([v.numpy() for v in callback.model.network.weights])
-
-    snapshots = []
-    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: look())
-    keras.utils.set_random_seed(config.seed)
-    network = build_network(config, 10)
-    start = [v.numpy() for v in network.weights]
-    quiet(config, tmp_path / "run", data_dir, callbacks=[callback])
-    for variable, *values in zip(
-        network.weights, start, *snapshots, strict=True
-    ):
-        moved = [
-            not np.array_equal(a, b)
-            for a, b in zip(values[:-1], values[1:], strict=True)
-        ]
-        if variable.path.startswith("predictions"):
-            assert moved == [True, True]
-        elif variable.trainable:
-            assert moved == [False, True], variable.path
 
 
 def test_a_keras_file_gets_a_new_head_for_other_classes(finished):
@@ -473,5 +442,5 @@ def test_a_keras_file_gets_a_new_head_for_other_classes(finished):
             ):
                 np.testing.assert_array_equal(a, b)
     config = read_config("finetune", [f"model={{weights: {weights}}}"])
-    with pytest.raises(ValueError, match="image_size` must be the 32"):
+    with pytest.raises(ValueError, match=r"must be those of .*\(32, 32, 3\)"):
         build_network(config, 3)

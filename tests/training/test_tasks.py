@@ -1,11 +1,10 @@
 """Every task goes through the same engine."""
 
-import autoencoder  # noqa: F401  (adds its task)
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
+from autoencoder import stripes
 from harness import goes_through, metrics
 from recipe import small
 
@@ -14,18 +13,10 @@ from gcvit_training import read_config
 from gcvit_training.tasks import find_task
 
 EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
-RECIPE = {
-    "task": "autoencoder",
-    "epochs": 3,
-    "data": {"dataset": "stripes", "batch_size": 8},
-    "optimizer": {"learning_rate": 3e-3, "weight_decay": 0.0},
-}
 
 
 def test_an_autoencoder_goes_through_an_engine_that_does_not_know_it(tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.dump(RECIPE))
-    config = read_config(recipe, [*EXACT, "width=5"])
+    config = stripes(*EXACT, "width=5")
     out, model, result = goes_through(
         config, tmp_path, module="autoencoder", kill_at=6
     )
@@ -76,10 +67,8 @@ def test_an_unknown_task_is_refused():
         read_config("digits", ["task=origami"])
 
 
-def test_a_task_without_a_head_of_its_own_cannot_freeze(tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.dump(RECIPE))
-    config = read_config(recipe, ["optimizer.freeze_epochs=1"])
+def test_a_task_without_a_head_of_its_own_cannot_freeze():
+    config = stripes("optimizer.freeze_epochs=1")
     task = find_task("autoencoder")(config, None)
     with pytest.raises(ValueError, match="freeze_epochs` must be 0"):
         task.frozen(keras.Sequential())
