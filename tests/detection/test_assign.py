@@ -88,3 +88,24 @@ def test_boxes_without_a_number_or_an_area_are_background():
     np.testing.assert_array_equal(iou, 0)
     codes, _ = assigned(objects[0], objects * np.nan, np.ones((1, 2), bool))
     np.testing.assert_array_equal(codes, 0)
+
+
+def test_the_first_of_equal_objects_is_assigned():
+    box = np.float32([[0, 0, 10, 10]])
+    twins = np.float32([[[0, 0, 10, 8], [0, 0, 10, 8]]])
+    codes, _ = assigned(box, twins, np.array([[True, True]]), "rcnn_50")
+    np.testing.assert_array_equal(codes, [[1]])
+
+
+def test_an_overlap_of_just_the_threshold_takes_a_box():
+    half, whole = np.float32([[0, 0, 10, 5]]), np.float32([[[0, 0, 10, 10]]])
+    codes, iou = assign(
+        half,
+        whole,
+        np.array([[True]]),
+        positive_iou=0.75,
+        negative_iou=0.25,
+        low_quality_iou=0.5,
+    )
+    np.testing.assert_array_equal(iou, [[0.5]])
+    np.testing.assert_array_equal(codes, [[1]])

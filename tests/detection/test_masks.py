@@ -43,6 +43,14 @@ def test_targets_of_boxes_that_are_none_are_empty():
     assert not np.any(m.mask_targets(masks, boxes, np.zeros((1, 3), int)))
 
 
+def test_a_target_that_is_half_covered_is_on():
+    left = np.zeros((1, 1, 4, 4), "uint8")
+    left[..., :2] = 1
+    boxes = np.float32([[[1, 0, 3, 4], [1.1, 0, 3.1, 4]]])
+    targets = m.mask_targets(left, boxes, np.array([[0, 0]]), output_size=1)
+    np.testing.assert_array_equal(np.ravel(targets), [1, 0])
+
+
 def ellipse(box, height, width):
     y, x = np.mgrid[:height, :width] + 0.5
     x1, y1, x2, y2 = box
