@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import sklearn.datasets
 import tensorflow as tf
 from PIL import Image
@@ -32,6 +33,7 @@ def run(code, cwd, environment):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_the_example_fine_tunes_and_exports(published, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 12

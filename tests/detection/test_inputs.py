@@ -20,8 +20,10 @@ def total(losses):
     return {name: float(np.mean(value)) for name, value in losses.items()}
 
 
-def in_a_graph(model):
-    """The losses where values cannot be looked at beforehand."""
+@pytest.fixture(scope="module")
+def in_a_graph():
+    """A model's losses where values cannot be looked at beforehand."""
+    model = make()
     return tf.function(lambda images, targets: model.losses(images, targets))
 
 
@@ -70,12 +72,10 @@ def test_ground_truth_that_cannot_be_meant(model, case):
         model.losses(images, bad)
 
 
-def test_in_a_graph_such_objects_take_no_part():
+def test_in_a_graph_such_objects_take_no_part(in_a_graph):
     images, targets = batch()
-    model = make(MaskRCNN)
-    compute = in_a_graph(model)
     for name, index, value, _ in BAD.values():
-        total(compute(images, change(targets, name, index, value)))
+        total(in_a_graph(images, change(targets, name, index, value)))
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_images_that_are_none(images):
         make()(images)
 
 
-def test_pixels_that_are_not_finite():
+def test_pixels_that_are_not_finite(in_a_graph):
     images, targets = batch()
     images[0, 3, 4] = np.nan
     images[1, 5, 6] = np.inf
     model = make()
     with pytest.raises(ValueError, match="finite"):
         model.losses(images, targets)
-    total(in_a_graph(model)(images, targets))
+    total(in_a_graph(images, targets))
     assert all(np.isfinite(value).all() for value in model(images).values())
 
 

@@ -117,6 +117,8 @@ def test_fit_learns_by_the_model_s_own_losses(detector_class):
     sizes = np.array([[64, 96], [60, 90]], "int32")
     data = tf.data.Dataset.from_tensors((images, {**targets, "sizes": sizes}))
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9, clipnorm=10.0))
+    # A step that makes variables is traced twice.
+    model.optimizer.build(model.trainable_variables)
     history = model.fit(data.repeat(12), epochs=2, steps_per_epoch=6, verbose=0)
     names = ["rpn_cls", "rpn_box"] + [
         name

@@ -222,18 +222,16 @@ def test_a_very_wide_image_is_refused():
         resize_and_crop(wide, ImageReader(224))
 
 
+@tf.function
+def read_or_grey(content):
+    return or_grey(lambda: ImageReader(32).read_in_graph(content), (32, 32))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
 def test_a_truncated_image_is_grey_and_said_to_be_broken(kind):
     content = encoded(kind, 120, 90)
     for length in (12, 40, len(content) // 2, len(content)):
-
-        @tf.function
-        def read(content):
-            return or_grey(
-                lambda: ImageReader(32).read_in_graph(content), (32, 32)
-            )
-
-        image, valid = read(tf.constant(content[:length]))
+        image, valid = read_or_grey(tf.constant(content[:length]))
         if length == len(content):
             assert valid and image.numpy().std() > 5
         else:

@@ -171,6 +171,8 @@ def test_a_head_upon_the_backbone_trains_in_one_model(images, tmp_path):
     x = keras.layers.GlobalAveragePooling2D()(backbone(inputs)["P5"])
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
     model.compile("sgd", "mse")
+    # A step that makes variables is traced twice.
+    model.optimizer.build(model.trainable_variables)
     before = [w.numpy() for w in backbone.trainable_variables]
     model.fit(images(2, 64, 64, 3), np.ones((2, 2)), verbose=0)
     moved = [

@@ -152,7 +152,7 @@ def test_mixed_precision_predicts_what_float32_does(
     [
         pytest.param("float32", True, marks=pytest.mark.slow),
         ("mixed_float16", False),
-        ("mixed_bfloat16", False),
+        pytest.param("mixed_bfloat16", False, marks=pytest.mark.slow),
     ],
 )
 def test_fit_learns_and_xla_predicts_the_same(
@@ -238,10 +238,10 @@ def test_every_parameter_receives_a_gradient(nano, images, layer_scale):
 def test_int8_quantization_predicts_saves_and_loads(nano, images, tmp_path):
     model = nano(
         depths=(1, 1, 2, 1),
-        input_shape=(64, 64, 3),
+        input_shape=(32, 32, 3),
         classifier_activation=None,
     )
-    x = images(2, 64, 64, 3)
+    x = images(2, 32, 32, 3)
     full = np.asarray(model(x))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Layer .* `quantize` method")

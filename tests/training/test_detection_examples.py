@@ -310,14 +310,10 @@ def test_functions_of_ones_own_vary_images_and_must_keep_their_size(
 def test_copies_that_fill_the_last_batch_do_not_change_it(recipe):
     task = task_of(recipe)
     context = tf.distribute.InputContext(1, 0, 1)
-    for batch_size in (4, 5):
-        (*_, plain), (*_, filled) = (
-            list(evaluation_batches(task, "train", batch_size, context=c))
-            for c in (None, context)
-        )
-        count = len(plain[2])
-        assert 0 < count < batch_size == len(filled[2])
-        assert filled[2].numpy().sum() == count
-        np.testing.assert_array_equal(
-            filled[0]["images"][:count], plain[0]["images"]
-        )
+    (*_, plain), (*_, filled) = (
+        list(evaluation_batches(task, batch_size=4, context=c))
+        for c in (None, context)
+    )
+    assert (len(plain[2]), len(filled[2])) == (2, 4)
+    assert filled[2].numpy().sum() == 2
+    np.testing.assert_array_equal(filled[0]["images"][:2], plain[0]["images"])

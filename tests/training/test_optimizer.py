@@ -175,7 +175,7 @@ def test_twenty_recorded_steps_are_pytorchs():
 def test_twenty_steps_of_a_network_are_pytorchs(nano):
     torch = pytest.importorskip("torch")
     keras.utils.set_random_seed(3)
-    model = nano(layer_scale=1e-5, input_shape=(64, 64, 3))
+    model = nano(depths=(1, 2, 1, 1), layer_scale=1e-5, input_shape=(32, 32, 3))
     config = small(
         "optimizer.learning_rate=2e-3",
         "optimizer.final_learning_rate=2e-3",
@@ -196,7 +196,7 @@ def test_twenty_steps_of_a_network_are_pytorchs(nano):
     theirs = torch.optim.AdamW(
         [{"params": p, "weight_decay": w} for w, p in groups.items()], 2e-3
     )
-    images = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3))
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))
     labels = tf.one_hot([1, 2, 3, 4], 10)
     for step in range(20):
         if step % 2:
