@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from command import gcvit, refused
+from command import inside, refused
 from PIL import Image
 
 from gcvit_training.tasks.classification.sources import (
@@ -146,7 +146,7 @@ DATA = ("--set", "data.dataset=photos", "--set", "data.image_size=32")
 
 def test_check_data_counts_all_that_a_run_cannot_read(photos):
     """Even a preview of fewer images than a batch is drawn."""
-    code, output, errors = gcvit(
+    code, output, errors = inside(
         *("train", "digits", "--check-data", "--preview", "grid.png", "--json"),
         *(*DATA, "--set", "data.holdout=0.2", "--set", "data.batch_size=256"),
         cwd=photos,

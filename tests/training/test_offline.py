@@ -1,11 +1,8 @@
 """A run that cannot download what it starts from."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
+from command import refused
 
 
 def test_a_failed_download_speaks_for_itself_and_leaves_the_folder_free(
@@ -19,23 +16,14 @@ def test_a_failed_download_speaks_for_itself_and_leaves_the_folder_free(
         keras.utils.save_img(file, pixels, scale=False)
 
     def finetune(*more):
-        command = [sys.executable, "-m", "gcvit_cli", "train", "finetune"]
-        command += ["--out", "run", "--set", "data.dataset=photos"]
-        command += ["--set", "data.batch_size=4", *more]
-        process = subprocess.run(
-            command,
+        return refused(
+            *("train", "finetune", "--out", "run"),
+            *("--set", "data.dataset=photos", "--set", "data.batch_size=4"),
+            *more,
             cwd=tmp_path,
-            env={**os.environ, "GCVIT_HOME": "empty", "GCVIT_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
+            GCVIT_HOME="empty",
+            GCVIT_OFFLINE="1",
         )
-        assert process.returncode == 1
-        (line,) = [
-            line
-            for line in process.stderr.splitlines()
-            if line.startswith("error: ")
-        ]
-        return line
 
     line = finetune()
     assert "GCVIT_OFFLINE" in line and "--out" not in line

@@ -23,7 +23,7 @@ SETTINGS = (
     "data.batch_size=8",
     "deterministic=true",
     "checkpoint_steps=2",
-    "epochs=6",
+    "epochs=4",
     "optimizer.learning_rate=3e-3",
 )
 
