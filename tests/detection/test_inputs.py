@@ -6,6 +6,7 @@ import tensorflow as tf
 from models import batch, make
 
 from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
+from gcvit_keras.detection.inputs import prepare_targets
 
 CASES = [MaskRCNN, CascadeMaskRCNN]
 
@@ -76,6 +77,17 @@ def test_in_a_graph_such_objects_take_no_part(in_a_graph):
     images, targets = batch()
     for name, index, value, _ in BAD.values():
         total(in_a_graph(images, change(targets, name, index, value)))
+
+
+@pytest.mark.parametrize("case", BAD.keys() - {"outside"})
+def test_such_objects_become_filling(case):
+    name, index, value, _ = BAD[case]
+    _, targets = batch()
+    found = prepare_targets(change(targets, name, index, value), 3)
+    filled = change(targets, "classes", (0, 0), -1)
+    expected = prepare_targets(change(filled, "boxes", (0, 0), 0), 3)
+    for name in ("boxes", "classes"):
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import tensorflow as tf
 import units
 
 from gcvit_keras.detection import nms
+from gcvit_keras.detection.detections import best_detections
 
 UNITS = units.load()
 
@@ -73,6 +74,33 @@ def test_keeps_what_mmdet_keeps(way, threshold):
     np.testing.assert_array_equal(kept, expected)
     kept = kept_of(boxes, scores, groups, threshold / 10, 50)
     np.testing.assert_array_equal(kept, expected[:50])
+
+
+def test_an_overlap_of_just_the_threshold_drops_none(way):
+    boxes = np.float32([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 5.1]])
+    scores = np.float32([0.9, 0.8, 0.7])
+    kept = kept_of(boxes, scores, np.array([0, 0, 1]), 0.5, 3)
+    np.testing.assert_array_equal(kept, [0, 1, 2])
+    kept = kept_of(boxes, scores, np.zeros(3, int), 0.5, 3)
+    np.testing.assert_array_equal(kept, [0, 1])
+
+
+def test_a_score_of_just_the_threshold_is_no_detection():
+    """Mask R-CNN of one class: half a chance each for it and background."""
+    logits = np.float32([[[0, 0], [1e-3, 0]]])
+    boxes = np.float32([[[0, 0, 10, 10], [20, 20, 30, 30]]])
+    *_, count = best_detections(
+        logits,
+        np.zeros((1, 2, 1, 4), "float32"),
+        boxes,
+        np.array([[True, True]]),
+        np.array([[40, 40]]),
+        stds=(0.1, 0.1, 0.2, 0.2),
+        score_threshold=0.5,
+        iou_threshold=0.5,
+        max_count=4,
+    )
+    assert int(count[0]) == 1
 
 
 def test_keeps_the_detections_of_mmdet(way):

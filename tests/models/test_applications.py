@@ -20,6 +20,11 @@ def test_variant_is_a_keras_application(variant):
     assert model.count_params() == VARIANTS[variant].parameters
     assert model.input_shape == (None, 224, 224, 3)
     assert model.layers[-1].activation.__name__ == "softmax"
+
+
+def test_a_variant_is_rebuilt_from_its_configuration():
+    # The smallest: that of all variants is made by the same lines.
+    model = gcvit_keras.GCViTXXTiny(weights=None)
     config = keras.saving.serialize_keras_object(model)
     rebuilt = keras.saving.deserialize_keras_object(config)
     assert [w.shape for w in rebuilt.weights] == [

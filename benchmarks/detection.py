@@ -1,0 +1,71 @@
+"""Mask R-CNN's time and memory beside torchvision's on this CPU, in one run.
+
+    python benchmarks/detection.py [--torch-python PATH] [--rounds 5]
+
+Mask R-CNN on GC ViT tiny at 800 x 1216, one image, float32, random weights:
+inference to 100 detections with their masks of 28 x 28, and a training step
+with AdamW on ten objects. torchvision's `MaskRCNN` is built around timm's
+backbone with windows of 24, maps padded to whole windows, and the numbers of
+proposals and samples of this library's; the Python at PATH (default: this one)
+has torch, torchvision and timm. mmdet itself needs mmcv compiled, which was not
+tried. Each is a process of its own, idle while the other is measured. Prints
+medians, spreads, ratios by round, and the most memory over that of the imported
+libraries.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+from contenders import Contender, machine, measure, print_versions
+
+WORKER = Path(__file__).with_name("detection_worker.py")
+TITLES = ("gcvit-keras", "torchvision")
+
+
+def spread(values, digits=0):
+    """Median, least and largest, as text."""
+    parts = statistics.median(values), min(values), max(values)
+    return "{:.{n}f} ({:.{n}f} to {:.{n}f})".format(*parts, n=digits)
+
+
+def main():
+    """Prints inference, then training."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--height", type=int, default=800)
+    parser.add_argument("--width", type=int, default=1216)
+    parser.add_argument("--modes", nargs="+", default=["inference", "training"])
+    arguments = parser.parse_args()
+    print(machine())
+    for mode in arguments.modes:
+
+        def start(title, mode=mode):
+            python = arguments.torch_python if title == "torchvision" else None
+            sides = (arguments.height, arguments.width)
+            return Contender(WORKER, python, None, (title, mode, *sides))
+
+        results = measure(TITLES, start, arguments.rounds)
+        print(f"\n{mode} at {arguments.height} x {arguments.width}")
+        print_versions(results)
+        times = {}
+        for title, result in results.items():
+            if "failed" in result:
+                continue
+            times[title] = [r["ms"] for r in result["rounds"]]
+            last = result["rounds"][-1]
+            print(
+                f"{title}: {spread(times[title])} ms, "
+                f"{last['over_mib']:.0f} MiB over the libraries, "
+                f"{'loss' if mode == 'training' else 'detections'} "
+                f"{last['found']:.4g}"
+            )
+        if len(times) == 2:
+            ratios = [a / b for a, b in zip(*times.values(), strict=True)]
+            print(f"ratio {spread(ratios, 2)}")
+
+
+if __name__ == "__main__":
+    main()
