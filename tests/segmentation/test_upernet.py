@@ -103,8 +103,7 @@ def test_the_auxiliary_head_is_a_layer_that_learns():
     assert not np.array_equal(before[0], head.get_weights()[0])
 
 
-@pytest.mark.parametrize("auxiliary", [True, False])
-@pytest.mark.parametrize("output_stride", [1, 4])
+@pytest.mark.parametrize("auxiliary, output_stride", [(True, 4), (False, 1)])
 def test_a_saved_model_is_the_same(tmp_path, auxiliary, output_stride):
     model = small(auxiliary=auxiliary, output_stride=output_stride)
     for variable in model.variables:
