@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from nano import NANO
+from nano import NANO, SMALL
 
 import gcvit_keras
 from gcvit_keras.explain import grad_cam
@@ -116,9 +116,7 @@ def test_the_gradient_of_an_early_layer_goes_through_all_above(model, images):
 def ends(kind):
     """Models of the same logits that end in different ways."""
     keras.utils.set_random_seed(0)
-    base = gcvit_keras.GCViT(
-        **NANO, include_top=False, pooling="avg", input_shape=(64, 64, 3)
-    )
+    base = gcvit_keras.GCViT(**SMALL, include_top=False, pooling="avg")
     x = keras.Input((64, 64, 3))
     logits = layers.Dense(3, name="head", kernel_initializer="ones")
     tail = {
@@ -166,9 +164,9 @@ def test_what_is_sure_is_explained_too(model, images):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_gives_nearly_the_same(nano, images, policy):
-    whole = nano(input_shape=(64, 64, 3))
+    whole = nano(**SMALL)
     keras.config.set_dtype_policy(policy)
-    half = nano(input_shape=(64, 64, 3))
+    half = nano(**SMALL)
     half.set_weights(whole.get_weights())
     x = images(2, 64, 64, 3)
     found, expected = (
@@ -179,9 +177,14 @@ def test_half_precision_gives_nearly_the_same(nano, images, policy):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
 
 
+@pytest.fixture(scope="module")
+def sizeless():
+    return gcvit_keras.GCViT(**NANO, input_shape=(None, None, 3))
+
+
 @pytest.mark.parametrize("size", [(50, 77), (33, 32), (1, 1), (223, 97)])
-def test_any_size(nano, images, size):
-    found = grad_cam(nano(input_shape=(None, None, 3)), images(1, *size, 3))
+def test_any_size(sizeless, images, size):
+    found = grad_cam(sizeless, images(1, *size, 3))
     assert found.shape == (1, *size)
     assert found.min() >= 0 and found.max() in (0, 1)
 

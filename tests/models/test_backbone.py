@@ -166,7 +166,7 @@ def test_a_backbone_upon_a_layer_is_saved_by_a_model_around(images, tmp_path):
 
 
 def test_a_head_upon_the_backbone_trains_in_one_model(images, tmp_path):
-    backbone = GCViTBackbone(**DETECTION)
+    backbone = GCViTBackbone(**{**DETECTION, "depths": (1, 2, 1, 1)})
     inputs = keras.Input((64, 64, 3))
     x = keras.layers.GlobalAveragePooling2D()(backbone(inputs)["P5"])
     model = keras.Model(inputs, keras.layers.Dense(2)(x))

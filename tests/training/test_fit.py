@@ -222,12 +222,12 @@ def test_a_metric_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_a_finished_run_may_be_given_more_epochs(data_dir, tmp_path):
-    quiet(small("epochs=1"), tmp_path, data_dir)
-    quiet(small("epochs=2"), tmp_path, data_dir)
+    quiet(small(*FEW, "epochs=1"), tmp_path, data_dir)
+    quiet(small(*FEW, "epochs=2"), tmp_path, data_dir)
     assert [row["epoch"] for row in metrics(tmp_path)] == ["0", "1"]
     assert read_config(tmp_path / "config.yaml").epochs == 2
     with pytest.raises(ValueError, match="epochs=2, not 1"):
-        quiet(small("epochs=1"), tmp_path, data_dir)
+        quiet(small(*FEW, "epochs=1"), tmp_path, data_dir)
 
 
 def test_several_steps_at_once_are_the_same_steps(finished, data_dir, tmp_path):
