@@ -8,9 +8,10 @@ with AdamW on ten objects. torchvision's `MaskRCNN` is built around timm's
 backbone with windows of 24, maps padded to whole windows, and the numbers of
 proposals and samples of this library's; the Python at PATH (default: this one)
 has torch, torchvision and timm. mmdet itself needs mmcv compiled, which was not
-tried. Each is a process of its own, idle while the other is measured. Prints
-medians, spreads, ratios by round, and the most memory over that of the imported
-libraries.
+tried. Each is a process of its own, idle while the other is measured; in
+training one of its own in each round, since both together do not fit into 24
+GiB. Prints medians, spreads, ratios by round, and the most memory over that of
+the imported libraries.
 """
 
 import argparse
@@ -47,7 +48,15 @@ def main():
             sides = (arguments.height, arguments.width)
             return Contender(WORKER, python, None, (title, mode, *sides))
 
-        results = measure(TITLES, start, arguments.rounds)
+        if mode == "inference":
+            results = measure(TITLES, start, arguments.rounds)
+        else:
+            results = {title: {"rounds": []} for title in TITLES}
+            for _ in range(arguments.rounds):
+                for title, result in results.items():
+                    found = measure([title], start, 2)[title]
+                    rounds = result["rounds"] + found.pop("rounds", [])[1:]
+                    result |= {**found, "rounds": rounds}
         print(f"\n{mode} at {arguments.height} x {arguments.width}")
         print_versions(results)
         times = {}

@@ -117,6 +117,7 @@ class Segmentation(NamedClasses, Task):
         """
         inference, classes = self.inference, len(self.names)
 
+        @tf.autograph.experimental.do_not_convert  # errors as they are
         def count(one):
             height, width = tf.unstack(one["sizes"])
             scores = inference.scores(
