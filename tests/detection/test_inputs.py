@@ -79,7 +79,7 @@ def test_in_a_graph_such_objects_take_no_part(in_a_graph):
         total(in_a_graph(images, change(targets, name, index, value)))
 
 
-@pytest.mark.parametrize("case", BAD.keys() - {"outside"})
+@pytest.mark.parametrize("case", [k for k in BAD if k != "outside"])
 def test_such_objects_become_filling(case):
     name, index, value, _ = BAD[case]
     _, targets = batch()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.tasks.detection import DetectionEvaluator
@@ -226,10 +227,11 @@ def test_nothing_detected_is_zero_and_no_objects_are_refused():
         evaluated(source, outputs, targets)
 
 
-def test_confusions_are_counted_by_class():
+def confused(path):
+    """One image in which objects are mistaken, missed and imagined."""
     boxes = np.float64([[0, 0, 20, 20], [30, 0, 50, 20], [0, 30, 20, 50]])
     item = Item(
-        path="a.jpg",
+        path=path,
         id=1,
         size=(60, 60),
         boxes=np.concatenate([boxes, [[30, 30, 60, 60]]]),
@@ -248,7 +250,11 @@ def test_confusions_are_counted_by_class():
         "count": np.array([4]),
     }
     targets = {"index": np.array([0]), "sizes": np.array([[60, 60]])}
-    _, result = evaluated(source, outputs, targets)
+    return evaluated(source, outputs, targets)
+
+
+def test_confusions_are_counted_by_class():
+    _, result = confused("a.jpg")
     # Taken for the other class, missed, in a crowd, and of nothing.
     assert result["confusion"] == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
     assert result["worst"] == [{"image": "a.jpg", "missed": 1, "wrong": 2}]
@@ -263,3 +269,22 @@ def test_the_page_shows_measures_and_pictures(tmp_path):
         assert name in text and os.path.getsize(tmp_path / name) > 5000
     rows = json.loads((tmp_path / "detections.segm.json").read_text())
     assert len(rows) == result["detections"] and "bbox" not in rows[0]
+
+
+def test_the_worst_images_are_shown_with_objects_and_detections(tmp_path):
+    Image.new("RGB", (60, 60)).save(tmp_path / "a.png")
+    evaluator, result = confused(str(tmp_path / "a.png"))
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    text = "\n".join(page(result, evaluator.source.names, folder, evaluator))
+    assert "| a.png | 1 | 2 |" in text and "![a.png](worst/1.jpg)" in text
+    picture = np.asarray(Image.open(folder.path / "worst" / "1.jpg"))
+    assert picture.shape == (60, 120, 3)
+    # The object at the left below was missed: it is on the left half only.
+    missed = np.s_[44:49, :2]
+    assert picture[:, :60][missed].max() > 100
+    assert picture[:, 60:][missed].max() < 50
+    # What was found in the crowd's place is on the right half only.
+    found = np.s_[45:58, 29:33]
+    assert picture[:, :60][found].max() < 50
+    assert picture[:, 60:][found].max() > 100

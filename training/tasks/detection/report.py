@@ -7,6 +7,7 @@ from gcvit_training.tasks.detection.plots import (
     confusion_picture,
     curves_picture,
 )
+from gcvit_training.tasks.detection.worst import write_worst
 
 SHOWN = 10
 """Classes that are named of many: the best and the worst."""
@@ -20,8 +21,9 @@ def page(result, names, folder, evaluator=None):
     Args:
         result: As `DetectionEvaluator.result` returns.
         names: Names of the classes.
-        folder: The `RunFolder`; gets `precision_recall.png`, `confusion.png`
-            and the detections as COCO's result files. `None` for none.
+        folder: The `RunFolder`; gets `precision_recall.png`, `confusion.png`,
+            the detections as COCO's result files, and pictures of the worst
+            images in `worst`. `None` for none.
         evaluator: The `DetectionEvaluator`, which has the detections.
 
     Returns:
@@ -60,6 +62,14 @@ def page(result, names, folder, evaluator=None):
             f"| {Path(w['image']).name} | {w['missed']} | {w['wrong']} |"
             for w in result["worst"]
         ]
+        if folder is not None and evaluator is not None:
+            lines += ["", "Their objects, and beside them what was found:"]
+            pictures = write_worst(
+                result["worst"], evaluator, folder.path / "worst"
+            )
+            for path, picture in pictures.items():
+                name = Path(path).name
+                lines += ["", f"{name}:", "", f"![{name}](worst/{picture})"]
     return lines
 
 
