@@ -4,12 +4,15 @@
 
 The pyramid of an image of 800 x 1216 with 256 channels; 1000 boxes of all
 sizes to 7 x 7 and 100 to 14 x 14, forward, and with the gradient of the maps.
-Both take turns, round by round; medians and the spread of process time in
+Both take turns, round by round, each in a process of its own, since TensorFlow
+and PyTorch's CUDA build crash in one; medians and the spread of process time in
 milliseconds, and the largest difference of the results. torchvision's maps are
 NCHW and its boxes sorted by level beforehand, outside of the measurement.
 """
 
 import argparse
+import concurrent.futures
+import multiprocessing
 import os
 import statistics
 import time
@@ -43,18 +46,23 @@ def measure(count, size, arguments):
     boxes = random_boxes(rng, count)
     shape = (count, size, size, CHANNELS)
     weight = rng.normal(size=shape).astype("float32")
+    inputs = (maps, boxes, size, weight)
     contenders = {
-        "ours": ours(maps, boxes, size, weight),
-        "torchvision": theirs(maps, boxes, size, weight, arguments.threads),
+        name: concurrent.futures.ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), prepare, (make, made_of)
+        )
+        for name, make, made_of in (
+            ("ours", ours, inputs),
+            ("torchvision", theirs, (*inputs, arguments.threads)),
+        )
     }
     for gradient in (False, True):
         times = {name: [] for name in contenders}
         for _ in range(arguments.rounds + 1):
             results = {}
-            for name, run in contenders.items():
-                start = time.process_time()
-                results[name] = run(gradient)
-                times[name].append(1000 * (time.process_time() - start))
+            for name, process in contenders.items():
+                results[name], spent = process.submit(timed, gradient).result()
+                times[name].append(1000 * spent)
         # The first round traces and allocates.
         times = {name: sorted(t[1:]) for name, t in times.items()}
         medians = {name: statistics.median(t) for name, t in times.items()}
@@ -66,6 +74,22 @@ def measure(count, size, arguments):
         difference = np.abs(results["ours"] - results["torchvision"]).max()
         ratio = medians["ours"] / medians["torchvision"]
         print(f"  ratio {ratio:.2f}, largest difference {difference:.1e}")
+
+    for process in contenders.values():
+        process.shutdown()
+
+
+def prepare(make, inputs):
+    """Makes the function that this process runs."""
+    global _run
+    _run = make(*inputs)
+
+
+def timed(gradient):
+    """Its result, and the seconds of process time that it takes."""
+    start = time.process_time()
+    result = _run(gradient)
+    return result, time.process_time() - start
 
 
 def random_boxes(rng, count):
