@@ -99,36 +99,37 @@ def test_batch_norm_follows_as_mmdet_s(reference, step):
         )
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2])
-def test_samples_of_the_recorded_proposals_are_mmdet_s(reference, stage):
+def test_samples_of_the_recorded_proposals_are_mmdet_s(reference):
     """Boxes, classes and ground truth of each region, in mmdet's order."""
-    if stage >= reference.stages:
-        pytest.skip("Mask R-CNN has one stage")
-    train, targets = reference.train, reference.targets()
-    settings = reference.detector_class.stages[stage]
-    samples = sample_rois(
-        *_recorded_proposals(reference, stage),
-        targets,
-        choose_first,
-        num_classes=5,
-        iou_threshold=settings.iou_threshold,
-        low_quality=settings.low_quality,
-    )
-    samples = {k: np.asarray(v) for k, v in samples._asdict().items()}
+    for stage in range(reference.stages):
+        settings = reference.detector_class.stages[stage]
+        samples = sample_rois(
+            *_recorded_proposals(reference, stage),
+            reference.targets(),
+            choose_first,
+            num_classes=5,
+            iou_threshold=settings.iou_threshold,
+            low_quality=settings.low_quality,
+        )
+        samples = {k: np.asarray(v) for k, v in samples._asdict().items()}
+        _are_recorded(samples, reference.train, f"first/s{stage}_")
+
+
+def _are_recorded(samples, recorded, prefix):
     used = samples["is_used"]
     np.testing.assert_allclose(
         samples["boxes"][used],
-        train[f"first/s{stage}_rois"][:, 1:],
+        recorded[f"{prefix}rois"][:, 1:],
         rtol=0,
         atol=1e-3,  # of later stages: the refinement's own rounding
     )
     np.testing.assert_array_equal(
-        samples["classes"][used], train[f"first/s{stage}_labels"]
+        samples["classes"][used], recorded[f"{prefix}labels"]
     )
     for i in (0, 1):
         np.testing.assert_array_equal(
             samples["objects"][i][samples["is_object"][i]],
-            train[f"first/s{stage}_pos_gt_{i}"],
+            recorded[f"{prefix}pos_gt_{i}"],
         )
 
 
