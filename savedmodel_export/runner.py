@@ -130,6 +130,8 @@ class Artifact:
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_path=str(self.path))
+        # Else LiteRT prepares it, and says so, in the midst of the first call.
+        interpreter.allocate_tensors()
         signature = interpreter.get_signature_runner()
         ((entry, details),) = signature.get_input_details().items()
 
