@@ -1,17 +1,17 @@
-"""Mask R-CNN's time and memory beside torchvision's on this CPU, in one run.
+"""Mask R-CNN's time and memory beside mmdet's on this CPU, in one run.
 
     python benchmarks/detection.py [--torch-python PATH] [--rounds 5]
 
 Mask R-CNN on GC ViT tiny at 800 x 1216, one image, float32, random weights:
 inference to 100 detections with their masks of 28 x 28, and a training step
-with AdamW on ten objects. torchvision's `MaskRCNN` is built around timm's
-backbone with windows of 24, maps padded to whole windows, and the numbers of
-proposals and samples of this library's; the Python at PATH (default: this one)
-has torch, torchvision and timm. mmdet itself needs mmcv compiled, which was not
-tried. Each is a process of its own, idle while the other is measured; in
-training one of its own in each round, since both together do not fit into 24
-GiB. Prints medians, spreads, ratios by round, and the most memory over that of
-the imported libraries.
+with AdamW on ten objects. mmdet's and torchvision's are built around timm's
+backbone with windows of 24, maps padded to whole windows, and have the numbers
+of proposals and samples of this library's; the Python at PATH (default: this
+one) has torch, torchvision, timm and what `install_mmdet.py` installs. Each is
+a process of its own, idle while another is measured; in training one of its own
+in each round, since all together do not fit into 24 GiB. Prints medians,
+spreads, ratios by round, and the most memory over that of the imported
+libraries.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from contenders import Contender, machine, measure, print_versions
 
 WORKER = Path(__file__).with_name("detection_worker.py")
-TITLES = ("gcvit-keras", "torchvision")
+TITLES = ("gcvit-keras", "mmdet", "torchvision")
 
 
 def spread(values, digits=0):
@@ -38,20 +38,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--width", type=int, default=1216)
+    parser.add_argument("--peers", nargs="+", default=TITLES[1:])
     parser.add_argument("--modes", nargs="+", default=["inference", "training"])
     arguments = parser.parse_args()
+    titles = (TITLES[0], *arguments.peers)
     print(machine())
     for mode in arguments.modes:
 
         def start(title, mode=mode):
-            python = arguments.torch_python if title == "torchvision" else None
+            python = None if title == TITLES[0] else arguments.torch_python
             sides = (arguments.height, arguments.width)
             return Contender(WORKER, python, None, (title, mode, *sides))
 
         if mode == "inference":
-            results = measure(TITLES, start, arguments.rounds)
+            results = measure(titles, start, arguments.rounds)
         else:
-            results = {title: {"rounds": []} for title in TITLES}
+            results = {title: {"rounds": []} for title in titles}
             for _ in range(arguments.rounds):
                 for title, result in results.items():
                     found = measure([title], start, 2)[title]
@@ -62,6 +64,7 @@ def main():
         times = {}
         for title, result in results.items():
             if "failed" in result:
+                print(f"{title} failed: {result['failed']}")
                 continue
             times[title] = [r["ms"] for r in result["rounds"]]
             last = result["rounds"][-1]
@@ -71,9 +74,10 @@ def main():
                 f"{'loss' if mode == 'training' else 'detections'} "
                 f"{last['found']:.4g}"
             )
-        if len(times) == 2:
-            ratios = [a / b for a, b in zip(*times.values(), strict=True)]
-            print(f"ratio {spread(ratios, 2)}")
+        own = times.pop(TITLES[0], ())
+        for title, theirs in times.items():
+            ratios = [a / b for a, b in zip(own, theirs, strict=False)]
+            print(f"ratio to {title}: {spread(ratios, 2)}")
 
 
 if __name__ == "__main__":

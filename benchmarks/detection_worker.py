@@ -1,12 +1,13 @@
 """A contender of benchmarks/detection.py: measures a call when told to.
 
-python detection_worker.py {gcvit-keras,torchvision} {inference,training}
-    HEIGHT WIDTH
+python detection_worker.py {gcvit-keras,mmdet,torchvision}
+    {inference,training} HEIGHT WIDTH
 """
 
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from worker import peak, serve
@@ -62,23 +63,13 @@ def ours(is_training, height, width):
     return call, base, ("keras", "tensorflow", "gcvit-keras")
 
 
-def theirs(is_training, height, width):
-    """Makes the function that calls torchvision's, around timm's backbone."""
-    import timm
-    import torch
+def timm_backbone(timm):
+    """Makes timm's stages on maps of whole windows, each with a norm."""
     from torch import nn
     from torch.nn import functional
-    from torchvision.models.detection import MaskRCNN
-    from torchvision.models.detection.rpn import AnchorGenerator
-    from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
-    from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-    base = peak()
-
-    class Pyramid(nn.Module):
-        """timm's stages with maps padded to whole windows, norms and FPN."""
-
-        out_channels = 256
+    class Backbone(nn.Module):
+        """Maps of the four levels, NCHW, from the finest to the deepest."""
 
         def __init__(self):
             super().__init__()
@@ -87,15 +78,14 @@ def theirs(is_training, height, width):
                 "gcvit_tiny", img_size=768, window_size=WINDOW
             )
             self.body.head = nn.Identity()
-            widths = [stage.dim for stage in self.body.stages]
-            self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
-            self.fpn = FeaturePyramidNetwork(
-                widths, self.out_channels, LastLevelMaxPool()
+            self.widths = [stage.dim for stage in self.body.stages]
+            self.norms = nn.ModuleList(
+                nn.LayerNorm(width) for width in self.widths
             )
 
         def forward(self, x):
-            """Maps by name, as torchvision's backbones give them."""
-            x, maps = self.body.stem(x), {}
+            """Maps of the levels."""
+            x, maps = self.body.stem(x), []
             for i, stage in enumerate(self.body.stages):
                 x = stage.downsample(x)
                 rows, columns = x.shape[2:]
@@ -107,9 +97,57 @@ def theirs(is_training, height, width):
                 for block in stage.blocks:
                     x = block(x, query)
                 x = x[:, :rows, :columns]
-                maps[str(i)] = self.norms[i](x).permute(0, 3, 1, 2)
+                maps.append(self.norms[i](x).permute(0, 3, 1, 2))
                 x = x.permute(0, 3, 1, 2).contiguous()
-            return self.fpn(maps)
+            return maps
+
+    return Backbone()
+
+
+def torch_step(model, loss_of):
+    """Makes the function that takes a step of AdamW and returns the loss."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.05)
+
+    def call():
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return call
+
+
+def torchvision(is_training, height, width):
+    """Makes the function that calls torchvision's, around timm's backbone."""
+    import timm
+    import torch
+    from torch import nn
+    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection.rpn import AnchorGenerator
+    from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+    from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+    base = peak()
+    body = timm_backbone(timm)
+
+    class Pyramid(nn.Module):
+        """Maps by name, as torchvision's backbones give them."""
+
+        out_channels = 256
+
+        def __init__(self):
+            super().__init__()
+            self.body = body
+            self.fpn = FeaturePyramidNetwork(
+                body.widths, self.out_channels, LastLevelMaxPool()
+            )
+
+        def forward(self, x):
+            """Maps of the pyramid."""
+            return self.fpn({str(i): x for i, x in enumerate(self.body(x))})
 
     image, boxes, classes, masks = scene(height, width)
     levels = ["0", "1", "2", "3"]
@@ -134,21 +172,14 @@ def theirs(is_training, height, width):
         model.roi_heads.box_predictor.cls_score.weight *= 60
     tensor = torch.from_numpy(image.transpose(2, 0, 1) / 255)
     if is_training:
-        optimizer = torch.optim.AdamW(
-            model.parameters(), 1e-4, weight_decay=0.05
-        )
         target = {
             "boxes": torch.from_numpy(boxes),
             "labels": torch.from_numpy(classes + 1),
             "masks": torch.from_numpy(masks),
         }
-
-        def call():
-            optimizer.zero_grad()
-            loss = sum(model([tensor], [target]).values())
-            loss.backward()
-            optimizer.step()
-            return float(loss)
+        call = torch_step(
+            model, lambda: sum(model([tensor], [target]).values())
+        )
     else:
         model.eval()
 
@@ -164,12 +195,80 @@ def theirs(is_training, height, width):
     return call, base, ("torch", "torchvision", "timm")
 
 
+def mmdet(is_training, height, width):
+    """Makes the function that calls mmdet's, around timm's backbone."""
+    import mmdet
+    import timm
+    import torch
+    from mmdet.registry import MODELS
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmdet.utils import register_all_modules
+    from mmengine import Config
+    from mmengine.structures import InstanceData
+
+    register_all_modules()
+    base = peak()
+    body = timm_backbone(timm)
+    MODELS.register_module("timm", module=lambda **_: body)
+    configs = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_"
+    config = Config.fromfile(configs / "models" / "mask-rcnn_r50_fpn.py").model
+    config.backbone = {"type": "timm"}
+    config.neck.in_channels = body.widths
+    config.data_preprocessor.bgr_to_rgb = False
+    model = MODELS.build(config)
+    # Without pasting the masks, as this library's is called.
+    model.roi_head.mask_head.predict_by_feat = lambda results_list, **_: (
+        results_list
+    )
+    with torch.no_grad():
+        # Scores that differ, as those of a trained head do.
+        model.roi_head.bbox_head.fc_cls.weight *= 60
+    image, boxes, classes, masks = scene(height, width)
+    size = (height, width)
+    sample = DetDataSample(
+        metainfo={
+            "img_shape": size,
+            "ori_shape": size,
+            "scale_factor": (1.0, 1.0),
+        },
+        gt_instances=InstanceData(
+            bboxes=torch.from_numpy(boxes),
+            labels=torch.from_numpy(classes),
+            masks=BitmapMasks(masks, *size),
+        ),
+    )
+    batch = {
+        "inputs": [torch.from_numpy(image.transpose(2, 0, 1))],
+        "data_samples": [sample],
+    }
+    if is_training:
+
+        def loss_of():
+            told = model.data_preprocessor(batch, training=True)
+            return model.parse_losses(model(**told, mode="loss"))[0]
+
+        call = torch_step(model, loss_of)
+    else:
+        model.eval()
+
+        def call():
+            with torch.inference_mode():
+                told = model.data_preprocessor(batch)
+                (found,) = model(**told, mode="predict")
+            return len(found.pred_instances.scores)
+
+    return call, base, ("torch", "mmdet", "mmcv", "timm")
+
+
 def main():
     """Serves rounds: milliseconds, and MiB over the imported libraries."""
     library, mode, height, width = sys.argv[1:]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    make = ours if library == "gcvit-keras" else theirs
-    call, base, packages = make(mode == "training", int(height), int(width))
+    make = {"gcvit-keras": ours, "mmdet": mmdet, "torchvision": torchvision}
+    call, base, packages = make[library](
+        mode == "training", int(height), int(width)
+    )
     call()  # the first one traces and allocates
 
     def run():

@@ -1,4 +1,4 @@
-"""Suppression keeps what mmdet, torchvision and the definition keep."""
+"""Suppression keeps what mmdet and the definition keep."""
 
 import numpy as np
 import pytest
@@ -146,15 +146,3 @@ def test_boxes_without_a_number_or_an_area_harm_none(way):
     kept = kept_of(boxes, scores, groups, 0.5, 100)
     np.testing.assert_array_equal(kept, usable[expected])
     assert not len(kept_of(boxes * np.nan, scores, groups, 0.5, 10))
-
-
-def test_keeps_what_torchvision_keeps():
-    torch = pytest.importorskip("torch")
-    torchvision = pytest.importorskip("torchvision")
-    boxes, scores = random_boxes(300, seed=5)
-    groups = np.random.default_rng(5).integers(0, 4, 300)
-    expected = torchvision.ops.batched_nms(
-        *(torch.tensor(x) for x in (boxes, scores, groups)), 0.3
-    )
-    kept = kept_of(boxes, scores, groups, 0.3, 300)
-    np.testing.assert_array_equal(kept, expected)

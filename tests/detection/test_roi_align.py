@@ -1,4 +1,4 @@
-"""RoIAlign samples as mmdet's and torchvision's does."""
+"""RoIAlign samples as mmdet's does."""
 
 import numpy as np
 import pytest
@@ -212,24 +212,3 @@ def test_sizes_of_maps_and_number_of_boxes_may_be_unknown():
         rtol=0,
         atol=2e-5,
     )
-
-
-@pytest.mark.parametrize("size", [7, 14])
-def test_is_torchvisions_with_its_gradient(size):
-    torch = pytest.importorskip("torch")
-    torchvision = pytest.importorskip("torchvision")
-    map_, boxes = pyramid()[1], boxes_of_all_sizes(30)
-    rng = np.random.default_rng(0)
-    weight = rng.normal(size=(2, 30, size, size, 4)).astype("float32")
-    bins, gradient = aligned_with_gradient(
-        lambda features: r.roi_align(features, boxes, size, 8), map_, weight
-    )
-    theirs = torch.tensor(map_.transpose(0, 3, 1, 2), requires_grad=True)
-    expected = torchvision.ops.roi_align(
-        theirs, [torch.tensor(b) for b in boxes], size, 1 / 8, aligned=True
-    ).permute(0, 2, 3, 1)
-    (expected * torch.tensor(weight.reshape(expected.shape))).sum().backward()
-    expected = expected.detach().numpy().reshape(bins.shape)
-    np.testing.assert_allclose(bins, expected, rtol=0, atol=1e-5)
-    expected = theirs.grad.permute(0, 2, 3, 1)
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
