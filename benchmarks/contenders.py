@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,12 @@ class Contender:
         raise RuntimeError(
             lines[-1] if lines else f"ended with {self._process.returncode}"
         )
+
+
+def spread(values, digits=0):
+    """Median, least and largest, as text."""
+    parts = statistics.median(values), min(values), max(values)
+    return "{:.{n}f} ({:.{n}f} to {:.{n}f})".format(*parts, n=digits)
 
 
 def measure(titles, start, rounds):

@@ -15,20 +15,13 @@ libraries.
 """
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 
-from contenders import Contender, machine, measure, print_versions
+from contenders import Contender, machine, measure, print_versions, spread
 
 WORKER = Path(__file__).with_name("detection_worker.py")
 TITLES = ("gcvit-keras", "mmdet", "torchvision")
-
-
-def spread(values, digits=0):
-    """Median, least and largest, as text."""
-    parts = statistics.median(values), min(values), max(values)
-    return "{:.{n}f} ({:.{n}f} to {:.{n}f})".format(*parts, n=digits)
 
 
 def main():

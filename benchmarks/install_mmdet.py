@@ -1,4 +1,4 @@
-"""Installs mmdet with what its Mask R-CNN needs of mmcv compiled, CPU only.
+"""Installs mmdet and mmsegmentation, with what Mask R-CNN needs of mmcv.
 
     python3 -m venv MM && MM/bin/pip install torch torchvision timm
     MM/bin/python benchmarks/install_mmdet.py
@@ -23,11 +23,11 @@ MMCV = (
     "https://files.pythonhosted.org/packages/a7/19/f97f0fd4d432113a232e75f9653"
     "35be6b7bb6557ae9faf8051e9a012cadd/mmcv-2.1.0.tar.gz"
 )
-PACKAGES = ["mmdet==3.3.0", "mmengine==0.10.7"]
+PACKAGES = ["mmdet==3.3.0", "mmengine==0.10.7", "mmsegmentation==1.2.2"]
 # mmengine asks for the OpenCV with windows, which servers cannot load.
-NEEDED = """addict matplotlib ninja numpy<2 opencv-python-headless
-    pycocotools pyyaml rich scipy setuptools shapely six termcolor
-    terminaltables tqdm yapf""".split()
+NEEDED = """addict ftfy matplotlib ninja numpy<2 opencv-python-headless
+    prettytable pycocotools pyyaml regex rich scipy setuptools shapely six
+    termcolor terminaltables tqdm yapf""".split()
 
 BINDING = """
 #include <torch/extension.h>

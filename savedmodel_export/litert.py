@@ -81,6 +81,20 @@ def export_litert(
             `labels.txt` beside the file.
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_export import export_litert
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> file = export_litert(model, "model.tflite", labels=["cat", "dog"])
+    >>> print(file.name, file.verification.kind)
+    model.tflite litert float32
     """
     path = file_path(path, ".tflite")
     checks.one_of("quantize", quantize, QUANTIZE)

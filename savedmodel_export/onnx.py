@@ -61,6 +61,20 @@ def export_onnx(
             activation.
         VerificationError: If the file does not compute what the model does;
             nothing of it is written.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_export import export_onnx
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> file = export_onnx(model, "model.onnx", labels=["cat", "dog"])
+    >>> print(file.name, file.verification.kind)
+    model.onnx onnx
     """
     path = file_path(path, ".onnx")
     for package in ("tf2onnx", "onnxruntime"):
@@ -82,7 +96,7 @@ def export_onnx(
     with verified_file(path, model, images, verify) as (beside, result):
         with convertible(model.network):
             model.write_onnx(str(beside))
-        _describe(beside, onnx_properties(labels, reader))
+        _finish(beside, onnx_properties(labels, reader))
     return result[0]
 
 
@@ -129,9 +143,25 @@ class _Erfc:
         ctx.replace_all_inputs(output, result.output[0], ops=readers)
 
 
-def _describe(path, properties):
+def _finish(path, properties):
+    """Adds the properties, and mends the scales of what is resized.
+
+    ONNX computes a size as the whole part of the old one times a float32
+    scale, and 3 times that of 3 to 5 may be 4.9999995: scales are made two
+    steps of float32 larger.
+    """
     import onnx
+    from onnx import numpy_helper
 
     model = onnx.load(path)
+    resizes = [n for n in model.graph.node if n.op_type == "Resize"]
+    scales = {n.input[2] for n in resizes if len(n.input) == 3}
+    for constant in model.graph.initializer:
+        if constant.name in scales:
+            values = numpy_helper.to_array(constant)
+            larger = np.nextafter(np.nextafter(values, 9e9), 9e9)
+            values = np.where(values == np.round(values), values, larger)
+            values = values.astype("float32")
+            constant.CopyFrom(numpy_helper.from_array(values, constant.name))
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, path)

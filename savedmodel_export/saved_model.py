@@ -109,6 +109,20 @@ def export_saved_model(
             tells, or a path that holds one of `*?[]`.
         VerificationError: If the version does not compute what the model
             does; nothing is left of it.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_export import export_saved_model
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> version = export_saved_model(model, "pets", labels=["cat", "dog"])
+    >>> print(version, version.verification.difference < 1e-5)
+    pets/1 True
     """
     check_loadable(directory)
     check_local(directory, "directory")

@@ -187,6 +187,22 @@ def export_serving(
             configuration that is there does not agree with.
         VerificationError: If the version does not compute what the model
             does; nothing is left of it.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_export import export_serving
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> version = export_serving(
+    ...     model, "models", ["cat", "dog"], name="pets", batch_sizes=[1, 4]
+    ... )
+    >>> print(version)
+    models/pets/1
     """
     name = model.name if name is None else name
     directory = Path(directory)

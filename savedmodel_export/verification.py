@@ -52,6 +52,20 @@ class Verification(Comparison):
         reads_files: Whether `serve_bytes` was compared as well.
         outputs: Dict from names of outputs to arrays `(images, ...)`, as the
             artifact computed them.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_export import export_litert
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> found = export_litert(model, "model.tflite").verification
+    >>> print(found.kind, found.images > 0, sorted(found.outputs))
+    litert float32 True ['probabilities']
     """
 
     kind: str
@@ -136,6 +150,20 @@ def verify(artifact, model, images=None, *, activation=AUTO) -> Verification:
     Raises:
         VerificationError: If the artifact differs by more, or does not run.
         ValueError: If there is no such artifact.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_export import export_litert, verify
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> file = export_litert(model, "model.tflite", verify=False)
+    >>> print(verify(file, model).difference < 1e-4)
+    True
     """
     artifact = runner.newest_version(artifact)
     if not artifact.exists():

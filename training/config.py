@@ -146,6 +146,12 @@ class RunConfig(Strict):
         profile: First and last step that TensorBoard's profiler sees.
         data: What is trained on.
         optimizer: AdamW and its rate.
+
+    Examples:
+    >>> from gcvit_training import read_config
+    >>> config = read_config("digits")
+    >>> print(config.task, config.precision, config.optimizer.ema)
+    classification float32 None
     """
 
     task: str
@@ -247,6 +253,16 @@ def read_config(recipe, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
         ValueError: If the file cannot be read, or a field is unknown, missing
             or impossible. The message is one line that names it.
+
+    Examples:
+    >>> from gcvit_training import read_config
+    >>> config = read_config("digits", ["epochs=9", "data.batch_size=32"])
+    >>> print(config.epochs, config.data.batch_size)
+    9 32
+    >>> read_config("digits", ["epochs=0"])
+    Traceback (most recent call last):
+        ...
+    ValueError: ...
     """
     shipped = {path.stem: path for path in TASKS.glob("*/recipes/*.yaml")}
     path = shipped.get(str(recipe), Path(recipe))
@@ -282,6 +298,13 @@ def write_config(config, path):
     Args:
         config: `RunConfig`.
         path: Path of the YAML file.
+
+    Examples:
+    >>> from gcvit_training import read_config, write_config
+    >>> config = read_config("digits", ["epochs=9"])
+    >>> write_config(config, "mine.yaml")
+    >>> read_config("mine.yaml") == config
+    True
     """
     fields = config.model_dump(mode="json")
     text = yaml.safe_dump(fields, sort_keys=False, default_flow_style=None)

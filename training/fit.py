@@ -59,6 +59,16 @@ def train(
         TrainingError: If the loss is not a number, too many images cannot be
             read, the disk is full or a worker is gone.
         Preempted: After SIGTERM, when a checkpoint is written.
+
+    Examples:
+    >>> from gcvit_training import read_config, train
+    >>> settings = ["epochs=1", "optimizer.warmup_epochs=0"]
+    >>> settings += ["data.train_split=train[:64]", "data.batch_size=16"]
+    >>> settings += [f"model.{k}=[1, 1, 1, 1]" for k in ("depths", "num_heads")]
+    >>> model = train(read_config("digits", settings), "run", verbose=0)
+    Downloading and preparing dataset ...
+    >>> print(model.output_shape)
+    (None, 10)
     """
     checks.tensorflow_backend("gcvit_training")
     if config.deterministic:

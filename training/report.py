@@ -26,6 +26,17 @@ def write_report(config, out, data_dir=None, task=None):
     Returns:
         The result of the task's evaluator, of `model.keras` on the evaluation
         split, a dict.
+
+    Examples:
+    >>> from gcvit_training import read_config, train, write_report
+    >>> settings = ["epochs=1", "optimizer.warmup_epochs=0"]
+    >>> settings += ["data.train_split=train[:64]", "data.batch_size=16"]
+    >>> settings += [f"model.{k}=[1, 1, 1, 1]" for k in ("depths", "num_heads")]
+    >>> config = read_config("digits", settings)
+    >>> model = train(config, "run", verbose=0)
+    Downloading and preparing dataset ...
+    >>> print(write_report(config, "run")["images"] > 300)
+    True
     """
     folder = RunFolder(out)
     task = task or open_task(config, data_dir or folder.path / "data")

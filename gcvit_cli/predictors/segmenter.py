@@ -42,8 +42,17 @@ class ClassMaps(Predictor):
 
     @staticmethod
     def network(model):
-        """Gives the logits of pixels."""
-        return lambda images, training: model(images)[LOGITS]
+        """Gives the logits of pixels, stretched to a file's fixed size."""
+        import tensorflow as tf
+
+        size = model.shape[:2]
+
+        def logits(images, training):
+            if None not in size:
+                images = tf.image.resize(images, size, antialias=True)
+            return model(images)[LOGITS]
+
+        return logits
 
     @staticmethod
     def takes(model):
@@ -134,11 +143,10 @@ def _by_pixels(artifact):
     """Asks a file of a fixed size, to which the image is stretched."""
     import tensorflow as tf
 
-    height, width, _ = artifact.shape
+    network = ClassMaps.network(artifact)
 
     def segment(pixels):
-        image = tf.image.resize(pixels[None], (height, width), antialias=True)
-        logits = artifact(image.numpy())[LOGITS]
+        logits = network(np.float32(pixels[None]), training=False)
         logits = tf.image.resize(logits, pixels.shape[:2])
         return tf.argmax(logits, axis=-1).numpy()[0]
 

@@ -66,6 +66,14 @@ class BoxHead(_BoxHead):
     Returns:
         Tuple of float32 tensors: logits `(rois, num_classes + 1)`, of which
         the background is the last, and changes `(rois, num_classes, 4)`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.detection import BoxHead
+    >>> head = BoxHead(num_classes=80, fc_channels=16)
+    >>> logits, changes = head(keras.ops.zeros((2, 7, 7, 8)))
+    >>> print(tuple(logits.shape), tuple(changes.shape))
+    (2, 81) (2, 80, 4)
     """
 
     def build(self, inputs_shape):
@@ -102,6 +110,14 @@ class ConvBoxHead(_BoxHead):
 
     Returns:
         As `BoxHead`.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.detection import ConvBoxHead
+    >>> head = ConvBoxHead(num_classes=80, fc_channels=16, filters=8)
+    >>> logits, changes = head(keras.ops.zeros((2, 7, 7, 8)))
+    >>> print(tuple(logits.shape), tuple(changes.shape))
+    (2, 81) (2, 80, 4)
     """
 
     def __init__(self, num_classes, fc_channels=1024, filters=256, **kwargs):

@@ -26,6 +26,16 @@ class MaskHead(keras.layers.Layer):
     Returns:
         Float32 tensor `(rois, 28, 28)`: logits of the map of each row's class;
         without `classes`, `(rois, 28, 28, num_classes)`.
+
+    Examples:
+    >>> import keras, numpy as np
+    >>> from gcvit_keras.detection import MaskHead
+    >>> head = MaskHead(num_classes=80, filters=8)
+    >>> regions = keras.ops.zeros((2, 14, 14, 8))
+    >>> print(tuple(head(regions).shape))
+    (2, 28, 28, 80)
+    >>> print(tuple(head(regions, classes=np.array([3, 7])).shape))
+    (2, 28, 28)
     """
 
     def __init__(self, num_classes, filters=256, **kwargs):

@@ -45,6 +45,15 @@ class RPNHead(keras.layers.Layer):
         Tuple of two dicts by level: logits `(batch, height, width,
         num_anchors)`, and changes `(batch, height, width, 4 * num_anchors)` of
         which channel 4 * anchor + i is dx, dy, dw or dh.
+
+    Examples:
+    >>> import keras
+    >>> from gcvit_keras.detection import RPNHead
+    >>> sides = {"P2": 16, "P3": 8, "P4": 4, "P5": 2, "P6": 1}
+    >>> maps = {k: keras.ops.zeros((1, s, s, 8)) for k, s in sides.items()}
+    >>> logits, changes = RPNHead(filters=8, num_anchors=3)(maps)
+    >>> print(tuple(logits["P2"].shape), tuple(changes["P2"].shape))
+    (1, 16, 16, 3) (1, 16, 16, 12)
     """
 
     def __init__(self, filters=256, num_anchors=3, **kwargs):

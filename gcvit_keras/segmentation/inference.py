@@ -151,19 +151,20 @@ class Inference:
             after = size - side - place(i)
             padding = tf.stack([place(i), after], axis=1)
             padding = tf.pad(padding, ((1, 1), (0, 0)))
-            return tf.pad(logits, padding), tf.pad(
-                tf.ones_like(logits[..., :1]), padding
-            )
+            return [
+                # A graph forgets all sides of what it pads.
+                tf.ensure_shape(
+                    tf.pad(x, padding), (1, None, None, x.shape[-1])
+                )
+                for x in (logits, tf.ones_like(logits[..., :1]))
+            ]
 
         def add(i, total, seen):
             logits, ones = logits_at(i)
             return i + 1, total + logits, seen + ones
 
         state = (tf.constant(1), *logits_at(tf.constant(0)))
-        shapes = [tf.TensorShape([])]
-        shapes += [
-            tf.TensorShape([1, None, None, x.shape[-1]]) for x in state[1:]
-        ]
+        shapes = [tf.TensorShape([]), *(x.shape for x in state[1:])]
         _, total, seen = tf.while_loop(
             lambda i, *_: i < count,
             add,

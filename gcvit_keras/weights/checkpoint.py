@@ -110,6 +110,16 @@ def open_checkpoint(path, anchors, *, averaged=True):
     Raises:
         ValueError: If the file cannot be read, holds none of `anchors`, or
             several sets of which none is to be preferred.
+
+    Examples:
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
+    >>> from gcvit_keras.weights import open_checkpoint
+    >>> bias = np.zeros(3, "float32")
+    >>> save_file({"module.head.bias": bias}, "model.safetensors")
+    >>> tensors, note = open_checkpoint("model.safetensors", ["head.bias"])
+    >>> print({key: tensor.shape for key, tensor in tensors.items()})
+    {'head.bias': (3,)}
     """
     file, name = split_name(path)
     tree = read_checkpoint(file)

@@ -64,6 +64,16 @@ def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
     Raises:
         DownloadError: If it is not there and cannot be downloaded, or
             `GCVIT_OFFLINE` forbids it.
+
+    Examples:
+    >>> import os
+    >>> from unittest import mock
+    >>> from gcvit_keras import download_weights, find_preset
+    >>> with mock.patch.dict(os.environ, GCVIT_OFFLINE="1", GCVIT_HOME="."):
+    ...     download_weights(find_preset("tiny", "imagenet"))
+    Traceback (most recent call last):
+        ...
+    gcvit_keras.weights.download.DownloadError: ...
     """
     path = cache_folder() / preset.file
     if path.is_file():

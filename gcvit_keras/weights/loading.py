@@ -55,6 +55,14 @@ def prepare(weights) -> WeightsFile:
     Raises:
         ValueError: If it is no preset and no file, or of another format.
         DownloadError: If a preset cannot be downloaded.
+
+    Examples:
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
+    >>> from gcvit_keras.weights import prepare
+    >>> save_file({"head.bias": np.zeros(3, "float32")}, "model.safetensors")
+    >>> print(prepare("model.safetensors").path)
+    model.safetensors
     """
     if isinstance(weights, WeightsFile):
         return weights
@@ -115,6 +123,17 @@ def load_weights(model: keras.Model, weights) -> None:
             few, of another shape, or not finite; the message lists them and
             the model is as before.
         DownloadError: If a preset cannot be downloaded.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras import GCViT, load_weights
+    >>> sizes = {"embed_dim": 8, "depths": (1, 1, 1, 1), "mlp_ratio": 1}
+    >>> sizes |= {"num_heads": (1, 1, 1, 1), "input_shape": (32, 32, 3)}
+    >>> one, other = (GCViT(**sizes, classes=2) for _ in range(2))
+    >>> one.save_weights("one.weights.h5")
+    >>> load_weights(other, "one.weights.h5")
+    >>> np.array_equal(*(m.get_weights()[0] for m in (one, other)))
+    True
     """
     weights = prepare(weights)
     if file_format(split_name(weights.path)[0]) == "h5":

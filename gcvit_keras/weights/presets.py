@@ -42,6 +42,12 @@ class Preset:
         mean: Of RGB in [0, 1], what the model's normalisation subtracts.
         std: What it then divides by.
         licence: Licence of the weights.
+
+    Examples:
+    >>> from gcvit_keras import find_preset
+    >>> preset = find_preset("tiny", "imagenet")
+    >>> print(preset.top1, preset.resolution, preset.crop_ratio)
+    83.4 224 0.875
     """
 
     variant: str
@@ -130,6 +136,13 @@ def find_preset(variant, name) -> Preset | None:
 
     Returns:
         `Preset`, or `None` if the variant has none of that name.
+
+    Examples:
+    >>> from gcvit_keras import find_preset
+    >>> print(find_preset("tiny", "imagenet").file)
+    gcvit_tiny_224_nvidia-ac783954.pth
+    >>> print(find_preset("tiny", "cifar10"))
+    None
     """
     of_variant = {p.name: p for p in PRESETS if p.variant == variant}
     of_variant.setdefault("imagenet", of_variant.get("nvidia"))

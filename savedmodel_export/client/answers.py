@@ -35,6 +35,12 @@ class Classification:
         scores: Their probabilities, in [0, 1].
         error: `None`, or why there are none of these: an `InvalidImageError`
             or a `MessageTooLargeError`.
+
+    Examples:
+    >>> from gcvit_export import Classification
+    >>> answer = Classification((3, 0), ("cat", "dog"), (0.9, 0.1))
+    >>> print(dict(zip(answer.labels, answer.scores)))
+    {'cat': 0.9, 'dog': 0.1}
     """
 
     classes: tuple[int, ...] = ()
@@ -155,6 +161,12 @@ class VersionStatus:
         state: `"START"`, `"LOADING"`, `"AVAILABLE"`, `"UNLOADING"` or
             `"END"`.
         error: Why it could not be loaded; empty where nothing failed.
+
+    Examples:
+    >>> from gcvit_export import VersionStatus
+    >>> status = VersionStatus(1, "AVAILABLE", "")
+    >>> print(status.version, status.state)
+    1 AVAILABLE
     """
 
     version: int

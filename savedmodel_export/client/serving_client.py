@@ -71,6 +71,15 @@ class ServingClient:
 
     Raises:
         ValueError: If an argument is none of these.
+
+    Examples:
+    >>> from gcvit_export import ServingClient, UnavailableError
+    >>> with ServingClient("127.0.0.1:1", retries=0, timeout=1) as client:
+    ...     try:
+    ...         print(client.status())
+    ...     except UnavailableError:
+    ...         print("nobody is there")
+    nobody is there
     """
 
     def __init__(

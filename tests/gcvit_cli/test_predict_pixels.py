@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from command import inside, refused
 from PIL import Image
 
@@ -43,7 +44,7 @@ def place(model, tmp_path_factory):
         model, folder / "saved", LABELS, image_reader=READER, verify=False
     )
     export_litert(
-        small(4),
+        model,
         folder / "model.tflite",
         labels=LABELS,
         image_size=(64, 64),
@@ -90,8 +91,36 @@ def test_a_file_of_a_fixed_size_tells_the_same(model, place):
     output = predict(place, "a.png", "--model", "model.tflite", "--json")
     (row,) = json.loads(output)
     assert row["size"] == [60, 80]
-    assert sum(one["share"] for one in row["classes"]) == pytest.approx(1)
-    assert {one["label"] for one in row["classes"]} <= set(LABELS)
+    classes = stretched(model, np.array(Image.open(place / "a.png")))
+    for one in row["classes"]:
+        share = (classes == LABELS.index(one["label"])).mean()
+        assert one["share"] == pytest.approx(share, abs=2e-3)
+
+
+def stretched(model, pixels):
+    """Classes of an image's pixels by way of 64 x 64."""
+    image = tf.image.resize(pixels[None], (64, 64), antialias=True)
+    logits = tf.image.resize(model(image), pixels.shape[:2])
+    return np.argmax(logits[0], -1)
+
+
+def test_a_file_of_a_fixed_size_is_measured(model, place, tmp_path):
+    right = []
+    random = np.random.default_rng(4)
+    for i, size in enumerate([(60, 80), (90, 50)]):
+        pixels = photographs(*size, count=1)[0].astype("uint8")
+        labels = random.integers(0, 4, size).astype("uint8")
+        for kind, array in (("images", pixels), ("labels", labels)):
+            (tmp_path / kind / "test").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / kind / "test" / f"{i}.png")
+        right.append((stretched(model, pixels) == labels).ravel())
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    code, output, errors = inside(
+        "evaluate", "model.tflite", "--data", tmp_path, "--json", cwd=place
+    )
+    assert code == 0, errors
+    accuracy = json.loads(output)["pixel_accuracy"]
+    assert accuracy == pytest.approx(np.concatenate(right).mean(), abs=2e-3)
 
 
 def test_lines_name_the_largest_share_first(place):

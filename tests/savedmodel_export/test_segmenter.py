@@ -110,9 +110,9 @@ def test_files_give_class_maps_of_their_own_size(model, signatures):
 
 @pytest.fixture(scope="module")
 def files(model, tmp_path_factory):
-    """Files of images of 64 x 96 pixels, verified, by suffix."""
+    """Files of images of 50 x 70 pixels, verified, by suffix."""
     folder = tmp_path_factory.mktemp("files")
-    how = {"labels": LABELS, "image_size": (64, 96)}
+    how = {"labels": LABELS, "image_size": (50, 70)}
     return {
         ".tflite": export_litert(model, folder / "model.tflite", **how),
         ".onnx": export_onnx(model, folder / "model.onnx", **how),
@@ -122,8 +122,8 @@ def files(model, tmp_path_factory):
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
 def test_files_of_a_fixed_size_compute_the_same(model, files, suffix):
     artifact = Artifact(files[suffix])
-    assert artifact.shape == (64, 96, 3)
-    images = 255 * np.random.default_rng(3).random((1, 64, 96, 3), "float32")
+    assert artifact.shape == (50, 70, 3)
+    images = 255 * np.random.default_rng(3).random((1, 50, 70, 3), "float32")
     np.testing.assert_allclose(
         artifact(images)["logits"], model(images), atol=1e-3
     )

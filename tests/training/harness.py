@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,66 @@ from safetensors.numpy import load_file
 
 from gcvit_training import read_config, train, write_config, write_report
 from gcvit_training.run_folder import RunFolder
+
+COMMAND = """
+import os, sys
+import tensorflow as tf
+if "strategy=mirrored" in sys.argv:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    half = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [half, half])
+from gcvit_cli.main import main
+sys.argv[0] = "gcvit"
+main()
+"""
+"""`gcvit`, on two logical devices where the strategy is for several."""
+
+
+def train_arguments(recipe, out, *overrides, data_dir=None):
+    """What follows `gcvit` to train."""
+    arguments = ["train", recipe, "--out", out]
+    if data_dir:
+        arguments += ["--data-dir", data_dir]
+    for override in overrides:
+        arguments += ["--set", override]
+    return arguments
+
+
+def start_command(*arguments, **environment):
+    """Starts `gcvit`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def start_workers(*arguments):
+    """Starts `gcvit` as two workers on the loopback, the chief first."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return [
+        start_command(
+            *arguments,
+            TF_CONFIG=json.dumps(
+                {"cluster": cluster, "task": {"type": "worker", "index": i}}
+            ),
+        )
+        for i in range(2)
+    ]
+
+
+def finish(*processes):
+    """Waits for processes that must succeed."""
+    outputs = [p.communicate(timeout=1200) for p in processes]
+    for process, (output, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output[-2000:] + errors[-3000:]
 
 
 class KillAt(keras.callbacks.Callback):

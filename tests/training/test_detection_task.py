@@ -1,19 +1,23 @@
 """Detectors go through the engine: trained, killed, gone on, measured."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import composites
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
-from harness import goes_through, last, metrics
+from harness import (
+    finish,
+    goes_through,
+    last,
+    metrics,
+    start_command,
+    start_workers,
+    train_arguments,
+)
 
 from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
-from gcvit_training import read_config, train
+from gcvit_training import read_config
 from gcvit_training.tasks import open_task
 from gcvit_training.tasks.detection.network import build_network, not_decayed
 
@@ -79,49 +83,44 @@ def test_a_detector_goes_through(recipe, tmp_path):
     assert all(f"epoch_{name}".encode() in events for name in PARTS)
 
 
-def on_replicas(recipe, folder, detector):
-    """Trains five steps on one device and on two; this file as a program."""
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    half = tf.config.LogicalDeviceConfiguration()
-    tf.config.set_logical_device_configuration(cpu, [half, half])
-    strategies = {
-        "one": tf.distribute.OneDeviceStrategy("/cpu:0"),
-        "two": tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]),
-    }
-    for name, strategy in strategies.items():
-        config = read_config(
-            recipe,
-            [
-                "epochs=1",
-                "data.batch_size=2",
-                "model.drop_path_rate=0.0",
-                "deterministic=true",
-                # Adam makes a step of the rate of any noise about 0.
-                "optimizer.epsilon=1e-3",
-                "optimizer.learning_rate=1e-4",
-                f"model.detector={detector}",
-            ],
-        )
-        train(config, Path(folder) / name, strategy=strategy, verbose=0)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("detector", ["mask_rcnn", "cascade_mask_rcnn"])
-def test_two_replicas_train_as_one_device(recipe, tmp_path, detector):
-    command = [sys.executable, __file__, recipe, tmp_path, detector]
-    subprocess.run(command, check=True)
-    (expected,), (found,) = (metrics(tmp_path / n) for n in ("one", "two"))
+def test_replicas_and_workers_train_as_one_device(recipe, tmp_path, detector):
+    """Six steps, by the command."""
+    overrides = [
+        "epochs=1",
+        "data.batch_size=2",
+        "model.drop_path_rate=0.0",
+        "deterministic=true",
+        # Adam makes a step of the rate of any noise about 0.
+        "optimizer.epsilon=1e-3",
+        "optimizer.learning_rate=1e-4",
+        f"model.detector={detector}",
+    ]
+
+    def run(name, strategy):
+        return train_arguments(
+            recipe, tmp_path / name, *overrides, f"strategy={strategy}"
+        )
+
+    finish(start_command(*run("one", "one_device")))
+    finish(start_command(*run("two", "mirrored")))
+    finish(*start_workers(*run("workers", "multi_worker")))
+    (expected,) = metrics(tmp_path / "one")
     names = [n for n in expected if n[:4] != "val_"]
     assert len(names) == (14 if detector == "cascade_mask_rcnn" else 8)
-    for name in names:
-        close = pytest.approx(float(expected[name]), abs=1e-5)
-        assert float(found[name]) == close, name
-    weights, others = (last(tmp_path / n) for n in ("one", "two"))
-    for name, value in weights.items():
-        if name.startswith("network/"):
-            np.testing.assert_allclose(
-                others[name], value, atol=1e-5, err_msg=name
-            )
+    weights = last(tmp_path / "one")
+    for many in ("two", "workers"):
+        (found,) = metrics(tmp_path / many)
+        for name in names:
+            close = pytest.approx(float(expected[name]), abs=1e-5)
+            assert float(found[name]) == close, (many, name)
+        others = last(tmp_path / many)
+        for name, value in weights.items():
+            if name.startswith("network/"):
+                np.testing.assert_allclose(
+                    others[name], value, atol=1e-5, err_msg=f"{many} {name}"
+                )
 
 
 def test_published_recipes_are_those_of_the_official_files(recipe):
@@ -207,7 +206,3 @@ def test_parts_of_a_batch_are_for_one_replica(recipe):
 def test_settings_that_do_not_fit_are_refused(recipe, override, message):
     with pytest.raises(ValueError, match=message):
         read_config(recipe, [override])
-
-
-if __name__ == "__main__":
-    on_replicas(*sys.argv[1:])

@@ -109,13 +109,13 @@ class Colours:
 def measured(task, recipe, *overrides):
     """The task's result of `Colours`, and the classes it should take."""
     from gcvit_training.data import evaluation_batches
-    from gcvit_training.evaluator import evaluate
+    from gcvit_training.evaluator import evaluate, predict_in_graph
 
     config = read_config(recipe, ["data.batch_size=2", *overrides])
     task = type(task)(config, task.source)
     evaluator = evaluate(
         task.evaluator(),
-        lambda inputs: task.predict(Colours(), inputs),
+        predict_in_graph(task, Colours()),
         evaluation_batches(task),
     )
     return evaluator.result()
@@ -144,6 +144,32 @@ def test_measures_are_numpy_s(task, recipe, dataset):
     assert result["pixel_accuracy"] == pytest.approx(
         (labels == taken).mean(), abs=0.01
     )
+
+
+def test_an_image_is_measured_by_windows(task, recipe, dataset):
+    result = measured(task, recipe, "data.window=32", "data.stride=16")
+    right, count = 0, 0
+    for path in sorted((dataset / "labels" / "val").glob("*.png")):
+        labels = np.array(Image.open(path))
+        image = (dataset / "images" / "val" / path.stem).with_suffix(".jpg")
+        pixels = np.float32(Image.open(image))
+        total, seen = np.zeros((48, 48, 4)), np.zeros((48, 48, 1))
+        for top in (0, 16):
+            for left in (0, 16):
+                part = np.s_[top : top + 32, left : left + 32]
+                logits = Colours()(pixels[part][None])
+                total[part] += tf.image.resize(logits, (32, 32))[0]
+                seen[part] += 1
+        right += (np.argmax(total / seen, -1) == labels)[labels != 255].sum()
+        count += (labels != 255).sum()
+    assert result["pixel_accuracy"] == pytest.approx(right / count, abs=0.01)
+
+
+def test_label_maps_without_a_class_are_not_measured():
+    evaluator = SegmentationEvaluator("ab")
+    evaluator.update(np.zeros((3, 2, 2)), None, np.ones(3))
+    with pytest.raises(ValueError, match="no pixel of the 3 images to evalu"):
+        evaluator.result()
 
 
 def test_an_evaluator_counts_as_numpy_does():
@@ -181,10 +207,19 @@ class Mean:
         return mean + 0 * images[:, ::4, ::4]
 
 
-def test_windows_slide_over_the_image_and_are_averaged():
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_windows_slide_over_the_image_and_are_averaged(in_graph):
     image = np.random.default_rng(0).random((20, 33, 3)).astype("float32")
     network = Mean()
-    found = Inference(None, window=16, stride=10).scores(network, image)
+    inference = Inference(None, window=16, stride=10)
+
+    def scores(image):
+        return inference.scores(network, image)
+
+    if in_graph:
+        any_size = tf.TensorSpec((None, None, 3))
+        scores = tf.function(scores, [any_size], autograph=False)
+    found = scores(image)
     total, seen = np.zeros((20, 33, 3)), np.zeros((20, 33, 1))
     for top in (0, 4):
         for left in (0, 10, 17):
@@ -192,7 +227,8 @@ def test_windows_slide_over_the_image_and_are_averaged():
             total[part] += image[part].mean((0, 1))
             seen[part] += 1
     np.testing.assert_allclose(found, total / seen, atol=1e-5)
-    assert network.seen == 6 * [(16, 16)]
+    if not in_graph:
+        assert network.seen == 6 * [(16, 16)]
 
 
 def test_an_image_smaller_than_a_window_is_one_window():

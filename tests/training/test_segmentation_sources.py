@@ -1,6 +1,8 @@
 """Images with label maps, found in the layouts that datasets have."""
 
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,7 @@ from gcvit_training.tasks.segmentation.examples import (
     whole_pair,
 )
 from gcvit_training.tasks.segmentation.label_map import decode_numbers
-from gcvit_training.tasks.segmentation.sources import open_source
+from gcvit_training.tasks.segmentation.sources import layouts, open_source
 
 
 def save(path, numbers, mode="L", **options):
@@ -71,7 +73,7 @@ def test_numbers_of_pixels_are_pillow_s(tmp_path, mode, bits, most):
         (lambda p: save(p, np.zeros((4, 4, 3))), "without a palette"),
         (lambda p: Image.new("I;16", (4, 4)).save(p), "more than 8 bits"),
         (lambda p: p.write_bytes(b"GIF89a" + 60 * b"0"), "no PNG"),
-        (lambda p: p.write_bytes(b""), "."),
+        (lambda p: p.write_bytes(b""), "no PNG, or nothing"),
     ],
 )
 def test_files_that_are_no_label_maps_are_refused(tmp_path, write, words):
@@ -220,6 +222,55 @@ def test_datasets_that_cannot_be_used_are_refused(tmp_path, fields, words):
         pair(tmp_path, f"images/{split}/1.jpg", f"labels/{split}/1.png")
     with pytest.raises(ValueError, match=words):
         open_source(data(tmp_path, **fields))
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("labels.txt", b"sky\nsea\nsky\n", "['sky'] are there several times"),
+        ("labels.txt", b"sky\n\nsea\n", "line 2 is blank"),
+        ("classes.txt", b"sky\nm\xe9r\n", "classes.txt must be UTF-8: "),
+        (
+            "semantic_classes.json",
+            b'{"1": "sky", "2": "sky"}',
+            "['sky'] are there several times",
+        ),
+    ],
+)
+def test_names_that_cannot_be_told_apart_are_refused(
+    tmp_path, name, content, words
+):
+    for split in ("train", "val"):
+        pair(tmp_path, f"images/{split}/1.jpg", f"labels/{split}/1.png")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        open_source(data(tmp_path))
+
+
+def test_what_is_no_pair_is_told(tmp_path):
+    for split in ("train", "val"):
+        pair(tmp_path, f"images/{split}/1.jpg", f"labels/{split}/1.png")
+    pair(tmp_path, "images/train/twice.jpg", "labels/train/twice.png")
+    pair(tmp_path, "images/train/twice.png", "labels/train/other.png")
+    pair(tmp_path, "images/train/photo.jpg", "labels/train/photo.jpeg")
+    source = open_source(data(tmp_path, classes=3))
+    assert source.size("train") == 1
+    told = {(Path(f).name, why) for f, why in source.problems["train"]}
+    assert told == {
+        ("twice.jpg", layouts.SAME_NAME),
+        ("twice.png", layouts.SAME_NAME),
+        ("other.png", layouts.NO_IMAGE),
+        ("photo.jpg", layouts.NO_MAP),
+        ("photo.jpeg", layouts.NO_PNG),
+    }
+
+
+def test_a_split_without_pairs_says_why(tmp_path):
+    for split in ("train", "val"):
+        pair(tmp_path, f"images/{split}/1.jpg", f"labels/{split}/1_mask.png")
+    words = r"1 ignored \(an image without a label map\), such as .*1.jpg; 1 ig"
+    with pytest.raises(ValueError, match=words):
+        open_source(data(tmp_path, classes=3))
 
 
 def test_a_folder_of_another_layout_is_refused(tmp_path):

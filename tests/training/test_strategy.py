@@ -1,34 +1,19 @@
 """Where a run computes: any number of replicas, and the same result."""
 
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import finish, start_command, train_arguments
+from harness import start_workers as start_workers_of
 from recipe import SMALL
 from safetensors.numpy import load_file
 
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.strategy import choose_strategy, is_chief
 
-COMMAND = """
-import os, sys
-import tensorflow as tf
-if "strategy=mirrored" in sys.argv:
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    half = tf.config.LogicalDeviceConfiguration()
-    tf.config.set_logical_device_configuration(cpu, [half, half])
-from gcvit_cli.main import main
-sys.argv[0] = "gcvit"
-main()
-"""
-"""`gcvit`, on two logical devices where the strategy is for several."""
 RECIPE = (
     *SMALL,
     "model.depths=[1, 2, 1, 1]",
@@ -39,47 +24,21 @@ RECIPE = (
 )
 
 
-def start(out, data_dir, *overrides, **environment):
-    """Starts `gcvit train`."""
-    command = [sys.executable, "-c", COMMAND, "train", "digits", "--out", out]
-    command += ["--data-dir", data_dir]
-    for override in (*RECIPE, *overrides):
-        command += ["--set", override]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
+def digits_run(out, data_dir, *overrides):
+    """The arguments of `gcvit train`."""
+    return train_arguments(
+        "digits", out, *RECIPE, *overrides, data_dir=data_dir
     )
+
+
+def start(out, data_dir, *overrides):
+    """Starts `gcvit train`."""
+    return start_command(*digits_run(out, data_dir, *overrides))
 
 
 def start_workers(out, data_dir, *overrides):
     """Starts two workers on the loopback, the chief first."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    return [
-        start(
-            out,
-            data_dir,
-            *overrides,
-            TF_CONFIG=json.dumps(
-                {"cluster": cluster, "task": {"type": "worker", "index": i}}
-            ),
-        )
-        for i in range(2)
-    ]
-
-
-def finish(*processes):
-    """Waits for processes that must succeed."""
-    outputs = [p.communicate(timeout=1200) for p in processes]
-    for process, (output, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output[-2000:] + errors[-3000:]
+    return start_workers_of(*digits_run(out, data_dir, *overrides))
 
 
 def weights(out):

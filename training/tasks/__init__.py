@@ -65,7 +65,24 @@ def open_task(config, data_dir=None):
 
 
 class Evaluator(abc.ABC):
-    """Measures how good outputs are, one batch after the other."""
+    """Measures how good outputs are, one batch after the other.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_training import Evaluator
+    >>> class Error(Evaluator):
+    ...     def __init__(self):
+    ...         self.errors = []
+    ...     def update(self, outputs, targets, weights):
+    ...         self.errors += list(np.abs(outputs - targets)[weights > 0])
+    ...     def result(self):
+    ...         mean = float(np.mean(self.errors))
+    ...         return {"images": len(self.errors), "error": mean}
+    >>> error = Error()
+    >>> error.update(np.array([1.0, 2, 9]), np.zeros(3), np.array([1, 1, 0]))
+    >>> error.result()
+    {'images': 2, 'error': 1.5}
+    """
 
     @abc.abstractmethod
     def update(self, outputs, targets, weights):
@@ -107,6 +124,21 @@ class Task(abc.ABC):
             `None`.
         recipe: Name of the recipe by whose settings models without a run are
             measured, or `None` if they cannot be.
+
+    Examples:
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from gcvit_training import read_config
+    >>> from gcvit_training.tasks import Task, open_task
+    >>> for i in range(20):
+    ...     folder = Path("photos", "red" if i % 2 else "blue")
+    ...     folder.mkdir(parents=True, exist_ok=True)
+    ...     color = (200, 0, 0) if i % 2 else (0, 0, 200)
+    ...     Image.new("RGB", (40, 30), color).save(folder / f"{i}.png")
+    >>> settings = ["data.dataset=photos", "data.batch_size=4"]
+    >>> task = open_task(read_config("finetune", settings))
+    >>> print(isinstance(task, Task), task.loss_names)
+    True ('loss',)
     """
 
     Config = RunConfig

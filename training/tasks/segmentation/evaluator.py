@@ -55,6 +55,12 @@ class SegmentationEvaluator(Evaluator):
                 "there are no images to evaluate on "
                 f"({self.left_out} cannot be read)"
             )
+        if not self.confusion.any():
+            raise ValueError(
+                f"no pixel of the {self.images} images to evaluate on is of a "
+                "class: their label maps have no other number than those that "
+                "are ignored"
+            )
         found = np.diag(self.confusion)
         pixels, taken = self.confusion.sum(1), self.confusion.sum(0)
         union = pixels + taken - found

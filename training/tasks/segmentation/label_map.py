@@ -66,7 +66,12 @@ def decode_numbers(encoded):
         Uint8 tensor `(height, width)`. An operation fails where the file is
         broken or of another kind.
     """
-    header = tf.io.decode_raw(tf.strings.substr(encoded, 0, 33), tf.uint8)
+    is_long = tf.debugging.assert_greater(
+        tf.strings.length(encoded), 33, "no PNG, or nothing"
+    )
+    with tf.control_dependencies([is_long]):
+        header = tf.strings.substr(encoded, 0, 33)
+    header = tf.io.decode_raw(header, tf.uint8)
     header = tf.ensure_shape(tf.cast(header, tf.int64), (33,))
     signature = tf.constant(SIGNATURE, tf.int64)
     depth, kind = header[24], header[25]

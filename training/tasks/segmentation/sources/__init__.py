@@ -50,7 +50,11 @@ def describe_problems(source):
     Returns:
         A line of text for each reason.
     """
-    problems = [p for some in source.problems.values() for p in some]
+    return _counted([p for some in source.problems.values() for p in some])
+
+
+def _counted(problems):
+    """A line of text for each reason."""
     counts = collections.Counter(p.reason for p in problems)
     first = {p.reason: p.file for p in reversed(problems)}
     return [
@@ -94,6 +98,7 @@ def _open_folder(folder, splits, data):
             raise ValueError(
                 f"`data` must name splits with images that have label maps. "
                 f"Received: {split!r} of {folder}"
+                + "".join(f"; {line}" for line in _counted(problems[split]))
             )
     names, numbers = _classes(folder, layout, data, train_ids)
     table = make_table(len(names), data.reduce_zero_label, numbers)

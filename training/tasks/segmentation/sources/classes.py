@@ -48,11 +48,7 @@ def read_names(folder):
     """
     for name in ("labels.txt", "classes.txt"):
         if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8-sig")
-            names = text.rstrip().splitlines()
-            if not names:
-                raise ValueError(f"{folder / name} names no classes")
-            return names, None
+            return _read_lines(folder / name), None
     table = folder / "objectInfo150.txt"  # ADE20K's: five columns, with titles
     if table.is_file():
         rows = table.read_text(encoding="utf-8").rstrip().splitlines()[1:]
@@ -67,5 +63,34 @@ def read_names(folder):
             raise ValueError(
                 f"{path} must be an object of numbers to names: {error}"
             ) from None
-        return [named[k] for k in sorted(named)], sorted(named)
+        names = [named[k] for k in sorted(named)]
+        return _told_apart(names, path), sorted(named)
     return None
+
+
+def _read_lines(path):
+    """Names of classes, one per line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8: {error}") from None
+    names = [name.strip() for name in text.rstrip().splitlines()]
+    if not names:
+        raise ValueError(f"{path} names no classes")
+    if "" in names:
+        raise ValueError(
+            f"{path} must name a class in each line: line "
+            f"{names.index('') + 1} is blank"
+        )
+    return _told_apart(names, path)
+
+
+def _told_apart(names, path):
+    """Refuses names that several classes have."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"{path} must give each class a name of its own: {twice} are "
+            "there several times"
+        )
+    return names

@@ -1,5 +1,6 @@
 """Finds pairs of image and label map in the layouts that datasets have."""
 
+import collections
 import re
 import zlib
 
@@ -11,6 +12,8 @@ LABELS = ("annotations", "labels", "masks")
 """Folders of label maps beside `images`."""
 NO_MAP = "an image without a label map"
 NO_IMAGE = "a label map without an image"
+NO_PNG = "a label map that is no .png file"
+SAME_NAME = "an image whose name, but for the suffix, another one has"
 
 
 def find_split(wanted, there):
@@ -41,27 +44,36 @@ def find_pairs(images, labels, ending=("", "")):
         List of (image, label map), and list of `Problem`.
     """
     pictures = _named(images, SUFFIXES, ending[0])
-    maps = _named(labels, (".png",), ending[1])
-    pairs = [(pictures[k], maps[k]) for k in sorted(pictures.keys() & maps)]
-    problems = [
-        Problem(p, NO_MAP) for k, p in pictures.items() if k not in maps
-    ]
-    problems += [
-        Problem(p, NO_IMAGE) for k, p in maps.items() if k not in pictures
-    ]
+    all_maps = _named(labels, SUFFIXES, ending[1])
+    maps = {
+        k: [p for p in paths if p.lower().endswith(".png")]
+        for k, paths in all_maps.items()
+    }
+    pairs, problems = [], []
+    for name, paths in sorted(pictures.items()):
+        if len(paths) > 1:
+            problems += [Problem(p, SAME_NAME) for p in paths]
+        elif maps.get(name):
+            pairs.append((paths[0], maps[name][0]))
+        else:
+            problems.append(Problem(paths[0], NO_MAP))
+    for name, paths in sorted(all_maps.items()):
+        reason = NO_IMAGE if maps[name] else NO_PNG
+        if name not in pictures or not maps[name]:
+            problems.append(Problem(paths[0], reason))
     return pairs, problems
 
 
 def _named(folder, suffixes, ending):
-    """Paths of a folder's files, by their names within it."""
-    found = {}
+    """Lists of paths of a folder's files, by their names within it."""
+    found = collections.defaultdict(list)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         hidden = any(p.startswith(".") for p in path.relative_to(folder).parts)
         if path.suffix.lower() not in suffixes or hidden:
             continue
         if name.endswith(ending) and path.is_file():
-            found[name[: len(name) - len(ending)]] = str(path)
+            found[name[: len(name) - len(ending)]].append(str(path))
     return found
 
 
