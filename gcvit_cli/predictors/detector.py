@@ -42,11 +42,22 @@ class Detections(Predictor):
 
     @staticmethod
     def network(model):
-        """Gives the objects of an image, which is asked without its padding."""
+        """Gives the objects of an image, which is asked without its padding.
+
+        To a file of a fixed size it is stretched, and the boxes back.
+        """
+        import tensorflow as tf
+
+        fixed = model.shape[:2]
 
         def network(inputs, training):
             height, width = np.asarray(inputs["sizes"])[0]
-            return model(np.asarray(inputs["images"])[:, :height, :width])
+            image = np.asarray(inputs["images"])[:, :height, :width]
+            if None in fixed:
+                return model(image)
+            found = model(tf.image.resize(image, fixed, antialias=True))
+            factors = np.float32([width / fixed[1], height / fixed[0]] * 2)
+            return {**found, "boxes": found["boxes"] * factors}
 
         return network
 

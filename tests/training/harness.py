@@ -2,7 +2,7 @@
 
 Run as a program, it trains: `harness.py MODULE RECIPE OUT DATA KILL_AT`, where
 MODULE, if not empty, is imported first, and KILL_AT is the step of this
-process after which it kills itself, or 0.
+process after which it kills itself, or "evaluation".
 """
 
 import csv
@@ -83,15 +83,19 @@ def finish(*processes):
 
 
 class KillAt(keras.callbacks.Callback):
-    """Kills this process after so many of its steps."""
+    """Kills this process after so many of its steps, or in an evaluation."""
 
-    def __init__(self, step):
+    def __init__(self, when):
         super().__init__()
-        self.left = step
+        self.left = 0 if when == "evaluation" else int(when)
 
     def on_train_batch_end(self, batch, logs=None):
         self.left -= 1
         if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_test_end(self, logs=None):
+        if self.left < 0:  # measured, and not yet written down
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -109,7 +113,7 @@ def last(out):
     return load_file(RunFolder(out).saved()[0])
 
 
-def goes_through(config, folder, data_dir=None, module="", kill_at=8):
+def goes_through(config, folder, data_dir=None, module="", kill_at=(8,)):
     """Trains twice: in one go, and killed; both must be the same.
 
     Args:
@@ -118,7 +122,8 @@ def goes_through(config, folder, data_dir=None, module="", kill_at=8):
         folder: Folder for two runs.
         data_dir: As of `train`.
         module: Name of a module in this folder that adds the task, or "".
-        kill_at: Step after which the second run is killed.
+        kill_at: Steps after which the second run is killed, each counted from
+            where it goes on, or `"evaluation"`.
 
     Returns:
         Folder of a run, the model in it as Keras loads it, and its result.
@@ -128,10 +133,14 @@ def goes_through(config, folder, data_dir=None, module="", kill_at=8):
     recipe = folder / "recipe.yaml"
     write_config(config, recipe)
     command = [sys.executable, __file__, module, recipe, killed]
-    command += [data_dir or "", str(kill_at)]
-    process = subprocess.run(command, capture_output=True, text=True)
-    assert process.returncode == -signal.SIGKILL, process.stderr[-3000:]
-    assert not (killed / "model.keras").exists()
+    for when in kill_at:
+        process = subprocess.run(
+            [*command, data_dir or "", str(when)],
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == -signal.SIGKILL, process.stderr[-3000:]
+        assert not (killed / "model.keras").exists()
     said = []
     train(config, killed, data_dir, verbose=0, report=said.append)
     assert said[0].startswith("Going on from step")
@@ -160,6 +169,6 @@ if __name__ == "__main__":
         read_config(recipe),
         Path(out),
         data or None,
-        callbacks=[KillAt(int(kill_at))],
+        callbacks=[KillAt(kill_at)],
         verbose=0,
     )

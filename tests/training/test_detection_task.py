@@ -66,7 +66,9 @@ def test_a_detector_goes_through(recipe, tmp_path):
         recipe,
         ["deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2"],
     )
-    out, model, result = goes_through(config, tmp_path, kill_at=5)
+    out, model, result = goes_through(
+        config, tmp_path, kill_at=(5, "evaluation")
+    )
     assert isinstance(model, MaskRCNN)
     rows = metrics(out)
     assert {*PARTS, "loss", "val_box_ap", "val_mask_ap50"} <= set(rows[0])

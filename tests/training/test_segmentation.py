@@ -59,7 +59,7 @@ def recipe(dataset, tmp_path_factory):
 @pytest.mark.slow
 def test_a_segmenter_goes_through(recipe, tmp_path):
     config = read_config(recipe, ["deterministic=true", "checkpoint_steps=2"])
-    out, model, result = goes_through(config, tmp_path, kill_at=3)
+    out, model, result = goes_through(config, tmp_path, kill_at=(3,))
     assert (out / "labels.txt").read_text().split() == list(scenes.NAMES)
     rows = metrics(out)
     for row in rows:
@@ -205,6 +205,14 @@ class Mean:
         self.seen.append(tuple(images.shape[1:3]))
         mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
         return mean + 0 * images[:, ::4, ::4]
+
+
+def test_query_pools_of_a_recipe_are_the_backbone_s(recipe):
+    config = read_config(recipe, ["model.query_pools=[3,2,1,0]"])
+    backbone = open_task(config).network().backbone
+    assert backbone.get_config()["query_pools"] == (3, 2, 1, 0)
+    backbone = open_task(read_config(recipe)).network().backbone
+    assert backbone.get_config()["query_pools"] == (3, 2, 0, 0)
 
 
 @pytest.mark.parametrize("in_graph", [False, True])

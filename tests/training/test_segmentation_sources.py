@@ -227,19 +227,11 @@ def test_datasets_that_cannot_be_used_are_refused(tmp_path, fields, words):
 @pytest.mark.parametrize(
     "name, content, words",
     [
-        ("labels.txt", b"sky\nsea\nsky\n", "['sky'] are there several times"),
         ("labels.txt", b"sky\n\nsea\n", "line 2 is blank"),
         ("classes.txt", b"sky\nm\xe9r\n", "classes.txt must be UTF-8: "),
-        (
-            "semantic_classes.json",
-            b'{"1": "sky", "2": "sky"}',
-            "['sky'] are there several times",
-        ),
     ],
 )
-def test_names_that_cannot_be_told_apart_are_refused(
-    tmp_path, name, content, words
-):
+def test_names_that_cannot_be_read_are_refused(tmp_path, name, content, words):
     for split in ("train", "val"):
         pair(tmp_path, f"images/{split}/1.jpg", f"labels/{split}/1.png")
     (tmp_path / name).write_bytes(content)

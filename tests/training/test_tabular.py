@@ -86,7 +86,7 @@ def test_a_table_goes_through(images, tmp_path, outputs):
     table = write(folder, rows, outputs == "labels")
     settings = config(tmp_path, f"data.dataset={table}", f"outputs={outputs}")
     if outputs == "labels":
-        out, model, result = goes_through(settings, tmp_path, kill_at=9)
+        out, model, result = goes_through(settings, tmp_path, kill_at=(9,))
     else:  # without the kill, which is the same
         out = tmp_path / "whole"
         model = train(settings, out, verbose=0)

@@ -1,8 +1,12 @@
 """Every task goes through the same engine."""
 
+import json
+
+import composites
 import keras
 import numpy as np
 import pytest
+import scenes
 import tensorflow as tf
 from autoencoder import stripes
 from harness import goes_through, metrics
@@ -10,7 +14,7 @@ from recipe import small
 
 from gcvit_keras import ImageReader
 from gcvit_training import read_config
-from gcvit_training.tasks import find_task
+from gcvit_training.tasks import find_task, open_task
 
 EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
 
@@ -18,7 +22,7 @@ EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
 def test_an_autoencoder_goes_through_an_engine_that_does_not_know_it(tmp_path):
     config = stripes(*EXACT, "width=5")
     out, model, result = goes_through(
-        config, tmp_path, module="autoencoder", kill_at=6
+        config, tmp_path, module="autoencoder", kill_at=(6, "evaluation")
     )
     rows = metrics(out)
     names = {"epoch", "learning_rate", "loss", "pixels", "codes", "val_error"}
@@ -72,3 +76,33 @@ def test_a_task_without_a_head_of_its_own_cannot_freeze():
     task = find_task("autoencoder")(config, None)
     with pytest.raises(ValueError, match="freeze_epochs` must be 0"):
         task.frozen(keras.Sequential())
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_classes_of_one_name_are_refused(tmp_path, task):
+    if task == "detection":
+        composites.write(tmp_path, {"train": 2, "val": 1})
+        for file in tmp_path.glob("annotations/*.json"):
+            told = json.loads(file.read_text())
+            for category in told["categories"]:
+                category["name"] = "thing"
+            file.write_text(json.dumps(told))
+    else:
+        scenes.write(tmp_path, {"train": 2, "val": 1}, side=32)
+        (tmp_path / "labels.txt").write_text("sky\nthing\nthing\nsun\n")
+    settings = ["data.evaluation_split=val", f"data.dataset={tmp_path}"]
+    config = read_config(f"{task}_finetune", settings)
+    with pytest.raises(ValueError, match="are called \\['thing'\\]"):
+        open_task(config)
+
+
+def test_an_empty_class_named_as_another_is_left_out(tmp_path):
+    composites.write(tmp_path, {"train": 4, "val": 2})
+    for file in tmp_path.glob("annotations/*.json"):
+        told = json.loads(file.read_text())
+        told["categories"].insert(0, {"id": 0, "name": "4"})
+        file.write_text(json.dumps(told))
+    settings = ["data.evaluation_split=val", f"data.dataset={tmp_path}"]
+    task = open_task(read_config("detection_finetune", settings))
+    assert sorted(task.names) == ["0", "1", "4"]
+    assert 0 not in task.source.categories

@@ -51,7 +51,24 @@ class NamedClasses:
     """The classes of a task's data among those of the model that is measured.
 
     For a `Task` whose source has the `names` of its classes.
+
+    Args:
+        config: See `Task`.
+        source: See `Task`.
+
+    Raises:
+        ValueError: If two classes of the data have one name.
     """
+
+    def __init__(self, config, source):
+        super().__init__(config, source)
+        names = list(source.names)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                "`data` must have classes of different names. Several in "
+                f"{config.data.dataset} are called {twice[:SHOWN]}"
+            )
 
     @functools.cached_property
     def names(self):

@@ -18,6 +18,10 @@ from gcvit_training.config import (
 Four = Annotated[
     tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=4, max_length=4)
 ]
+FourPools = Annotated[
+    tuple[pydantic.NonNegativeInt, ...],
+    pydantic.Field(min_length=4, max_length=4),
+]
 
 
 class SegmentationDataConfig(DataConfig):
@@ -136,6 +140,9 @@ class SegmentationModelConfig(Strict):
         num_heads: Heads of each level.
         mlp_ratio: Width of the MLPs.
         window_size: Sides of the windows. Default: those of `UPerNet`.
+        query_pools: How often each level's query generator halves its map.
+            Default: the classifiers'; 3, 2, 1 and 0 for a checkpoint around
+            the official detection backbone, whose tensors do not tell.
         drop_path_rate: Stochastic depth. Default: the variant's own, or 0.
         channels: Of `gcvit_keras.segmentation.UPerNet`, as are the rest.
         auxiliary: Whether there is an auxiliary head.
@@ -153,6 +160,7 @@ class SegmentationModelConfig(Strict):
     num_heads: Four | None = None
     mlp_ratio: Positive | None = None
     window_size: Four | None = None
+    query_pools: FourPools | None = None
     drop_path_rate: Share | None = None
     channels: pydantic.PositiveInt = 512
     auxiliary: bool = True

@@ -3,6 +3,7 @@
 import keras
 
 from gcvit_keras import GCViTBackbone
+from gcvit_keras.models.backbone import QUERY_POOLS
 from gcvit_keras.segmentation import UPerNet
 from gcvit_keras.segmentation.upernet import WINDOWS
 
@@ -32,6 +33,7 @@ def build_network(config, classes):
 def _backbone(model):
     arguments = {
         "window_size": model.window_size or WINDOWS,
+        "query_pools": model.query_pools or QUERY_POOLS,
         "level_norms": True,
         "drop_path_rate": model.drop_path_rate,
         "name": "backbone",

@@ -82,9 +82,17 @@ def open_coco(folder, files, splits, holdout, thorough=False):
                     f"{known!r} in all splits. Received: "
                     f"{category['name']!r}"
                 )
-    categories = tuple(sorted(classes))
-    labels = {number: i for i, number in enumerate(categories)}
     all_annotations = [a for c in contents.values() for a in c["annotations"]]
+    used = {a.get("category_id") for a in all_annotations}
+    names = list(classes.values())
+    # Annotation tools add a class that nothing is of, called as the project
+    # is, and perhaps as one of its classes.
+    categories = tuple(
+        number
+        for number in sorted(classes)
+        if number in used or names.count(classes[number]) == 1
+    )
+    labels = {number: i for i, number in enumerate(categories)}
     masks = sum(bool(a.get("segmentation")) for a in all_annotations)
     images = Images(
         names=tuple(str(classes[c]) for c in categories),

@@ -63,8 +63,7 @@ def read_names(folder):
             raise ValueError(
                 f"{path} must be an object of numbers to names: {error}"
             ) from None
-        names = [named[k] for k in sorted(named)]
-        return _told_apart(names, path), sorted(named)
+        return [named[k] for k in sorted(named)], sorted(named)
     return None
 
 
@@ -81,16 +80,5 @@ def _read_lines(path):
         raise ValueError(
             f"{path} must name a class in each line: line "
             f"{names.index('') + 1} is blank"
-        )
-    return _told_apart(names, path)
-
-
-def _told_apart(names, path):
-    """Refuses names that several classes have."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(
-            f"{path} must give each class a name of its own: {twice} are "
-            "there several times"
         )
     return names
