@@ -60,7 +60,7 @@ RECIPES = {
             "batch_size": 4,
             "short_side": 240,
             "long_side": 320,
-            "buckets": [[256, 320], [320, 256]],
+            "buckets": [[256, 320], [320, 256], [320, 320]],
             "max_objects": 16,
         },
         "augment": {"short_sides": [240], "long_side": 320, "flip": 0.0},

@@ -150,8 +150,8 @@ class RunConfig(Strict):
     Examples:
     >>> from gcvit_training import read_config
     >>> config = read_config("digits")
-    >>> print(config.task, config.precision, config.optimizer.ema)
-    classification float32 None
+    >>> print(config.precision, config.strategy, config.optimizer.ema)
+    float32 auto None
     """
 
     task: str

@@ -11,6 +11,8 @@ from gcvit_training.run_folder import RunFolder
 
 MOST_PANELS = 4
 """Measures that are drawn, beside the learning rate."""
+NAMED = 30
+"""Most rows of a matrix whose names fit beside it."""
 
 
 def curves(metrics, path):
@@ -67,6 +69,40 @@ def image_grid(images, titles, path):
         grey = {"cmap": "gray", "vmin": 0, "vmax": 1}
         axes.imshow(np.clip(image / 255, 0, 1), **grey)  # colours as they are
         axes.set_title(title, fontsize=7, wrap=True)
+    save(figure, path)
+
+
+def matrix_picture(matrix, names, path, **titles):
+    """Draws a matrix of counts, in colours of the shares of its rows.
+
+    Args:
+        matrix: Array `(n, n)`: of each truth, row by row, what it is taken for.
+        names: Names of the rows and columns.
+        path: Path of the PNG.
+        **titles: `xlabel`, `ylabel` and `title`, as matplotlib's axes have
+            them.
+    """
+    matrix = np.asarray(matrix, "float64")
+    shares = matrix / np.maximum(matrix.sum(-1, keepdims=True), 1)
+    side = 5 + 0.25 * min(len(names), NAMED)
+    figure = Figure((side, side * 0.9), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, label="share of the row", shrink=0.8)
+    axes.set(**titles)
+    if len(names) <= NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        for i, j in zip(*np.nonzero(matrix), strict=True):
+            axes.text(
+                j,
+                i,
+                f"{int(matrix[i, j])}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if shares[i, j] > 0.5 else "black",
+            )
     save(figure, path)
 
 

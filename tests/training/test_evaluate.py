@@ -5,9 +5,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
-from gcvit_training.plots import curves, image_grid
+from gcvit_training.plots import curves, image_grid, matrix_picture
 from gcvit_training.tasks.classification import evaluate
-from gcvit_training.tasks.classification.plots import confusion_picture
 
 
 def softmax(logits):
@@ -135,7 +134,9 @@ def test_other_classes_and_no_images_are_refused():
 def test_pictures_are_drawn(data, tmp_path):
     evaluation = run(*data)
     names = [f"class {k}" for k in range(8)]
-    confusion_picture(evaluation.as_dict(), names, tmp_path / "confusion.png")
+    matrix_picture(
+        evaluation.as_dict()["confusion"], names, tmp_path / "confusion.png"
+    )
     (tmp_path / "metrics.csv").write_text(
         "epoch,loss,val_loss\n0,1.5,2\n1,1.0,\n"
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gcvit_training.evaluator import evaluate as run_evaluator
-from gcvit_training.tasks import Evaluator
+from gcvit_training.tasks.evaluating import Evaluator
 
 BINS = 15
 """Of the calibration error, as in its paper."""

@@ -1,6 +1,6 @@
 """A classification run's part of the report."""
 
-from gcvit_training.tasks.classification.plots import confusion_picture
+from gcvit_training.plots import matrix_picture
 
 WORST = 5
 """Classes that are named."""
@@ -19,7 +19,14 @@ def page(result, names, folder=None):
     """
     picture = []
     if folder is not None:
-        confusion_picture(result, names, folder.path / "confusion.png")
+        matrix_picture(
+            result["confusion"],
+            names,
+            folder.path / "confusion.png",
+            xlabel="predicted",
+            ylabel="truth",
+            title=f"{result['images']} images, top-1 {result['top1']:.2%}",
+        )
         picture = ["", "![confusion matrix](confusion.png)"]
     rows = [
         ("top-1", f"{result['top1']:.2%}"),

@@ -3,10 +3,8 @@
 import json
 from pathlib import Path
 
-from gcvit_training.tasks.detection.plots import (
-    confusion_picture,
-    curves_picture,
-)
+from gcvit_training.plots import matrix_picture
+from gcvit_training.tasks.detection.plots import curves_picture
 from gcvit_training.tasks.detection.worst import write_worst
 
 SHOWN = 10
@@ -32,7 +30,13 @@ def page(result, names, folder, evaluator=None):
     kinds = [kind for kind in KINDS if kind in result]
     if folder is not None:
         curves_picture(result, folder.path / "precision_recall.png")
-        confusion_picture(result, names, folder.path / "confusion.png")
+        matrix_picture(
+            result["confusion"],
+            [*names, "nothing"],
+            folder.path / "confusion.png",
+            xlabel="detected",
+            ylabel="truth",
+        )
         if evaluator is not None:
             write_detections(evaluator.detections, folder, kinds)
     lines = [f"| | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gcvit_training.tasks import Evaluator
+from gcvit_training.tasks.evaluating import Evaluator
 
 
 class SegmentationEvaluator(Evaluator):

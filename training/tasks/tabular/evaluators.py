@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from gcvit_training.tasks import Evaluator
+from gcvit_training.tasks.evaluating import Evaluator
 
 LEAST = 1e-7
 """Least probability that the loss takes a truth to have."""
