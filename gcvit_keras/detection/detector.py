@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from gcvit_keras.detection.inputs import (
+    check_shapes,
     check_targets,
     split_inputs,
     with_sizes,
@@ -43,6 +44,14 @@ class Detector(keras.Model):
         """
         compiles = jit_compile != "auto" and jit_compile
         super().compile(*args, jit_compile=compiles, **kwargs)
+
+    def get_compile_config(self):
+        return super().get_compile_config()
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def track_losses(self, names):
         """Keeps a mean of each loss for `fit` to show.
@@ -90,8 +99,9 @@ class Detector(keras.Model):
     def train_step(self, *arguments):
         *state, data = arguments  # JAX passes its state first
         inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        data = with_sizes(inputs, targets), targets
-        return super().train_step(*state, data)
+        inputs = with_sizes(inputs, targets)
+        check_shapes(split_inputs(inputs)[0], targets)
+        return super().train_step(*state, (inputs, targets))
 
     def test_step(self, *arguments):
         *state, data = arguments

@@ -46,7 +46,10 @@ def split_inputs(inputs):
     if sizes is None:
         sizes = ops.stack([height, width])[None]
         sizes = ops.repeat(ops.cast(sizes, "int32"), batch, axis=0)
-    return images, ops.cast(sizes, "int32")
+    sizes = ops.cast(sizes, "int32")
+    if not _fits(sizes.shape, (images.shape[0], 2)):
+        raise checks.error("sizes", "of shape (batch, 2)", tuple(sizes.shape))
+    return images, sizes
 
 
 def with_sizes(images, targets):
@@ -110,6 +113,8 @@ def prepare_targets(targets, num_classes):
     masks = {
         name: targets[name] for name in MASKS if targets.get(name) is not None
     }
+    if "masks" in masks:  # in files of masks 255 is as good as 1
+        masks["masks"] = ops.not_equal(masks["masks"], 0)
     if boxes.shape[1] == 0:
         boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
         classes = ops.pad(classes, ((0, 0), (0, 1)), constant_values=-1)
@@ -140,9 +145,25 @@ def check_targets(images, sizes, targets, num_classes):
         num_classes: Classes without the background, an integer.
 
     Raises:
-        ValueError: For a missing part or a shape that does not fit; for
-            images or boxes that are not finite, boxes without area or outside
-            of their image, classes out of range.
+        ValueError: See `check_shapes`; for images or boxes that are not
+            finite, boxes without area or outside of their image, classes out
+            of range.
+    """
+    check_shapes(images, targets)
+    arrays = _known((images, sizes, targets["boxes"], targets["classes"]))
+    if arrays is not None:
+        _check_values(*arrays, num_classes)
+
+
+def check_shapes(images, targets):
+    """Refuses ground truth whose parts do not go together.
+
+    Args:
+        images: Tensor `(batch, height, width, 3)`.
+        targets: See `prepare_targets`.
+
+    Raises:
+        ValueError: For a missing part or a shape that does not fit.
     """
     if not isinstance(targets, dict) or not {"boxes", "classes"} <= set(
         targets
@@ -166,9 +187,6 @@ def check_targets(images, sizes, targets, num_classes):
                 f"of shape {shape}",
                 tuple(targets[name].shape),
             )
-    arrays = _known((images, sizes, targets["boxes"], targets["classes"]))
-    if arrays is not None:
-        _check_values(*arrays, num_classes)
 
 
 def _fits(shape, expected):

@@ -213,6 +213,8 @@ class MaskRCNN(Detector):
             the int32 `"sizes"` `(batch, 2)`.
         """
         images, sizes = split_inputs(inputs)
+        whole = ops.stack(ops.shape(images)[1:3])
+        sizes = ops.minimum(sizes, ops.cast(whole, "int32"))
         images = fill_padding(images, sizes, padding_pixel(self.backbone))
         pyramid = self.neck(self.backbone(images, training=training))
         logits, deltas = self.rpn_head(pyramid)

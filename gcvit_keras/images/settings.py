@@ -1,7 +1,9 @@
 """Settings that lie in a JSON file beside a model, and within an export."""
 
 import dataclasses
+import importlib.util
 import json
+import zipfile
 from pathlib import Path
 
 
@@ -60,8 +62,9 @@ class SavedSettings:
 
         Args:
             path: Folder of a run, a model file (`FILE` lies beside it;
-                `NAME.FILE` is its very own), a SavedModel, or a folder of its
-                numbered versions, of which the last counts.
+                `NAME.FILE` is its very own), a LiteRT or ONNX file, which has
+                them inside, a SavedModel, or a folder of its numbered
+                versions, of which the last counts.
 
         Returns:
             Settings of this class, or `None` where nothing is written down.
@@ -70,20 +73,54 @@ class SavedSettings:
             ValueError: If what is written down cannot be used.
         """
         for file in _places(Path(path), cls.FILE):
-            if file.is_file():
-                try:
-                    return cls.from_dict(json.loads(file.read_bytes()))
-                except (OSError, ValueError) as error:
-                    raise ValueError(
-                        f"{file} cannot be used: {error}"
-                    ) from error
+            try:
+                if file.suffix == ".json":
+                    text = file.read_bytes() if file.is_file() else None
+                else:
+                    text = read_inside(file, cls.FILE)
+                if text is not None:
+                    return cls.from_dict(json.loads(text))
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{file} cannot be used: {error}") from error
         return None
+
+
+def read_inside(path, name):
+    """Reads what this library's exports have inside of them.
+
+    Args:
+        path: `pathlib.Path` of a `.tflite` or `.onnx` file.
+        name: Name of the file in a `.tflite` file's archive; of an `.onnx`
+            file's property, but for the suffix.
+
+    Returns:
+        A string, or `None` where there is none.
+    """
+    if path.suffix == ".tflite" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if name in archive.namelist():
+                return archive.read(name).decode()
+    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime"):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        none = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = none  # it is not to be run
+        try:
+            session = onnxruntime.InferenceSession(str(path), options)
+        except Exception:  # of many kinds: whoever runs it will tell
+            return None
+        properties = session.get_modelmeta().custom_metadata_map
+        return properties.get(name.split(".")[0])
+    return None
 
 
 def _places(path, name):
     """Yields the files in which settings may be, likeliest first."""
     if not path.is_dir():
         yield path.with_name(f"{path.name}.{name}")
+        if path.suffix in (".tflite", ".onnx"):
+            yield path
         yield path.with_name(name)
         return
     versions = [p for p in path.iterdir() if p.name.isdecimal()]

@@ -26,6 +26,8 @@ from gcvit_keras.detection.shapes import fixed_sizes
 OPSET = 18
 """Version of ONNX's operations."""
 FEATURES = ("P2", "P3", "P4", "P5", "P6")
+DIVISOR = 32
+"""Of the sides of what a detector is given."""
 
 
 class ServedDetector(WholeImages, Served):
@@ -100,9 +102,12 @@ class ServedDetector(WholeImages, Served):
             return self.compute(images, sizes)
 
         def compute(images, sizes=None):
-            if sizes is None:
+            if sizes is None:  # padded as `detect` and the evaluation pad
                 whole = tf.shape(images)
                 sizes = tf.repeat(whole[None, 1:3], whole[0], axis=0)
+                below, right = tf.unstack(-whole[1:3] % DIVISOR)
+                padding = [[0, 0], [0, below], [0, right], [0, 0]]
+                images = tf.pad(images, padding)
             return detect(images, sizes)
 
         return compute

@@ -7,6 +7,7 @@ from models import batch, make
 
 from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
 from gcvit_keras.detection.inputs import prepare_targets
+from gcvit_keras.detection.sample import choose_first
 
 CASES = [MaskRCNN, CascadeMaskRCNN]
 
@@ -107,6 +108,47 @@ def test_shapes_that_do_not_fit(name, value, message):
     images, targets = batch()
     with pytest.raises(ValueError, match=message):
         make().losses(images, {**targets, name: value})
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("masks", np.zeros((2, 3, 32, 48), "uint8")),
+        ("masks", np.zeros((2, 2, 64, 96), "uint8")),
+        ("classes", np.zeros((2, 2), "int32")),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_by_fit(name, value):
+    images, targets = batch()
+    model = make()
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=f"'{name}'.. must be of shape"):
+        model.fit(images, {**targets, name: value}, verbose=0)
+
+
+def test_masks_of_255_are_those_of_1(model):
+    images, targets = batch()
+    one, other = (
+        total(
+            model.losses(
+                images,
+                {**targets, "masks": factor * targets["masks"]},
+                choose=choose_first,
+            )
+        )
+        for factor in (1, 255)
+    )
+    assert one == other
+
+
+def test_sizes_beyond_the_image_are_its_own():
+    images, _ = batch()
+    model = make()
+    large = {"images": images, "sizes": np.int32([[640, 960]] * 2)}
+    for name, value in model(images).items():
+        np.testing.assert_array_equal(model(large)[name], value)
+    with pytest.raises(ValueError, match="`sizes` must be of shape"):
+        model({"images": images, "sizes": np.int32([64, 96])})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The detectors as Keras models: built, saved, frozen, trained by `fit`."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -132,6 +134,25 @@ def test_fit_learns_by_the_model_s_own_losses(detector_class):
     assert last["loss"] == pytest.approx(sum(last[n] for n in names), rel=1e-4)
     assert last["loss"] < history.history["loss"][0]
     assert "rpn_cls" in model.evaluate(data, verbose=0, return_dict=True)
+
+
+def test_a_compiled_detector_is_loaded_compiled(tmp_path):
+    model = make()
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.variables[2].assign_add(
+        model.optimizer.variables[2] + 1  # a momentum
+    )
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.compiled and not loaded.jit_compile
+    assert loaded.optimizer.momentum == 0.9
+    for a, b in zip(
+        loaded.optimizer.variables, model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_random_choice_follows_the_seed():

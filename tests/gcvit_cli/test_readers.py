@@ -89,6 +89,34 @@ def test_predict_reads_as_the_run_did(run, model):
         assert all(same) is found
 
 
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_a_file_that_lies_alone_is_read_and_named_as_the_run_did(
+    run, tmp_path, suffix
+):
+    """Both are inside of it."""
+    out = tmp_path / "first" / f"model{suffix}"
+    out.parent.mkdir()
+    code, _, errors = inside(
+        *("export", run[0] / "photos/run", "--out", out, "--format"),
+        "litert" if suffix == ".tflite" else "onnx",
+        cwd=tmp_path,
+    )
+    assert code == 0, errors
+    alone = out.rename(tmp_path / out.name)
+    path = run[0] / "photos/cat/5.jfif"
+    code, output, errors = inside(
+        *("predict", path, "--model", alone, "--json"), cwd=tmp_path
+    )
+    assert (code, errors) == (0, "")
+    network = keras.models.load_model(run[0] / "photos/run/model.keras")
+    pixels = ImageReader(32, 0.6, "squash").read(path)[None].astype("float32")
+    expected = np.asarray(network(pixels))[0]
+    found = scores(output)
+    assert found == pytest.approx(
+        {"cat": expected[0], "dog": expected[1]}, abs=1e-4
+    )
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_server_reads_a_turned_photograph_as_predict_does(
     server, exported, connect, tmp_path, orientation

@@ -22,9 +22,14 @@ def class_table(title, counts, form=str):
     return [
         f"| class | {title} |",
         "|---|--:|",
-        *(f"| {name} | {count} |" for name, count in rows),
+        *(f"| {cell(name)} | {count} |" for name, count in rows),
         "",
     ]
+
+
+def cell(text):
+    """Text for a cell of a table, which a bar in it would end."""
+    return str(text).replace("|", "\\|")
 
 
 def size_lines(facts):

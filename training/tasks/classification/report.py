@@ -1,6 +1,7 @@
 """A classification run's part of the report."""
 
 from gcvit_training.plots import matrix_picture
+from gcvit_training.tasks.pages import cell
 
 WORST = 5
 """Classes that are named."""
@@ -55,7 +56,7 @@ def page(result, names, folder=None):
         "| class | images | precision | recall | F1 |",
         "|---|---|---|---|---|",
         *(
-            f"| {names[c['class']]} | {c['images']} "
+            f"| {cell(names[c['class']])} | {c['images']} "
             f"| {_percent(c['precision'])} | {_percent(c['recall'])} "
             f"| {_percent(c['f1'])} |"
             for c in worst

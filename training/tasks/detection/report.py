@@ -6,6 +6,7 @@ from pathlib import Path
 from gcvit_training.plots import matrix_picture
 from gcvit_training.tasks.detection.plots import curves_picture
 from gcvit_training.tasks.detection.worst import write_worst
+from gcvit_training.tasks.pages import cell
 
 SHOWN = 10
 """Classes that are named of many: the best and the worst."""
@@ -114,7 +115,7 @@ def _classes(rows, kinds):
             lines.append("| ... " * (len(columns) + 2) + "|")
             continue
         values = " | ".join(_number(row[name]) for name in columns)
-        lines.append(f"| {row['class']} | {row['objects']} | {values} |")
+        lines.append(f"| {cell(row['class'])} | {row['objects']} | {values} |")
     return lines
 
 

@@ -1,5 +1,7 @@
 """A segmentation run's part of the report."""
 
+from gcvit_training.tasks.pages import cell
+
 
 def page(result):
     """Makes the report's lines about a result.
@@ -30,7 +32,7 @@ def page(result):
         "| class | IoU | accuracy | pixels |",
         "|---|--:|--:|--:|",
         *(
-            f"| {row['class']} | {_percent(row['iou'])} "
+            f"| {cell(row['class'])} | {_percent(row['iou'])} "
             f"| {_percent(row['accuracy'])} | {row['pixels']} |"
             for row in rows
         ),

@@ -89,8 +89,9 @@ def _open_folder(folder, splits, holdout, thorough):
         names = list(files) if len(files) > 1 else ["train", "test", *files]
         return source, names
     places = find_folders(folder)
-    if places:
-        return open_yolo(folder, splits, thorough), list(places)
+    if places or any(folder.glob("labels/*.txt")):
+        source = open_yolo(folder, splits, holdout, thorough)
+        return source, list(places) or ["train", "test"]
     raise ValueError(
         "`data.dataset` must have COCO's JSON, Pascal VOC's Annotations or "
         f"YOLO's images and labels. Received: dataset={str(folder)!r}"

@@ -85,6 +85,12 @@ def _usable(annotation, size, problems, has_masks, thorough):
         raise ValueError("a box that is no four numbers") from None
     if not np.isfinite(box).all():
         raise ValueError("a box that is not finite")
+    try:
+        given_area = None if given_area is None else float(given_area)
+    except (TypeError, ValueError):
+        raise ValueError("an area that is no number") from None
+    if given_area is not None and not np.isfinite(given_area):
+        raise ValueError("an area that is not finite")
     width, height = box[2:] - box[:2]
     if (
         width <= 0

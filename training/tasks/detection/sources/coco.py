@@ -106,7 +106,8 @@ def open_coco(folder, files, splits, holdout, thorough=False):
         name, part = name_of(split), None
         if held_out:
             names = [i.get("file_name") for i in contents[name]["images"]]
-            part = set(split_by_name(filter(None, names), holdout)[split])
+            names = set(filter(None, names))
+            part = set(split_by_name(names, holdout)[split])
         if name is not None:
             _add_split(
                 images, split, contents[name], files[name], folder, part,
@@ -133,15 +134,19 @@ def match_split(split, names):
 
 
 def _add_split(images, split, content, file, folder, part, labels, thorough):
-    problems, listed = [], {}
+    problems, listed, files = [], {}, set()
     for image in content["images"]:
         number, name = image.get("id"), image.get("file_name")
         if not isinstance(number, int) or not name:
             problems.append(Problem(f"image {number}", "no id or file_name"))
         elif number in listed:
             problems.append(Problem(f"image {number}", "a duplicate image id"))
+        elif name in files:
+            where = f"image {number}, {name}"
+            problems.append(Problem(where, "a duplicate file_name"))
         elif part is None or name in part:
             listed[number] = image
+            files.add(name)
     of_image = collections.defaultdict(list)
     seen, count = set(), 0
     known = {image.get("id") for image in content["images"]}
@@ -221,7 +226,7 @@ def _place_of_images(folder, file, split, images):
 
 def _is_coco(path):
     """Whether a JSON file begins as an object with COCO's lists."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
         start = file.read(2**16)
     words = ("images", "annotations", "categories", "info", "licenses")
     return start.lstrip()[:1] == "{" and any(f'"{w}"' in start for w in words)
@@ -229,7 +234,7 @@ def _is_coco(path):
 
 def _read(path):
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):

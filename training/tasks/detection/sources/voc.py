@@ -15,6 +15,7 @@ from gcvit_training.tasks.detection.sources.annotations import (
 )
 from gcvit_training.tasks.detection.sources.images import Images, Problem
 
+DIFFICULT = "difficult: not learned, and no error where it is found"
 VOID = 255
 """Pixels of a border in VOC's pictures of masks."""
 
@@ -50,9 +51,8 @@ def open_voc(folder, splits, holdout, thorough=False):
         ]
         for split, stems in names_of.items()
     }
-    names = sorted(
-        {o[0] for rows in read.values() for _, _, os in rows for o in os}
-    )
+    objects = [o for rows in read.values() for _, _, os in rows for o in os]
+    names = sorted({name for name, box, _ in objects if name and box})
     if names_of and not names:
         raise ValueError(f"{folder} has no objects in Annotations")
     # VOC itself has masks of few images: then boxes alone are learned.
@@ -79,16 +79,23 @@ def open_voc(folder, splits, holdout, thorough=False):
             except ValueError as error:
                 problems[split].append(Problem(str(path), str(error)))
                 continue
-            masks = _masks(folder, stem) if has_masks else {}
-            annotations = [
-                Annotation(
-                    f"{stem}.xml, object {k}",
-                    box,
-                    names.index(name),
-                    segmentation=masks.get(k),
-                )  # fmt: skip
-                for k, (name, box) in enumerate(objects, 1)
-            ]
+            masks = {}
+            if has_masks:
+                masks = _masks(folder, stem, problems[split])
+            annotations = []
+            for k, (name, box, is_difficult) in enumerate(objects, 1):
+                where = f"{stem}.xml, object {k}"
+                if is_difficult:
+                    problems[split].append(Problem(where, DIFFICULT, True))
+                annotations.append(
+                    Annotation(
+                        where,
+                        box,
+                        names.index(name) if name in names else None,
+                        is_crowd=is_difficult,
+                        segmentation=masks.get(k),
+                    )
+                )
             images.items[split].append(
                 make_item(
                     path,
@@ -120,7 +127,9 @@ def _splits(folder, splits, stems, holdout):
 
 
 def _read(folder, stem, problems):
-    """Size, or `None`, and objects of an image: name and box of each.
+    """Size, or `None`, and objects of an image.
+
+    Of each its name, its box and whether it is difficult.
 
     Returns:
         `None` where the file cannot be read.
@@ -131,6 +140,8 @@ def _read(folder, stem, problems):
     except (OSError, ElementTree.ParseError) as error:
         problems.append(Problem(str(path), f"no XML that can be read: {error}"))
         return None
+    for node in root.iter():  # without the names of namespaces
+        node.tag = node.tag.split("}")[-1]
     size = None
     try:
         size = tuple(
@@ -150,7 +161,9 @@ def _read(folder, stem, problems):
             box = [x1 - 1, y1 - 1, x2, y2]
         except (TypeError, ValueError):
             box = None
-        objects.append(((node.findtext("name") or "").strip(), box))
+        name = (node.findtext("name") or "").strip()
+        is_difficult = (node.findtext("difficult") or "").strip() == "1"
+        objects.append((name, box, is_difficult))
     return size, objects
 
 
@@ -168,13 +181,22 @@ def _image(folder, stem):
     return folder / "JPEGImages" / f"{stem}.jpg"
 
 
-def _masks(folder, stem):
+def _masks(folder, stem, problems):
     """Run lengths by the number of the object."""
     path = _mask_file(folder, stem)
     if not path.is_file():
         return {}
-    with Image.open(path) as picture:
-        numbers = np.asarray(picture)
+    try:
+        with Image.open(path) as picture:
+            numbers = np.asarray(picture)
+    except (OSError, ValueError) as error:
+        problems.append(
+            Problem(str(path), f"no image that can be read: {error}")
+        )
+        return {}
+    if numbers.ndim != 2:
+        problems.append(Problem(str(path), "colours without a palette"))
+        return {}
     return {
         int(k): encode(numbers == k)
         for k in np.unique(numbers)

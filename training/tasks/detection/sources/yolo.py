@@ -8,12 +8,13 @@ from gcvit_training.tasks.detection.sources.annotations import (
     Annotation,
     image_size,
     make_item,
+    split_by_name,
 )
 from gcvit_training.tasks.detection.sources.coco import match_split
 from gcvit_training.tasks.detection.sources.images import Images, Problem
 
 
-def open_yolo(folder, splits, thorough=False):
+def open_yolo(folder, splits, holdout, thorough=False):
     """Reads `labels/SPLIT/*.txt` of `images/SPLIT`, and `data.yaml`.
 
     Lines are `CLASS X Y WIDTH HEIGHT`, the middle and the sides as shares of
@@ -23,6 +24,7 @@ def open_yolo(folder, splits, thorough=False):
     Args:
         folder: `pathlib.Path` of the dataset.
         splits: Names of the splits that are wanted.
+        holdout: Share that becomes `test` where `images` has no folders.
         thorough: Whether to look for what takes long to find.
 
     Returns:
@@ -35,14 +37,20 @@ def open_yolo(folder, splits, thorough=False):
     places = find_folders(folder)
     problems, read = {}, {}
     for split in splits:
-        name = match_split(split, places)
-        if name is None:
+        if places:
+            name = match_split(split, places)
+            paths = name and places[name].rglob("*")
+        else:
+            names_of = split_by_name(
+                [p.name for p in _images(folder.glob("images/*"))], holdout
+            )
+            paths = [folder / "images" / n for n in names_of.get(split, [])]
+        if not paths:
             continue
         problems[split], read[split] = [], []
-        for path in sorted(places[name].rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                objects = _read(_label_file(path), problems[split])
-                read[split].append((path, objects))
+        for path in _images(paths):
+            objects = _read(_label_file(path), problems[split])
+            read[split].append((path, objects))
     lines = [p for rows in read.values() for _, ps in rows for p in ps]
     polygons = sum(len(line[2]) > 4 for line in lines)
     has_masks = 2 * polygons > len(lines)
@@ -80,6 +88,10 @@ def open_yolo(folder, splits, thorough=False):
     return images
 
 
+def _images(paths):
+    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES)
+
+
 def find_folders(folder):
     """Finds the folders of images of each split.
 
@@ -96,19 +108,21 @@ def find_folders(folder):
 
 
 def _names(folder):
-    path = next(iter(sorted(folder.glob("*.yaml"))), None)
+    paths = [folder / "data.yaml", *sorted(folder.glob("*.yaml"))]
+    path = next((p for p in paths if p.is_file()), None)
     try:
         names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
         if isinstance(names, dict):
             names = [names[i] for i in range(len(names))]
-        names = [str(name) for name in names]
     except (AttributeError, OSError, yaml.YAMLError, KeyError, TypeError):
         names = None
-    if not names:
+    is_list = isinstance(names, list) and names
+    if not is_list or not all(isinstance(n, str | int) for n in names):
         raise ValueError(
-            f"{folder} must have a data.yaml with `names` of the classes"
+            f"{folder} must have a data.yaml whose `names` are a list of the "
+            "classes, or their names by number from 0"
         )
-    return names
+    return [str(name) for name in names]
 
 
 def _label_file(path):
