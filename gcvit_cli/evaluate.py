@@ -57,6 +57,14 @@ def command(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images at once.")
     ] = 32,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="A setting of data, such as data.window=512 of a segmenter.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +93,12 @@ def command(
     from gcvit_training.run_folder import RunFolder
     from gcvit_training.tasks import find_task
 
-    config = read_config(artifact / "config.yaml") if is_run else None
+    overrides = overrides or []
+    if any(not o.startswith("data.") for o in overrides):
+        raise UsageError(f"--set must be of data: {overrides}")
+    config = None
+    if is_run:
+        config = read_config(artifact / "config.yaml", overrides)
     if is_run and data is None:
         out = out or artifact
         data_dir = data_dir or artifact / "data"
@@ -103,6 +116,7 @@ def command(
         config,
         path,
         reader,
+        overrides,
         dataset=data or config.data.dataset,
         train_split=split,  # no other has to be there
         evaluation_split=split,

@@ -61,7 +61,8 @@ def export_saved_model(
 
     Of a detector, with all its post-processing:
 
-    - `serve_images`: `images` of any size to what the detector returns:
+    - `serve_images`: `images` of any size, padded to multiples of 32 as
+      `detect` pads them, to what the detector returns:
       `boxes`, `scores`, `classes`, `masks` and `count`.
     - `serve_bytes`: files, resized by `image_reader` as `detect` does, each by
       itself, to the same outputs with boxes in pixels of the file; `labels`

@@ -104,23 +104,46 @@ def stretched(model, pixels):
     return np.argmax(logits[0], -1)
 
 
-def test_a_file_of_a_fixed_size_is_measured(model, place, tmp_path):
-    right = []
+def random_truth(folder, classes_of):
+    """Writes two images with label maps; the share that is found rightly."""
     random = np.random.default_rng(4)
+    right = []
+    for kind in ("images", "labels"):
+        (folder / kind / "test").mkdir(parents=True)
     for i, size in enumerate([(60, 80), (90, 50)]):
         pixels = photographs(*size, count=1)[0].astype("uint8")
         labels = random.integers(0, 4, size).astype("uint8")
-        for kind, array in (("images", pixels), ("labels", labels)):
-            (tmp_path / kind / "test").mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(tmp_path / kind / "test" / f"{i}.png")
-        right.append((stretched(model, pixels) == labels).ravel())
-    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
-    code, output, errors = inside(
-        "evaluate", "model.tflite", "--data", tmp_path, "--json", cwd=place
-    )
+        Image.fromarray(pixels).save(folder / f"images/test/{i}.png")
+        Image.fromarray(labels).save(folder / f"labels/test/{i}.png")
+        right.append((classes_of(pixels) == labels).ravel())
+    (folder / "labels.txt").write_text("\n".join(LABELS))
+    return pytest.approx(np.concatenate(right).mean(), abs=2e-3)
+
+
+def accuracy(place, *arguments):
+    code, output, errors = inside("evaluate", *arguments, "--json", cwd=place)
     assert code == 0, errors
-    accuracy = json.loads(output)["pixel_accuracy"]
-    assert accuracy == pytest.approx(np.concatenate(right).mean(), abs=2e-3)
+    return json.loads(output)["pixel_accuracy"]
+
+
+def test_a_file_of_a_fixed_size_is_measured(model, place, tmp_path):
+    expected = random_truth(tmp_path, lambda pixels: stretched(model, pixels))
+    assert accuracy(place, "model.tflite", "--data", tmp_path) == expected
+
+
+def test_a_model_is_measured_by_windows(model, place, tmp_path):
+    how = {"short_side": None, "window": 40, "stride": 20}
+    expected = random_truth(
+        tmp_path, lambda pixels: model.segment([pixels], **how)[0]
+    )
+    arguments = ["model.keras", "--data", tmp_path]
+    for setting in ("data.window=40", "data.stride=20", "data.short_side=null"):
+        arguments += ["--set", setting]
+    assert accuracy(place, *arguments) == expected
+    line = refused(
+        "evaluate", *arguments, "--set", "epochs=3", cwd=place, code=2
+    )
+    assert "--set must be of data" in line
 
 
 def test_lines_name_the_largest_share_first(place):

@@ -289,7 +289,7 @@ class Task(abc.ABC):
         raise ValueError(f"--preview is not for the task {self.config.task}")
 
     @classmethod
-    def to_evaluate(cls, config, path, reader, **data):
+    def to_evaluate(cls, config, path, reader, overrides=(), **data):
         """Makes the configuration under which any model is measured.
 
         Args:
@@ -298,6 +298,7 @@ class Task(abc.ABC):
             path: Path of the model, beside which may be how it reads images.
             reader: The model's `gcvit_keras.ImageReader`; see
                 `reads_one_size`.
+            overrides: Strings `"data.field=value"`, which `config` has.
             **data: Fields of `data` that are set: `dataset`,
                 `evaluation_split`, `train_split` and `batch_size`.
 
@@ -316,10 +317,11 @@ class Task(abc.ABC):
         if config is None:
             sides = sides or (cls.Reader and cls.Reader())
             fields = [f"data.{k}={json.dumps(v)}" for k, v in data.items()]
-            config = read_config(cls.recipe, fields)
-        if sides:
-            data["short_side"] = sides.short_side
-            data["long_side"] = sides.long_side
+            config = read_config(cls.recipe, [*fields, *overrides])
+        asked = {o.partition("=")[0] for o in overrides}
+        for side in ("short_side", "long_side") if sides else ():
+            if f"data.{side}" not in asked:
+                data[side] = getattr(sides, side)
         data = config.data.model_copy(update=data)
         return config.model_copy(update={"data": data})
 

@@ -189,7 +189,7 @@ class Classification(NamedClasses, Task):
         return preview(self, count)
 
     @classmethod
-    def to_evaluate(cls, config, path, reader, **data):
+    def to_evaluate(cls, config, path, reader, overrides=(), **data):
         """Reads images as the model does, whatever its run said."""
         fields = {
             "image_size": reader.size,
@@ -199,9 +199,14 @@ class Classification(NamedClasses, Task):
             "interpolation": reader.interpolation,
             **data,
         }
+        if config is None and overrides:
+            raise ValueError(
+                "--set goes with a run, a detector or a segmenter. Received: "
+                f"{', '.join(overrides)}"
+            )
         if config is None:
             return _Reading(ImageDataConfig(**fields))
-        return super().to_evaluate(config, path, reader, **fields)
+        return super().to_evaluate(config, path, reader, overrides, **fields)
 
     def evaluator(self):
         """Makes an evaluator of probabilities."""

@@ -118,7 +118,7 @@ class Tabular(Classification):
         return []
 
     @classmethod
-    def to_evaluate(cls, config, path, reader, **data):
+    def to_evaluate(cls, config, path, reader, overrides=(), **data):
         """Needs the run, which says what the outputs are."""
         if config is None:
             raise ValueError(
@@ -127,7 +127,7 @@ class Tabular(Classification):
         if data["dataset"] == config.data.dataset:
             # The units of numbers are those of what was trained on.
             data["train_split"] = config.data.train_split
-        return super().to_evaluate(config, path, reader, **data)
+        return super().to_evaluate(config, path, reader, overrides, **data)
 
     def evaluator(self):
         """Makes an evaluator of labels or of numbers."""
