@@ -92,16 +92,17 @@ def fill_padding(images, sizes, pixel):
     return ops.where(keep, images, ops.cast(pixel, images.dtype))
 
 
-def prepare_targets(targets, num_classes):
+def prepare_targets(targets, sizes, num_classes):
     """Makes the ground truth fit for the losses.
 
-    Objects without an area, with a box that is not finite or a class out of
-    range become filling.
+    Objects without an area, with a box that is not finite or outside of the
+    image, or a class out of range become filling.
 
     Args:
         targets: Dict of `"boxes"` `(batch, n, 4)`, `"classes"` `(batch, n)`
             and, where masks are learned, `"masks"` `(batch, n, height,
             width)` or `"box_masks"` `(batch, n, cells, cells)`.
+        sizes: Int32 tensor `(batch, 2)` of heights and widths.
         num_classes: Classes without the background, an integer.
 
     Returns:
@@ -125,6 +126,9 @@ def prepare_targets(targets, num_classes):
     usable = ops.all(ops.isfinite(boxes), axis=-1)
     usable = usable & (boxes[..., 2] > boxes[..., 0])
     usable = usable & (boxes[..., 3] > boxes[..., 1])
+    height, width = ops.split(ops.cast(sizes, "float32"), 2, axis=1)
+    usable = usable & (boxes[..., 0] < width) & (boxes[..., 2] > 0)
+    usable = usable & (boxes[..., 1] < height) & (boxes[..., 3] > 0)
     usable = usable & (classes >= 0) & (classes < num_classes)
     prepared = {
         "boxes": ops.where(usable[..., None], boxes, 0),
@@ -171,6 +175,9 @@ def check_shapes(images, targets):
         raise checks.error(
             "targets", 'a dict of "boxes", "classes" and "masks"', targets
         )
+    for name, value in targets.items():
+        if not hasattr(value, "shape"):
+            raise checks.error(f"targets[{name!r}]", "an array", type(value))
     batch, height, width, _ = images.shape
     n = targets["boxes"].shape[1] if len(targets["boxes"].shape) > 1 else None
     expected = {
@@ -211,7 +218,8 @@ def _check_values(images, sizes, boxes, classes, num_classes):
         raise checks.error(
             "sizes", f"from 1 x 1 to {height} x {width}", sizes.tolist()
         )
-    if (classes < -1).any() or (classes >= num_classes).any():
+    known = np.isin(classes, np.arange(-1, num_classes))
+    if not known.all():
         raise checks.error(
             "classes",
             f"from 0 to {num_classes - 1}, or -1 for no object",

@@ -305,7 +305,7 @@ class MaskRCNN(Detector):
             See `losses`.
         """
         pyramid, logits, deltas, sizes = (features[k] for k in FEATURES)
-        targets = prepare_targets(targets, self.num_classes)
+        targets = prepare_targets(targets, sizes, self.num_classes)
         choose = choose or random_choice(self.seed_generator)
         losses = rpn_losses(
             logits,

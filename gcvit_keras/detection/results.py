@@ -7,8 +7,7 @@ from keras import ops
 
 from gcvit_keras import checks
 from gcvit_keras.detection.masks import paste_masks_numpy
-from gcvit_keras.images.load import open_image
-from gcvit_keras.images.reader import MAX_PIXELS
+from gcvit_keras.images.reader import as_pixels
 
 DIVISOR = 32
 
@@ -72,7 +71,9 @@ def detect(model, images, batch_size, short_side, long_side):
     checks.integer("long_side", long_side, least=short_side)
     if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) < 4:
         raise checks.error("images", "a list of images", type(images).__name__)
-    originals = [_read(image, i) for i, image in enumerate(images)]
+    originals = [
+        as_pixels(image, f"images[{i}]") for i, image in enumerate(images)
+    ]
     groups = {}
     for i, image in enumerate(originals):
         size = resized_size(*image.shape[:2], short_side, long_side)
@@ -92,24 +93,6 @@ def detect(model, images, batch_size, short_side, long_side):
                 one = {k: np.asarray(v[row]) for k, v in outputs.items()}
                 results[i] = _in_pixels_of(originals[i], size, one)
     return results
-
-
-def _read(image, index):
-    """An image as an array `(height, width, 3)`, from one or from a file."""
-    if isinstance(image, (str, os.PathLike)):
-        _, image = open_image(image, channels=3, max_pixels=MAX_PIXELS)
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = np.stack([image] * 3, axis=-1)
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise checks.error(
-            f"images[{index}]",
-            "a path, or of shape (height, width, 3), with pixels",
-            image.shape,
-        )
-    if image.dtype != np.uint8 and not np.isfinite(image).all():
-        raise ValueError(f"`images[{index}]` must be finite numbers.")
-    return image
 
 
 def _in_pixels_of(image, size, outputs):

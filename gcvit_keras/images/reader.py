@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import os
 
 import numpy as np
 
@@ -187,3 +188,32 @@ def load_image(
         size, crop_ratio, crop_mode, interpolation, max_pixels, channels
     )
     return reader.read(path_or_bytes)
+
+
+def as_pixels(image, name):
+    """Takes an image that a user gives: an array, or a path of a file.
+
+    Args:
+        image: Array `(height, width, 3)` of RGB pixels in [0, 255], or
+            `(height, width)` of grey ones; or a path.
+        name: What it is called in messages.
+
+    Returns:
+        Array `(height, width, 3)`.
+
+    Raises:
+        ValueError: If it is none, or cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        _, image = load.open_image(image, channels=3, max_pixels=MAX_PIXELS)
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = np.stack([image] * 3, axis=-1)
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        accepted = "a path, or of shape (height, width, 3), with pixels"
+        raise checks.error(name, accepted, image.shape)
+    if image.dtype.kind not in "buif":
+        raise checks.error(name, "of numbers", image.dtype)
+    if not np.isfinite(image).all():
+        raise ValueError(f"`{name}` must be finite numbers.")
+    return image

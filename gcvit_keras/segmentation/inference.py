@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from gcvit_keras import checks
 from gcvit_keras.images.graph import decode, guarded
-from gcvit_keras.images.load import open_image
-from gcvit_keras.images.reader import MAX_PIXELS
+from gcvit_keras.images.reader import MAX_PIXELS, as_pixels
 
 BROKEN = 32
 """Side of the black image in place of a file that cannot be read."""
@@ -186,30 +185,14 @@ def segment(model, images, inference):
     Returns:
         See `UPerNet.segment`.
     """
-    if isinstance(images, (str, bytes)) or getattr(images, "ndim", 4) < 4:
+    if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) < 4:
         raise checks.error("images", "a list of images", type(images).__name__)
     found = []
     for i, image in enumerate(images):
-        image = _read(image, i)
+        image = as_pixels(image, f"images[{i}]")
         classes = inference.classes(lambda x: model(x, training=False), image)
         found.append(classes.numpy().astype("uint8"))
     return found
-
-
-def _read(image, index):
-    """An image as an array `(height, width, 3)`, from one or from a file."""
-    if isinstance(image, (str, os.PathLike)):
-        _, image = open_image(image, channels=3, max_pixels=MAX_PIXELS)
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = np.stack([image] * 3, axis=-1)
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise checks.error(
-            f"images[{index}]",
-            "a path, or of shape (height, width, 3), with pixels",
-            image.shape,
-        )
-    return image
 
 
 def segment_file(encoded, network, inference, max_pixels=MAX_PIXELS):
