@@ -54,7 +54,7 @@ class NamedClasses:
 
     Args:
         config: See `Task`.
-        source: See `Task`.
+        source: See `Task`; `None` for a network and its losses alone.
 
     Raises:
         ValueError: If two classes of the data have one name.
@@ -62,7 +62,7 @@ class NamedClasses:
 
     def __init__(self, config, source):
         super().__init__(config, source)
-        names = list(source.names)
+        names = [] if source is None else list(source.names)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
