@@ -116,12 +116,16 @@ def _keep_by_steps(boxes, scores, iou_threshold, max_count):
         return ops.any(ops.isfinite(scores))
 
     def keep_best(step, scores, kept, counts):
-        best = ops.cast(ops.argmax(scores, axis=1), "int32")[:, None]
-        is_left = ops.isfinite(ops.take_along_axis(scores, best, axis=1))
+        # Not `ops.argmax`, of which ONNX has no counterpart: Keras looks at
+        # the bits of zeros in it.
+        top = ops.max(scores, axis=1, keepdims=True)
+        index = ops.arange(ops.shape(scores)[1], dtype="int32")[None]
+        best = ops.where(scores == top, index, ops.shape(scores)[1])
+        best = ops.min(best, axis=1, keepdims=True)
+        is_left = ops.isfinite(top)
         box = ops.take_along_axis(boxes, best[..., None], axis=1)
         overlaps = box_iou(box, boxes)[:, 0] > iou_threshold
-        chosen = ops.arange(ops.shape(scores)[1])[None] == best
-        scores = ops.where(overlaps | chosen, -float("inf"), scores)
+        scores = ops.where(overlaps | (index == best), -float("inf"), scores)
         kept = ops.where((places == step) & is_left, best, kept)
         return step + 1, scores, kept, counts + ops.cast(is_left[:, 0], "int32")
 

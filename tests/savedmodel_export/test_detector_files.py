@@ -8,6 +8,7 @@ from detectors import detector
 from gcvit_export import export_litert, export_onnx
 from gcvit_export.runner import Artifact
 from gcvit_export.samples import photographs
+from gcvit_keras.detection import nms
 
 SIZE = (96, 128)
 LABELS = ["cat", "dog", "zebra"]
@@ -43,6 +44,15 @@ def test_a_file_finds_what_the_model_finds(suffix, model, tmp_path):
         )
     np.testing.assert_array_equal(found["classes"], expected["classes"])
     np.testing.assert_array_equal(found["count"], expected["count"])
+
+
+@pytest.mark.slow
+def test_boxes_of_many_classes_are_kept_in_onnx(model, tmp_path, monkeypatch):
+    """As with COCO's 80: too many to compare all pairs of."""
+    pytest.importorskip("tf2onnx")
+    monkeypatch.setattr(nms, "PAIRS_LIMIT", 9)
+    path = export("onnx", model, tmp_path)
+    assert path.verification.agreement == 1
 
 
 def test_a_detector_needs_a_size_and_float32(model, tmp_path):
