@@ -122,7 +122,7 @@ def model_file(path):
 
 
 def find_labels(path, model, classes):
-    """Finds class names: as given, else beside the model, or in an export.
+    """Finds class names: as given, else in an export, or beside the model.
 
     Args:
         path: Path of a text file, `imagenet`, or `None`.
@@ -145,9 +145,14 @@ def find_labels(path, model, classes):
             f"--labels imagenet names 1000 classes, the model has {classes}"
         )
     if not given and model is not None:
+        from gcvit_keras.images.settings import read_inside
+
+        inside = read_inside(model, "labels.txt")
+        if inside is not None:
+            is_json = model.suffix == ".onnx"
+            return json.loads(inside) if is_json else inside.splitlines()
         # A version of a SavedModel lies one folder below its name.
         from gcvit_export.runner import newest_version
-        from gcvit_keras.images.settings import read_inside
 
         folders = [
             newest_version(model) / "assets",
@@ -157,11 +162,6 @@ def find_labels(path, model, classes):
         for folder in folders[: 2 + model.name.isdecimal()]:
             if path is None and (folder / "labels.txt").is_file():
                 path = folder / "labels.txt"
-    if path is None and model is not None:
-        inside = read_inside(model, "labels.txt")
-        if inside is not None:
-            is_json = model.suffix == ".onnx"
-            return json.loads(inside) if is_json else inside.splitlines()
     if path is None:
         return None
     try:

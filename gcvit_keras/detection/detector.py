@@ -45,9 +45,6 @@ class Detector(keras.Model):
         compiles = jit_compile != "auto" and jit_compile
         super().compile(*args, jit_compile=compiles, **kwargs)
 
-    def get_compile_config(self):
-        return super().get_compile_config()
-
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:

@@ -175,9 +175,10 @@ def check_shapes(images, targets):
         raise checks.error(
             "targets", 'a dict of "boxes", "classes" and "masks"', targets
         )
-    for name, value in targets.items():
-        if not hasattr(value, "shape"):
-            raise checks.error(f"targets[{name!r}]", "an array", type(value))
+    for name in ("boxes", "classes", *MASKS, "sizes"):
+        if name in targets and not hasattr(targets[name], "shape"):
+            kind = type(targets[name])
+            raise checks.error(f"targets[{name!r}]", "an array", kind)
     batch, height, width, _ = images.shape
     n = targets["boxes"].shape[1] if len(targets["boxes"].shape) > 1 else None
     expected = {

@@ -110,6 +110,8 @@ def _keep_by_steps(boxes, scores, iou_threshold, max_count):
     Time and memory grow with `max_count` times the boxes, not their square.
     """
     places = ops.arange(max_count)[None]
+    n = ops.shape(scores)[1]
+    index = ops.arange(n, dtype="int32")[None]
     kept = ops.zeros_like(scores[:, :1], "int32") + ops.zeros_like(places)
 
     def any_left(step, scores, kept, counts):
@@ -119,8 +121,7 @@ def _keep_by_steps(boxes, scores, iou_threshold, max_count):
         # Not `ops.argmax`, of which ONNX has no counterpart: Keras looks at
         # the bits of zeros in it.
         top = ops.max(scores, axis=1, keepdims=True)
-        index = ops.arange(ops.shape(scores)[1], dtype="int32")[None]
-        best = ops.where(scores == top, index, ops.shape(scores)[1])
+        best = ops.where(scores == top, index, n)
         best = ops.min(best, axis=1, keepdims=True)
         is_left = ops.isfinite(top)
         box = ops.take_along_axis(boxes, best[..., None], axis=1)

@@ -214,6 +214,6 @@ def as_pixels(image, name):
         raise checks.error(name, accepted, image.shape)
     if image.dtype.kind not in "buif":
         raise checks.error(name, "of numbers", image.dtype)
-    if not np.isfinite(image).all():
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError(f"`{name}` must be finite numbers.")
     return image

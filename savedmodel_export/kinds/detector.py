@@ -21,13 +21,12 @@ from gcvit_export.kinds.outputs import check_features, in_parts
 from gcvit_export.kinds.whole import Stretched, WholeImages
 from gcvit_keras.detection.detector import Detector
 from gcvit_keras.detection.reader import DetectionReader
+from gcvit_keras.detection.results import DIVISOR
 from gcvit_keras.detection.shapes import fixed_sizes
 
 OPSET = 18
 """Version of ONNX's operations."""
 FEATURES = ("P2", "P3", "P4", "P5", "P6")
-DIVISOR = 32
-"""Of the sides of what a detector is given."""
 
 
 class ServedDetector(WholeImages, Served):

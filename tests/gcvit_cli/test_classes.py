@@ -111,6 +111,24 @@ def test_labels_can_be_given(folder, tmp_path):
     assert json.loads(output)["top1"] == 0
 
 
+@pytest.mark.parametrize(
+    "artifact, words",
+    [
+        ("run", "the model or an option says ['data.image_size']"),
+        ("m.tflite", "--set goes with a run, a detector or a segmenter"),
+    ],
+)
+def test_settings_that_would_have_no_effect_are_refused(
+    folder, artifact, words
+):
+    line = refused(
+        *("evaluate", artifact, "--data", "photos"),
+        *("--set", "data.image_size=64"),
+        cwd=folder,
+    )
+    assert words in line
+
+
 def test_without_labels_classes_count_in_their_order(folder, tmp_path):
     shutil.copy(folder / "run" / "model.keras", tmp_path / "m.keras")
     command = ("evaluate", "m.keras", "--data", folder / "photos", "--json")

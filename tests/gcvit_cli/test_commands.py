@@ -13,6 +13,7 @@ import pytest
 from command import gcvit, inside
 
 import gcvit_keras
+from gcvit_cli.console import error_line
 from gcvit_cli.options import VariantName
 from gcvit_keras import PRESETS, VARIANTS
 
@@ -135,6 +136,19 @@ def test_a_crop_ratio_out_of_range_is_refused(command, ratio, tmp_path):
     )
     assert (code, output) == (2, "")
     assert "--crop-ratio" in errors and "is not in (0, 1]" in errors
+
+
+@pytest.mark.parametrize(
+    "message, line",
+    [
+        ("no such file\nadvice", "no such file"),
+        ('in user code:\n\n  File "a.py", line 3\n\n  too long\n', "too long"),
+        ("", "no message"),
+    ],
+)
+def test_an_error_is_the_line_that_says_what_happened(capsys, message, line):
+    error_line(message)
+    assert capsys.readouterr().err == f"error: {line}\n"
 
 
 def test_usage_errors_exit_with_2_and_bad_input_with_1(tmp_path):

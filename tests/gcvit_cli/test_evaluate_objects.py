@@ -9,7 +9,7 @@ from command import inside, refused
 from detectors import detector
 from PIL import Image
 
-from gcvit_export import export_saved_model
+from gcvit_export import export_onnx, export_saved_model
 from gcvit_export.samples import photographs
 from gcvit_keras.detection import DetectionReader
 
@@ -94,6 +94,28 @@ def test_a_detector_finds_its_own_objects(place, tmp_path, artifact):
     assert written == result
     boxes = json.loads((tmp_path / "out" / "detections.bbox.json").read_text())
     assert {box["category_id"] for box in boxes} == {10, 11}
+
+
+@pytest.mark.slow
+def test_a_file_of_a_fixed_size_is_measured_in_pixels_of_the_images(
+    place, tmp_path
+):
+    """Images are enlarged to be read, and shrunk again to its size."""
+    pytest.importorskip("tf2onnx")
+    export_onnx(
+        keras.models.load_model(place / "model.keras"),
+        tmp_path / "model.onnx",
+        labels=MODEL,
+        image_size=(160, 120),
+        verify=False,
+    )
+    code, output, errors = inside(
+        *("evaluate", "model.onnx", "--data", place / "coco", "--json"),
+        cwd=tmp_path,
+    )
+    assert code == 0, errors
+    assert "has no images of dog (1 of 3 classes)" in errors
+    assert json.loads(output)["box"]["ap50"] > 0.5
 
 
 def test_a_class_that_the_detector_does_not_know_is_an_error(place, tmp_path):

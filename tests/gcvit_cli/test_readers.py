@@ -93,7 +93,8 @@ def test_predict_reads_as_the_run_did(run, model):
 def test_a_file_that_lies_alone_is_read_and_named_as_the_run_did(
     run, tmp_path, suffix
 ):
-    """Both are inside of it."""
+    """Both are inside of it, whatever lies in its folder."""
+    (tmp_path / "labels.txt").write_text("a\nb\n")
     out = tmp_path / "first" / f"model{suffix}"
     out.parent.mkdir()
     code, _, errors = inside(

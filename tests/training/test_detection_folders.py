@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_detection_sources import coco, picture, voc, yolo
+from annotated import coco, picture, voc, yolo
 
 from gcvit_training.tasks.detection.sources import open_source
 

@@ -12,7 +12,6 @@ from command import inside
 from harness import goes_through, metrics
 from PIL import Image
 
-from gcvit_keras.segmentation.inference import Inference
 from gcvit_training import read_config, train, write_report
 from gcvit_training.data import evaluation_batches
 from gcvit_training.tasks import open_task
@@ -195,87 +194,12 @@ def test_an_evaluator_counts_as_numpy_does():
     assert (result["images"], result["left_out"]) == (3, 2)
 
 
-class Mean:
-    """Logits of the mean of what it is given, for windows to differ."""
-
-    def __init__(self):
-        self.seen = []
-
-    def __call__(self, images):
-        self.seen.append(tuple(images.shape[1:3]))
-        mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-        return mean + 0 * images[:, ::4, ::4]
-
-
 def test_query_pools_of_a_recipe_are_the_backbone_s(recipe):
     config = read_config(recipe, ["model.query_pools=[3,2,1,0]"])
     backbone = open_task(config).network().backbone
     assert backbone.get_config()["query_pools"] == (3, 2, 1, 0)
     backbone = open_task(read_config(recipe)).network().backbone
     assert backbone.get_config()["query_pools"] == (3, 2, 0, 0)
-
-
-@pytest.mark.parametrize("in_graph", [False, True])
-def test_windows_slide_over_the_image_and_are_averaged(in_graph):
-    image = np.random.default_rng(0).random((20, 33, 3)).astype("float32")
-    network = Mean()
-    inference = Inference(None, window=16, stride=10)
-
-    def scores(image):
-        return inference.scores(network, image)
-
-    if in_graph:
-        any_size = tf.TensorSpec((None, None, 3))
-        scores = tf.function(scores, [any_size], autograph=False)
-    found = scores(image)
-    total, seen = np.zeros((20, 33, 3)), np.zeros((20, 33, 1))
-    for top in (0, 4):
-        for left in (0, 10, 17):
-            part = np.s_[top : top + 16, left : left + 16]
-            total[part] += image[part].mean((0, 1))
-            seen[part] += 1
-    np.testing.assert_allclose(found, total / seen, atol=1e-5)
-    if not in_graph:
-        assert network.seen == 6 * [(16, 16)]
-
-
-def test_an_image_smaller_than_a_window_is_one_window():
-    network = Mean()
-    image = np.zeros((10, 12, 3), "float32")
-    Inference(None, window=16).scores(network, image)
-    assert network.seen == [(10, 12)]
-
-
-def test_scales_and_flips_average_probabilities():
-    image = np.random.default_rng(0).random((16, 24, 3)).astype("float32")
-
-    def network(images):
-        return (
-            9
-            * images[:, :, :, ::-1]
-            * tf.linspace(0.0, 1.0, tf.shape(images)[2])[:, None]
-        )
-
-    found = Inference(None, scales=(1.0, 2.0), flips=True).scores(
-        network, image
-    )
-    expected = 0
-    for scale in (1, 2):
-        size = 16 * scale, 24 * scale
-        large = tf.image.resize(image[None], size)
-        for step in (1, -1):
-            logits = network(large[:, :, ::step])[:, :, ::step]
-            expected += tf.nn.softmax(tf.image.resize(logits, (16, 24))) / 4
-    np.testing.assert_allclose(found, expected[0], atol=1e-5)
-    np.testing.assert_allclose(found.numpy().sum(-1), 1, atol=1e-5)
-
-
-def test_images_are_measured_in_the_size_that_the_recipe_says():
-    network = Mean()
-    image = np.zeros((30, 60, 3), "float32")
-    scores = Inference(short_side=20, long_side=35).scores(network, image)
-    # 20 x 40 would be too long.
-    assert network.seen == [(18, 35)] and scores.shape == (30, 60, 3)
 
 
 def test_check_data_finds_what_cannot_be_used(dataset, recipe, tmp_path):

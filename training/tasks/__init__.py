@@ -94,10 +94,9 @@ class Task(abc.ABC):
     >>> from PIL import Image
     >>> from gcvit_training import read_config
     >>> from gcvit_training.tasks import Task, open_task
-    >>> for i in range(20):
-    ...     folder = Path("photos", "red" if i % 2 else "blue")
+    >>> for i, color in enumerate(10 * ["red", "blue"]):
+    ...     folder = Path("photos", color)
     ...     folder.mkdir(parents=True, exist_ok=True)
-    ...     color = (200, 0, 0) if i % 2 else (0, 0, 200)
     ...     Image.new("RGB", (40, 30), color).save(folder / f"{i}.png")
     >>> settings = ["data.dataset=photos", "data.batch_size=4"]
     >>> task = open_task(read_config("finetune", settings))
@@ -298,7 +297,8 @@ class Task(abc.ABC):
             path: Path of the model, beside which may be how it reads images.
             reader: The model's `gcvit_keras.ImageReader`; see
                 `reads_one_size`.
-            overrides: Strings `"data.field=value"`, which `config` has.
+            overrides: Strings `"data.field=value"`, which `config` has; not of
+                fields in `data`.
             **data: Fields of `data` that are set: `dataset`,
                 `evaluation_split`, `train_split` and `batch_size`.
 
@@ -306,8 +306,13 @@ class Task(abc.ABC):
             What the task's constructor and `open_source` take as `config`.
 
         Raises:
-            ValueError: If a model without a run cannot be measured.
+            ValueError: If a model without a run cannot be measured, or
+                overrides would have no effect.
         """
+        asked = {o.partition("=")[0] for o in overrides}
+        decided = sorted(asked & {f"data.{name}" for name in data})
+        if decided:
+            raise ValueError(f"--set: the model or an option says {decided}")
         if config is None and cls.recipe is None:
             raise ValueError(
                 "a model of this task is measured as its run's folder only"
@@ -318,7 +323,6 @@ class Task(abc.ABC):
             sides = sides or (cls.Reader and cls.Reader())
             fields = [f"data.{k}={json.dumps(v)}" for k, v in data.items()]
             config = read_config(cls.recipe, [*fields, *overrides])
-        asked = {o.partition("=")[0] for o in overrides}
         for side in ("short_side", "long_side") if sides else ():
             if f"data.{side}" not in asked:
                 data[side] = getattr(sides, side)

@@ -105,9 +105,8 @@ def open_coco(folder, files, splits, holdout, thorough=False):
     for split in splits:
         name, part = name_of(split), None
         if held_out:
-            names = [i.get("file_name") for i in contents[name]["images"]]
-            names = set(filter(None, names))
-            part = set(split_by_name(names, holdout)[split])
+            files_of = {i.get("file_name") for i in contents[name]["images"]}
+            part = split_by_name(filter(None, files_of), holdout)[split]
         if name is not None:
             _add_split(
                 images, split, contents[name], files[name], folder, part,

@@ -189,7 +189,7 @@ def _masks(folder, stem, problems):
     try:
         with Image.open(path) as picture:
             numbers = np.asarray(picture)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         problems.append(
             Problem(str(path), f"no image that can be read: {error}")
         )
