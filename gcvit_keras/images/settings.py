@@ -1,6 +1,7 @@
 """Settings that lie in a JSON file beside a model, and within an export."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import zipfile
@@ -100,19 +101,27 @@ def read_inside(path, name):
         with zipfile.ZipFile(path) as archive:
             if name in archive.namelist():
                 return archive.read(name).decode()
-    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime"):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        none = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.graph_optimization_level = none  # it is not to be run
-        try:
-            session = onnxruntime.InferenceSession(str(path), options)
-        except Exception:  # of many kinds: whoever runs it will tell
-            return None
-        properties = session.get_modelmeta().custom_metadata_map
+    if path.suffix == ".onnx" and path.is_file():
+        properties = _onnx_properties(path, path.stat().st_mtime_ns)
         return properties.get(name.split(".")[0])
     return None
+
+
+@functools.lru_cache(maxsize=1)  # a command asks several times
+def _onnx_properties(path, changed):
+    """What `metadata_props` of a file hold, as of the time of its change."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return {}
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    none = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = none  # it is not to be run
+    try:
+        session = onnxruntime.InferenceSession(str(path), options)
+    except Exception:  # of many kinds: whoever runs it will tell
+        return {}
+    return session.get_modelmeta().custom_metadata_map
 
 
 def _places(path, name):

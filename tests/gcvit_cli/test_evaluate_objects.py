@@ -100,13 +100,13 @@ def test_a_detector_finds_its_own_objects(place, tmp_path, artifact):
 def test_a_file_of_a_fixed_size_is_measured_in_pixels_of_the_images(
     place, tmp_path
 ):
-    """Images are enlarged to be read, and shrunk again to its size."""
+    """Images are enlarged to be read, and shrunk to what `READER` makes."""
     pytest.importorskip("tf2onnx")
     export_onnx(
         keras.models.load_model(place / "model.keras"),
         tmp_path / "model.onnx",
         labels=MODEL,
-        image_size=(160, 120),
+        image_size=(128, 96),
         verify=False,
     )
     code, output, errors = inside(
