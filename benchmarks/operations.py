@@ -5,12 +5,12 @@
 WHAT is `saved`, the exported SavedModel (the default); `function`, the Keras
 model in `tf.function`; `bfloat16`, a SavedModel that computes in it, as
 `inference.py` exports it; or the LiteRT file, which takes one image: `litert`
-in float32, `dynamic` with int8 weights. Of the graph as TensorFlow or XNNPACK
-runs it, with the threads of all cores and with one, each in a process of its
-own, rounds interleaved. Prints the median of whole calls, and a Markdown table
-of what the operations take while they are traced, summed over the operations of
-a kind: with several threads some of TensorFlow's run side by side, and tracing
-itself takes time, so the sum is not that of a call.
+in float32, `dynamic` with int8 weights, `int8`. Of the graph as TensorFlow or
+XNNPACK runs it, with the threads of all cores and with one, each in a process
+of its own, rounds interleaved. Prints the median of whole calls, and a Markdown
+table of what the operations take while they are traced, summed over the
+operations of a kind: with several threads some of TensorFlow's run side by
+side, and tracing itself takes time, so the sum is not that of a call.
 """
 
 import argparse
@@ -37,6 +37,10 @@ EXPORTS = {
     "dynamic": (
         'gcvit_export.export_litert(build(), folder / "dynamic.tflite", '
         '"dynamic", verify=False)'
+    ),
+    "int8": (
+        'gcvit_export.export_litert(build(), folder / "int8.tflite", "int8", '
+        "photographs(224, 224, count=32), verify=False)"
     ),
 }
 
@@ -151,12 +155,20 @@ def trace():
         call()
     do("StopProfiler", profiler)
     text = get("GetProfileSummary", profiler, compiled, kind=ctypes.c_char_p)
-    _, _, listed = text.value.decode().partition("Delegate Statistics")
+    own, _, listed = text.value.decode().partition("Delegate Statistics")
     # Name, count, average, least, most, and total of microseconds; the counts
     # and totals since the process began.
     row = r"^Delegate/(.+?) +(\\d+) +[\\d.]+ +\\d+ +\\d+ +(\\d+)$"
-    for name, *numbers in re.findall(row, listed, re.MULTILINE):
-        count, micros = map(int, numbers)
+    found = re.findall(row, listed, re.MULTILINE)
+    # LiteRT's own kernels: name, how many, average of milliseconds, two
+    # shares, memory and count.
+    _, _, own = own.rpartition("Summary by node type")
+    row = r"^ +([A-Z][A-Z0-9_]+) +\\d+ +([\\d.]+) .* (\\d+) *$"
+    for name, average, count in re.findall(row, own, re.MULTILINE):
+        micros = 1000 * float(average) * int(count)
+        found.append((f"LiteRT's own {name}", count, micros))
+    for name, count, micros in found:
+        count, micros = int(count), float(micros)
         yield name, count - seen[name, "count"], micros - seen[name, "micros"]
         seen[name, "count"], seen[name, "micros"] = count, micros
 run()
@@ -172,7 +184,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     what = arguments.what
-    litert = what in ("litert", "dynamic")
+    litert = what in ("litert", "dynamic", "int8")
     if litert and arguments.batch != 1:
         parser.error(f"{what} takes one image, not --batch {arguments.batch}")
     code = CALLS + (LITERT if litert else TENSORFLOW)

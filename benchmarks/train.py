@@ -63,11 +63,9 @@ config = read_config(
 )
 network = build_network(config, 1000)
 model = Trainer(network, Classification(config, None))
-model.compile(
-    LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
-    jit_compile=False,
-    auto_scale_loss=False,
-)
+optimizer = LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0)
+optimizer.build(network.trainable_variables)
+model.compile(optimizer, jit_compile=False, auto_scale_loss=False)
 single_loops = fast_on_cpu(network)  # until the process ends
 single_loops.__enter__()
 """

@@ -19,6 +19,10 @@ from gcvit_export.verification import verified_file
 from gcvit_keras import checks
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
+IN_FLOAT = ("BATCH_MATMUL", "SOFTMAX", "SQUARED_DIFFERENCE", "RSQRT")
+"""Operations of attention and LayerNorm that int8 files compute in float32:
+XNNPACK has no int8 kernels for the last three, and for the first one only of
+operands whose zero point is 0. LiteRT's own take five times the whole rest."""
 LEAST_CALIBRATION = 16
 """Images; ranges found from fewer are those of these images."""
 
@@ -52,8 +56,10 @@ def export_litert(
             size; `"dynamic"` for int8 weights, computing in int8 with ranges
             found as it runs (in runtimes of TensorFlow 2.17 or newer);
             `"int8"` for weights and activations in int8. int8 weights have a
-            scale per channel. Only the last activation stays in float32,
-            since int8 probabilities have steps of 1 / 256.
+            scale per channel. The last activation stays in float32, since
+            int8 probabilities have steps of 1 / 256, and so do attention's
+            products and softmax and LayerNorm's variance, for which XNNPACK
+            has no int8 kernels.
         calibration: With `"int8"`: images that it will see, from which the
             ranges of the activations are found: array
             `(images, height, width, channels)`, pixels in [0, 255]. 16 at
@@ -163,10 +169,11 @@ def _convert(model, quantize, calibration, input_dtype):
         quantized.representative_dataset = samples
         # The converter's own way to leave operations in float.
         options = tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_ops=list(IN_FLOAT),
             denylisted_nodes=[
                 f"StatefulPartitionedCall:{i}"
                 for i in range(len(model.outputs))
-            ]
+            ],
         )
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=quantized,

@@ -14,6 +14,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 import gcvit_keras
 from gcvit_export import export_litert
+from gcvit_export.litert import IN_FLOAT
 from gcvit_export.samples import photographs
 
 
@@ -125,6 +126,17 @@ def test_int8_has_a_scale_for_each_channel_and_computes_in_int8(files, model):
     assert len(per_channel) >= len(kernels) > 40
     # Activations, which have one scale each.
     assert len([n for n in scales.values() if n == 1]) > 100
+
+
+def test_int8_computes_in_float32_what_xnnpack_has_no_int8_for(files):
+    _, interpreter = files("int8", "float32")
+    dtypes = {d["index"]: d["dtype"] for d in interpreter.get_tensor_details()}
+    seen = set()
+    for op in interpreter._get_ops_details():
+        if op["op_name"] in IN_FLOAT:
+            seen.add(op["op_name"])
+            assert {dtypes[i] for i in op["inputs"]} == {np.float32}
+    assert seen == set(IN_FLOAT)
 
 
 def test_dynamic_has_int8_weights_and_float_activations(files):
