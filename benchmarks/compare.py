@@ -1,6 +1,7 @@
 """This library beside every other GC ViT on this machine, in one command.
 
     python benchmarks/compare.py [--torch-python PATH] [--out compare.json]
+    python benchmarks/compare.py --table MORNING.json NOON.json
 
 Times of `inference.py` and `train.py`, of constructing a model and of
 importing the library, and of larger images, all of tiny with random weights.
@@ -8,6 +9,8 @@ Contenders are processes of their own, and their rounds are interleaved. A
 ratio is that of the medians over all calls; its spread is that of the rounds.
 What cannot be installed or does not run is named. Prints Markdown tables: this
 one, then those of `inference.py` and `train.py`; writes everything as JSON.
+With `--table` it measures nothing, and prints what earlier runs wrote side by
+side.
 """
 
 import json
@@ -33,7 +36,7 @@ ROWS = (
         0.85,
     ),
     ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 8, 1.05),
-    ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 1, 1.05),
+    ("SavedModel", ["SavedModel"], ["timm in ONNX Runtime"], 1, 1.2),
     (
         "SavedModel, bfloat16",
         ["SavedModel, bfloat16"],
@@ -43,19 +46,10 @@ ROWS = (
     ),
     ("LiteRT float32", ["LiteRT float32"], ["timm in ONNX Runtime"], 1, 0.8),
     ("LiteRT float32", ["LiteRT float32"], ["timm in OpenVINO"], 1, 0.8),
-    (
-        "LiteRT int8, the faster one",
-        ["LiteRT dynamic", "LiteRT int8"],
-        ["timm in ONNX Runtime"],
-        1,
-        0.5,
-    ),
-    (
-        "LiteRT int8, the faster one",
-        ["LiteRT dynamic", "LiteRT int8"],
-        ["timm in OpenVINO"],
-        1,
-        0.5,
+    *(
+        (f"LiteRT `{name}`", [f"LiteRT {name}"], [f"timm in {peer}"], 1, 0.5)
+        for name in ("dynamic", "int8")
+        for peer in ("ONNX Runtime", "OpenVINO")
     ),
     ("training step", ["gcvit-keras"], ["timm"], 8, 0.8),
     ("training step", ["gcvit-keras"], ["gcvit"], 8, None),
@@ -136,7 +130,12 @@ OTHERS = {
 
 def main():
     """Prints the table; writes it as JSON."""
-    arguments = inference.parse(__doc__)
+    parser = inference.make_parser(__doc__)
+    parser.add_argument("--table", nargs="+", metavar="JSON")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print_runs([json.loads(Path(p).read_text()) for p in arguments.table])
+        return
     arguments.batch, arguments.steps = 8, 5
     facts = machine() | {"calls": arguments.calls, "rounds": arguments.rounds}
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +158,7 @@ def main():
     print("| what | against | batch | ratio | of rounds | target |")
     print("|---" * 6 + "|")
     for row in rows:
-        print(line(row))
+        print(f"| {' | '.join(cells_of(row))} |")
     print()
     inference.print_table({t: results[t] for t in inference.CONTENDERS})
     print()
@@ -171,6 +170,20 @@ def main():
             {"machine": facts, "table": rows, "contenders": results}, indent=1
         )
         Path(arguments.out).write_text(text + "\n")
+
+
+def print_runs(runs):
+    """Prints the ratios of several runs, a column each."""
+    heads = [
+        f"{run['machine']['cpu']}, {run['machine']['date']}" for run in runs
+    ]
+    print(f"| what | against | batch | {' | '.join(heads)} | target |")
+    print("|---" * (4 + len(runs)) + "|")
+    for row in ROWS:
+        cells = [cells_of(compared(run["contenders"], *row)) for run in runs]
+        what, against, batch, _, _, target = cells[0]
+        ratios = [f"{ratio} ({rounds})" for _, _, _, ratio, rounds, _ in cells]
+        print(f"| {' | '.join([what, against, batch, *ratios, target])} |")
 
 
 def start_other(title, folder):
@@ -210,8 +223,8 @@ def median(results, title, batch):
     return statistics.median(sum((r[str(batch)] for r in rounds), []))
 
 
-def line(row):
-    """A row as Markdown."""
+def cells_of(row):
+    """A row's cells."""
     cells = [row["what"], row["against"], str(row["batch"])]
     if "ratio" in row:
         least, most = row["spread"]
@@ -220,7 +233,7 @@ def line(row):
         cells += ["-", "did not run"]
     target = row["target"]
     cells.append("" if target is None else f"at most {target}")
-    return f"| {' | '.join(cells)} |"
+    return cells
 
 
 if __name__ == "__main__":

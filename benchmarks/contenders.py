@@ -175,7 +175,7 @@ def machine():
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
-        "date": datetime.date.today().isoformat(),
+        "date": datetime.datetime.now().isoformat(" ", "minutes"),
     }
 
 

@@ -312,8 +312,8 @@ def print_table(results):
     print_versions(results)
 
 
-def parse(description):
-    """The command line, which `compare.py` has, too."""
+def make_parser(description):
+    """Reads the command line; `compare.py` adds to it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--torch-python",
@@ -323,12 +323,12 @@ def parse(description):
     parser.add_argument("--calls", type=int, default=10, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", help="a JSON file to write")
-    return parser.parse_args()
+    return parser
 
 
 def main():
     """Prints the table; writes it as JSON."""
-    arguments = parse(__doc__)
+    arguments = make_parser(__doc__).parse_args()
     facts = machine() | {"calls": arguments.calls}
     with tempfile.TemporaryDirectory() as folder:
         results = measure_calls(arguments, folder)
