@@ -187,6 +187,13 @@ def test_numbers_are_measured_as_scikit_learn_does():
         ("a.csv", "image,x\n", "has no images"),
         ("a.jsonl", "{\n", "is not JSON Lines"),
         ("a.jsonl", "[1]\n", "must have an object on every line"),
+        (
+            "a.jsonl",
+            '{"image": "1.png", "labels": []}\n\n{"labels": "cat"}\n',
+            'line 3: `labels` must be a list of names. Received: "cat"',
+        ),
+        ("a.jsonl", '{"labels": null}', "line 1: `labels` must be a list"),
+        ("a.jsonl", '{"labels": [3]}', "line 1: `labels` must be a list"),
         ("b.csv", None, "must be a .csv or .jsonl file"),
     ],
 )

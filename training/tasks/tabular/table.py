@@ -130,6 +130,14 @@ def _rows(path):
         raise ValueError(f"{path} is not JSON Lines: {error}") from None
     if not all(isinstance(row, dict) for _, row in lines):
         raise ValueError(f"{path} must have an object on every line")
+    for i, row in lines:
+        names = row.get(LABELS, [])
+        is_list = isinstance(names, list)
+        if not is_list or not all(isinstance(n, str) for n in names):
+            raise ValueError(
+                f"{path}, line {i}: `{LABELS}` must be a list of names. "
+                f"Received: {json.dumps(names)}"
+            )
     labels = sorted({name for _, r in lines for name in r.get(LABELS, ())})
     for i, row in lines:
         if LABELS in row:
