@@ -133,6 +133,19 @@ def test_cityscapes(tmp_path, ending, numbers):
     np.testing.assert_array_equal(classes(source), [[0, 18], [255, 11]])
 
 
+def test_cityscapes_maps_of_two_kinds_are_refused(tmp_path):
+    kinds = {"train": "labelTrainIds", "val": "labelIds"}
+    for split, ending in kinds.items():
+        pair(
+            tmp_path,
+            f"leftImg8bit/{split}/ulm/ulm_0_1_leftImg8bit.png",
+            f"gtFine/{split}/ulm/ulm_0_1_gtFine_{ending}.png",
+            [[7, 7], [7, 7]],
+        )
+    with pytest.raises(ValueError, match="labelTrainIds in 'train', labelIds"):
+        open_source(data(tmp_path))
+
+
 def test_pascal_voc_takes_what_its_sets_list(tmp_path):
     sets = tmp_path / "ImageSets" / "Segmentation"
     sets.mkdir(parents=True)

@@ -75,7 +75,7 @@ def _open_folder(folder, splits, data):
     if None in places:
         pairs, lost = layouts.find_pairs(*places[None])
         whole = layouts.hold_out(pairs, data.holdout)
-    files, problems, train_ids = {}, {}, True
+    files, problems, kinds = {}, {}, {}
     for split in splits:
         name = layouts.find_split(split, list(whole or places))
         if name is None:
@@ -87,7 +87,7 @@ def _open_folder(folder, splits, data):
             files[split], problems[split] = whole[name], lost
             lost = []
         elif layout == "cityscapes":
-            files[split], problems[split], train_ids = layouts.cityscapes(
+            files[split], problems[split], kinds[split] = layouts.cityscapes(
                 folder, places[name]
             )
         elif layout == "voc":
@@ -100,6 +100,14 @@ def _open_folder(folder, splits, data):
                 f"Received: {split!r} of {folder}"
                 + "".join(f"; {line}" for line in _counted(problems[split]))
             )
+    if len(set(kinds.values())) > 1:
+        of = {True: "labelTrainIds", False: "labelIds"}
+        raise ValueError(
+            "the label maps of Cityscapes must be of one kind in both splits. "
+            "Received: "
+            + ", ".join(f"{of[kind]} in {s!r}" for s, kind in kinds.items())
+        )
+    train_ids = all(kinds.values())
     names, numbers = _classes(folder, layout, data, train_ids)
     table = make_table(len(names), data.reduce_zero_label, numbers)
     if layout == "cityscapes" and not train_ids:
