@@ -86,6 +86,13 @@ def test_names_that_are_no_list_are_refused(tmp_path, names):
         open_source(str(tmp_path), ["train"])
 
 
+def test_names_that_are_not_utf_8_are_refused_with_their_file(tmp_path):
+    yolo(tmp_path, "0 0.5 0.5 0.5 0.5")
+    (tmp_path / "data.yaml").write_bytes("names: [caf\xe9]".encode("latin-1"))
+    with pytest.raises(ValueError, match="data.yaml must be UTF-8: "):
+        open_source(str(tmp_path), ["train"])
+
+
 def test_a_picture_that_is_listed_twice_is_in_one_split(tmp_path):
     images = [
         {"id": i, "file_name": f"{i % 5}.jpg", "height": 40, "width": 60}

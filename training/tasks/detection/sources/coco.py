@@ -106,7 +106,7 @@ def open_coco(folder, files, splits, holdout, thorough=False):
         name, part = name_of(split), None
         if held_out:
             files_of = {i.get("file_name") for i in contents[name]["images"]}
-            part = split_by_name(filter(None, files_of), holdout)[split]
+            part = set(split_by_name(filter(None, files_of), holdout)[split])
         if name is not None:
             _add_split(
                 images, split, contents[name], files[name], folder, part,

@@ -114,6 +114,8 @@ def _names(folder):
         names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
         if isinstance(names, dict):
             names = [names[i] for i in range(len(names))]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8: {error}") from None
     except (AttributeError, OSError, yaml.YAMLError, KeyError, TypeError):
         names = None
     is_list = isinstance(names, list) and names
