@@ -298,6 +298,28 @@ def test_a_classifier_for_other_classes_keeps_the_rest(
     )
 
 
+@pytest.mark.parametrize(
+    "override, right",
+    [
+        ("auxiliary=false", "auxiliary=true"),
+        ("channels=16", "channels=8"),
+        ("dropout=0.3", "dropout=0.1"),
+        ("drop_path_rate=0.2", "drop_path_rate=0.0"),
+        ("backbone=tiny", "backbone=null"),
+    ],
+)
+def test_settings_of_another_model_than_the_file_s_are_refused(
+    recipe, tmp_path, override, right
+):
+    open_task(read_config(recipe)).network().save(tmp_path / "base.keras")
+    names = ("embed_dim", "depths", "num_heads", "mlp_ratio")
+    sets = [f"model.{name}=null" for name in names]
+    sets += [f"model.weights={tmp_path}/base.keras", f"model.{override}"]
+    task = open_task(read_config(recipe, sets))
+    with pytest.raises(ValueError, match=rf"base.keras: {right}\. Received: "):
+        task.network()
+
+
 @pytest.mark.slow
 def test_a_nano_segmenter_learns_shapes(tmp_path):
     data = tmp_path / "scenes"

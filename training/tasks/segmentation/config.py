@@ -134,7 +134,8 @@ class SegmentationModelConfig(Strict):
             checkpoint, or `None`. Not used with `weights`.
         weights: Path of a checkpoint of a whole segmenter, or of a `.keras`
             file; a `.keras` file's classifier is replaced where the classes
-            differ.
+            differ, and other settings must be its own where they are not
+            `None`.
         embed_dim: Of `gcvit_keras.GCViTBackbone`, as are the next ones.
         depths: Blocks of each level.
         num_heads: Heads of each level.

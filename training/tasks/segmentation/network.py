@@ -1,11 +1,19 @@
 """The segmenter of a run: new, pretrained, or with its classifier replaced."""
 
+import json
+
 import keras
 
 from gcvit_keras import GCViTBackbone
 from gcvit_keras.models.backbone import QUERY_POOLS
 from gcvit_keras.segmentation import UPerNet
 from gcvit_keras.segmentation.upernet import WINDOWS
+from gcvit_keras.variants import VARIANTS
+
+SIZES = ("embed_dim", "depths", "num_heads", "mlp_ratio")
+"""Settings of a backbone that a variant's name fixes."""
+OWN = ("window_size", "query_pools", "drop_path_rate", "channels", "dropout")
+"""Further settings that a `.keras` file brings."""
 
 
 def build_network(config, classes):
@@ -19,7 +27,7 @@ def build_network(config, classes):
         `gcvit_keras.segmentation.UPerNet` of images of any size.
 
     Raises:
-        ValueError: If the weights do not fit.
+        ValueError: If the weights do not fit, or are of other settings.
         DownloadError: If a preset cannot be downloaded.
     """
     model = config.model
@@ -72,6 +80,7 @@ def _with_classes(model, classes):
         raise ValueError(
             f"`model.weights` is no UPerNet: {model.weights}: {reason}"
         ) from error
+    _refuse_others(model, base)
     config = {**base.get_config(), "output_stride": 4, "name": model.name}
     is_same = config["num_classes"] == classes
     network = UPerNet.from_config({**config, "num_classes": classes})
@@ -82,3 +91,27 @@ def _with_classes(model, classes):
         if is_same or id(old) not in of_classes:
             variable.assign(old)
     return network
+
+
+def _refuse_others(model, base):
+    """Refuses settings that are not those of the segmenter that was loaded."""
+    known = {**base.backbone.get_config(), **base.get_config()}
+    known["window_size"] = tuple(side for side, _ in known["window_size"])
+    known["backbone"] = None
+    if model.backbone:
+        variant = VARIANTS[model.backbone]
+        if all(getattr(variant, name) == known[name] for name in SIZES):
+            known["backbone"] = model.backbone
+    names = ["backbone", *SIZES, *OWN, "auxiliary"]
+    if model.auxiliary and known["auxiliary"]:
+        names.append("auxiliary_channels")
+    others = [n for n in names if getattr(model, n) not in (None, known[n])]
+    if others:
+        right, wrong = (
+            ", ".join(f"{name}={json.dumps(value(name))}" for name in others)
+            for value in (known.get, lambda name: getattr(model, name))
+        )
+        raise ValueError(
+            f"`model` must have the settings of {model.weights}: {right}. "
+            f"Received: {wrong}"
+        )
