@@ -1,5 +1,6 @@
 """Detection's data: COCO, Pascal VOC and YOLO become one index."""
 
+import io
 import json
 import re
 
@@ -22,7 +23,8 @@ from PIL import Image
 from gcvit_training import read_config, train
 from gcvit_training.tasks import open_task
 from gcvit_training.tasks.detection.masks import decode, to_rle
-from gcvit_training.tasks.detection.sources import count_problems, open_source
+from gcvit_training.tasks.detection.sources import open_source
+from gcvit_training.tasks.sources import count_problems
 
 
 def test_coco_is_read_as_pycocotools_reads_it(tmp_path):
@@ -342,6 +344,22 @@ class TwoBoxes(tfds.core.GeneratorBasedBuilder):
                 ],
             },
         )
+
+
+class OneBroken(TwoBoxes):
+    """The same image after one that cannot be read."""
+
+    def _generate_examples(self):
+        ((_, example),) = super()._generate_examples()
+        yield 0, {**example, "image": io.BytesIO(b"no image")}
+        yield 1, example
+
+
+def test_an_image_of_tfds_that_cannot_be_read_is_a_problem(tmp_path):
+    source = open_source("one_broken", ["train"], tmp_path)
+    assert source.size("train") == 1 and source.annotations["train"] == 4
+    (problem,) = source.problems["train"]
+    assert problem.reason.startswith("no image that can be read")
 
 
 def test_tfds_s_boxes_are_read_by_name(tmp_path):

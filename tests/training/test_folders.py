@@ -9,10 +9,8 @@ import pytest
 from command import inside, refused
 from PIL import Image
 
-from gcvit_training.tasks.classification.sources import (
-    describe_ignored,
-    open_source,
-)
+from gcvit_training.tasks.classification.sources import open_source
+from gcvit_training.tasks.sources import describe_problems
 
 
 def image(path, kind=None, size=(30, 24), seed=0):
@@ -44,7 +42,7 @@ def test_images_are_known_by_their_content(tmp_path):
     image(tmp_path / "loose.jpg")
     source = open_source(str(tmp_path))
     assert counts(source) == {"cat": 3, "dog": 3, "fox": 3}
-    assert describe_ignored(source) == [
+    assert describe_problems(source.problems) == [
         f"1 ignored (in no class folder), such as {tmp_path}/loose.jpg",
         f"1 ignored (a TIFF, which is not read), such as {tmp_path}/fox/3.tif",
         f"1 ignored (no image), such as {tmp_path}/fox/notes.txt",
@@ -120,7 +118,7 @@ def test_links_that_lead_back_end(tmp_path):
     (tmp_path / "cat/again").symlink_to(tmp_path / "cat")
     source = open_source(str(tmp_path))
     assert counts(source) == {"cat": 1}
-    assert "a link to a folder" in describe_ignored(source)[0]
+    assert "a link to a folder" in describe_problems(source.problems)[0]
 
 
 @pytest.fixture(scope="module")

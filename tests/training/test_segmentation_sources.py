@@ -260,7 +260,7 @@ def test_what_is_no_pair_is_told(tmp_path):
     pair(tmp_path, "images/train/photo.jpg", "labels/train/photo.jpeg")
     source = open_source(data(tmp_path, classes=3))
     assert source.size("train") == 1
-    told = {(Path(f).name, why) for f, why in source.problems["train"]}
+    told = {(Path(p.where).name, p.reason) for p in source.problems["train"]}
     assert told == {
         ("twice.jpg", layouts.SAME_NAME),
         ("twice.png", layouts.SAME_NAME),

@@ -9,13 +9,12 @@ import tensorflow as tf
 
 from gcvit_keras.models import structure
 from gcvit_training import data as pipeline
-from gcvit_training.tasks import Task
+from gcvit_training.tasks import Task, look
 from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.check import (
     check_page,
     check_split,
-    preview,
 )
 from gcvit_training.tasks.classification.config import (
     ClassificationConfig,
@@ -38,10 +37,10 @@ from gcvit_training.tasks.classification.layers import (
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.report import page
 from gcvit_training.tasks.classification.sources import (
-    describe_ignored,
     has_split,
     open_source,
 )
+from gcvit_training.tasks.sources import describe_problems
 
 __all__ = [
     "Classification",
@@ -186,7 +185,11 @@ class Classification(NamedClasses, Task):
 
     def preview(self, count=32):
         """Shows augmented images with their classes."""
-        return preview(self, count)
+        return look.preview(self, count)
+
+    def picture(self, inputs, targets):
+        """Gives a training image as it is, and its title."""
+        return inputs, self.title(targets)
 
     @classmethod
     def to_evaluate(cls, config, path, reader, overrides=(), **data):
@@ -225,7 +228,7 @@ class Classification(NamedClasses, Task):
 
     def notes(self):
         """Counts the files of the data that are no examples."""
-        return describe_ignored(self.source)
+        return describe_problems(self.source.problems)
 
     def write(self, folder):
         """Writes `labels.txt`, a class name per line, and the image reader."""

@@ -1,16 +1,16 @@
-"""Looks at a dataset before a run: what it holds, what a run makes of it."""
+"""Looks at a dataset before a run: what it holds, what cannot be read."""
 
 import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
-from gcvit_training.data import training_batches
-from gcvit_training.errors import reason
+from gcvit_training.tasks.look import read_all, why_broken
 from gcvit_training.tasks.pages import class_table, listed, size_lines
+from gcvit_training.tasks.sources import list_problems
 
-UNREADABLE = np.int32([0, 0]), np.int64(1), False
-"""Size and orientation of an image that cannot be read, and that it cannot."""
+UNREADABLE = np.int32([0, 0]), np.int64(1)
+"""Size and orientation of an image that cannot be read."""
 
 
 def check_split(source, split, reader, tally, report=print):
@@ -30,42 +30,36 @@ def check_split(source, split, reader, tally, report=print):
         turns; `"broken"`: `{"image", "reason"}` of those that cannot be read;
         and `"ignored"`: `{"file", "reason"}` of those that are no examples.
     """
+    targets, orientations = [], []
 
-    def look(example):
-        seen = guarded(
-            lambda: (*_seen(source, example, reader), True),
-            lambda: UNREADABLE,
+    def with_target(example):
+        target, is_known = _target(source, example)
+        return {**example, "target": target, "is_known": is_known}
+
+    def count(example, seen, is_read):
+        if example["is_known"]:
+            targets.append(example["target"].numpy())
+        if is_read:
+            orientations.append(int(seen[1]))
+            return None
+        return why_broken(
+            lambda: reader.read_in_graph(source.load(example)[0], trusted=True)
         )
-        return example, _target(source, example), seen
 
-    targets, sizes, rotated, broken = [], [], 0, []
-    examples = source.examples(split).map(
-        look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
     total = source.size(split)
-    for i, (example, (target, known), seen) in enumerate(examples):
-        size, orientation, readable = seen
-        if i and i % 10_000 == 0:
-            report(f"{split}: {i} of {total} images read")
-        if readable:
-            rotated += int(orientation) != 1
-            sizes.append(tuple(size.numpy().tolist()))
-        else:
-            name = example["name"].numpy().decode(errors="replace")
-            why = _why_broken(source, example, reader)
-            broken.append({"image": name, "reason": why})
-        if known:
-            targets.append(target.numpy())
-    sizes.sort(key=lambda size: size[0] * size[1])
-    ignored = getattr(source, "ignored", {}).get(split, [])
+    read = read_all(
+        source.examples(split).map(with_target, tf.data.AUTOTUNE),
+        lambda example: _seen(source, example, reader),
+        UNREADABLE,
+        count,
+        lambda i: report(f"{split}: {i} of {total} images read"),
+    )
     return {
         "images": total,
         "classes": tally(targets),
-        "least_size": sizes[0] if sizes else None,
-        "largest_size": sizes[-1] if sizes else None,
-        "rotated": rotated,
-        "broken": broken,
-        "ignored": [{"file": path, "reason": why} for path, why in ignored],
+        **read,
+        "rotated": sum(orientation != 1 for orientation in orientations),
+        "ignored": list_problems(source.problems.get(split, [])),
     }
 
 
@@ -88,16 +82,6 @@ def _target(source, example):
     )
 
 
-def _why_broken(source, example, reader):
-    """Why reading an image fails."""
-    try:
-        encoded, _ = source.load(example)
-        reader.read_in_graph(encoded, trusted=True)
-    except tf.errors.OpError as error:
-        return reason(error)
-    return "not read"
-
-
 def check_page(found):
     """Shows what `check_split` found.
 
@@ -115,24 +99,3 @@ def check_page(found):
         lines += listed("cannot be read", facts["broken"])
         lines.append("")
     return lines
-
-
-def preview(task, count):
-    """Makes the first training images as a run sees them.
-
-    Args:
-        task: The run's `Classification`.
-        count: Images, at most.
-
-    Returns:
-        float32 images `(n, size, size, 3)`, pixels in [0, 255], and for each
-        its title, which the task gives.
-    """
-    data = task.config.data
-    batch = min(data.batch_size, task.source.size(data.train_split))
-    data = data.model_copy(update={"batch_size": batch})
-    config = task.config.model_copy(update={"data": data})
-    batches = training_batches(type(task)(config, task.source))
-    images, targets = next(iter(batches))
-    titles = [task.title(target) for target in targets[:count].numpy()]
-    return images[:count].numpy(), titles

@@ -1,10 +1,15 @@
 """Detection: boxes, classes and masks of the objects in images."""
 
+import collections
+import dataclasses
+
+import numpy as np
 import tensorflow as tf
 
-from gcvit_keras.detection import DetectionReader
+from gcvit_keras.detection import DetectionReader, draw_detections
+from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_keras.detection.sample import choice_by
-from gcvit_training.tasks import Task
+from gcvit_training.tasks import Task, look
 from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.classification.layers import load_layers
 from gcvit_training.tasks.detection.check import check_page, check_split
@@ -17,12 +22,15 @@ from gcvit_training.tasks.detection.examples import (
 )
 from gcvit_training.tasks.detection.layers import vary
 from gcvit_training.tasks.detection.network import build_network, not_decayed
-from gcvit_training.tasks.detection.preview import preview
 from gcvit_training.tasks.detection.report import page
-from gcvit_training.tasks.detection.sources import count_problems, open_source
+from gcvit_training.tasks.detection.sources import open_source
 from gcvit_training.tasks.detection.sources.images import choose_bucket
+from gcvit_training.tasks.sources import count_problems
 
 __all__ = ["Detection", "DetectionConfig", "DetectionEvaluator"]
+
+NAMED = 3
+"""Classes that a picture's title counts, the most frequent ones."""
 
 
 class Detection(NamedClasses, Task):
@@ -38,6 +46,8 @@ class Detection(NamedClasses, Task):
     Reader = DetectionReader
 
     def __init__(self, config, source):
+        # The order of images, and their sizes, follow from the settings.
+        source = dataclasses.replace(source, settings=config)
         super().__init__(config, source)
         names = ["rpn_cls", "rpn_box"]
         stages = 3 if config.model.detector == "cascade_mask_rcnn" else 1
@@ -57,7 +67,6 @@ class Detection(NamedClasses, Task):
         data = config.data
         splits = [data.train_split, data.evaluation_split]
         source = open_source(data.dataset, splits, data_dir, data.holdout)
-        source.settings = config
         source.data_dir = data_dir
         return source
 
@@ -145,7 +154,23 @@ class Detection(NamedClasses, Task):
 
     def preview(self, count=32):
         """Draws objects into the first training images."""
-        return preview(self, count)
+        return look.preview(self, count)
+
+    def picture(self, inputs, targets):
+        """Draws the objects into an image; its title counts them by class."""
+        names, (height, width) = self.source.names, inputs["sizes"]
+        image = inputs["images"][:height, :width].astype("uint8")
+        real = np.flatnonzero(targets["classes"] >= 0)
+        objects = {name: targets[name][real] for name in ("boxes", "classes")}
+        if "box_masks" in targets:
+            masks = targets["box_masks"][real] / 255
+            objects["masks"] = paste_masks_numpy(
+                masks, objects["boxes"], height, width
+            )
+        counts = collections.Counter(objects["classes"].tolist())
+        labels = [f"{n} {names[k]}" for k, n in counts.most_common(NAMED)]
+        title = ", ".join(labels) or "no objects"
+        return draw_detections(image, objects, names), title
 
     def network(self):
         """Builds a Mask R-CNN or a Cascade Mask R-CNN."""
@@ -235,7 +260,7 @@ class Detection(NamedClasses, Task):
         """Counts annotations and images that are not as they should be."""
         lines = []
         for split, problems in self.source.problems.items():
-            for reason, found in count_problems(problems).items():
+            for reason, found in sorted(count_problems(problems).items()):
                 what = "used" if found["used"] else "left out"
                 lines.append(
                     f"{split}: {found['count']} {what} ({reason}), such as "

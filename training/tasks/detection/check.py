@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode, guarded
+from gcvit_keras.images.graph import decode
 from gcvit_keras.images.headers import find_orientation
-from gcvit_training.errors import reason
-from gcvit_training.tasks.detection.sources import count_problems
+from gcvit_training.tasks.look import extremes, read_all, why_broken
 from gcvit_training.tasks.pages import class_table, listed, size_lines
+from gcvit_training.tasks.sources import count_problems
 
 SMALL, LARGE = 32**2, 96**2
 """Areas in pixels between small, medium and large objects, as COCO's."""
@@ -30,11 +30,10 @@ def check_split(source, split, report=print):
         `"broken"`: `{"image", "reason"}` of those that cannot be read; and
         `"problems"`: see `count_problems`.
     """
-    items = source.items[split]
-    broken, rotated = _read_all(source, split, report)
+    items, problems = source.items[split], source.problems[split]
+    broken, rotated = _read(items, split, report)
     classes = np.concatenate([i.classes[~i.is_crowd] for i in items] or [[]])
     areas = np.concatenate([i.areas[~i.is_crowd] for i in items] or [[]])
-    sizes = sorted((i.size for i in items), key=lambda s: s[0] * s[1])
     counts = np.bincount(classes.astype(int), minlength=len(source.names))
     return {
         "images": len(items),
@@ -46,60 +45,49 @@ def check_split(source, split, report=print):
         "small": int((areas < SMALL).sum()),
         "medium": int(((areas >= SMALL) & (areas < LARGE)).sum()),
         "large": int((areas >= LARGE).sum()),
-        "least_size": sizes[0] if sizes else None,
-        "largest_size": sizes[-1] if sizes else None,
+        **extremes(item.size for item in items),
         "rotated": rotated,
         "broken": broken,
-        "problems": count_problems(source.problems[split]),
+        "problems": dict(sorted(count_problems(problems).items())),
     }
 
 
-def _read_all(source, split, report):
+def _read(items, split, report):
     """Images that cannot be read, and how many EXIF turns."""
-
-    def seen(example):
-        encoded = tf.io.read_file(example["name"])
-        return _upright_size(encoded), find_orientation(encoded), True
+    rotated = []
 
     def look(example):
-        nothing = np.int32([0, 0]), np.int64(1), False
-        return example, guarded(lambda: seen(example), lambda: nothing)
+        encoded = tf.io.read_file(example["name"])
+        return _upright_size(encoded), find_orientation(encoded)
 
-    items = source.items[split]
-    paths = {"name": tf.constant([item.path for item in items], tf.string)}
-    examples = tf.data.Dataset.from_tensor_slices(paths).map(
-        look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    def count(example, seen, is_read):
+        if not is_read:
+            path = example["name"]
+            return why_broken(lambda: _upright_size(tf.io.read_file(path)))
+        height, width = seen[0].numpy().tolist()
+        if [height, width] != example["size"].numpy().tolist():
+            h, w = example["size"].numpy()
+            return f"{width} x {height} pixels, annotated as {w} x {h}"
+        rotated.append(int(seen[1]) != 1)
+        return None
+
+    read = read_all(
+        tf.data.Dataset.from_tensor_slices(
+            {
+                "name": [item.path for item in items],
+                "size": [item.size for item in items],
+            }
+        ),
+        look,
+        (np.int32([0, 0]), np.int64(1)),
+        count,
+        lambda i: report(f"{split}: {i} of {len(items)} images read"),
     )
-    broken, rotated = [], 0
-    for i, (item, (_, found)) in enumerate(zip(items, examples, strict=True)):
-        size, orientation, readable = found
-        if i and i % 10_000 == 0:
-            report(f"{split}: {i} of {len(items)} images read")
-        if not readable:
-            why = _why_broken(item.path)
-        elif tuple(size.numpy().tolist()) != item.size:
-            height, width = size.numpy().tolist()
-            why = (
-                f"{width} x {height} pixels, annotated as "
-                f"{item.size[1]} x {item.size[0]}"
-            )
-        else:
-            rotated += int(orientation) != 1
-            continue
-        broken.append({"image": item.path, "reason": why})
-    return broken, rotated
+    return read["broken"], sum(rotated)
 
 
 def _upright_size(encoded):
     return tf.shape(decode(encoded, trusted=True))[:2]
-
-
-def _why_broken(path):
-    try:
-        _upright_size(tf.io.read_file(path))
-    except tf.errors.OpError as error:
-        return reason(error)
-    return "not read"
 
 
 def check_page(found):

@@ -1,17 +1,15 @@
 """Segmentation: a class for each pixel of images."""
 
+import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.segmentation import SegmentationReader
+from gcvit_keras.segmentation.colours import overlay
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_keras.segmentation.losses import IGNORED, pixel_crossentropy
-from gcvit_training.tasks import Task
+from gcvit_training.tasks import Task, look
 from gcvit_training.tasks.classes import NamedClasses
-from gcvit_training.tasks.segmentation.check import (
-    check_page,
-    check_split,
-    preview,
-)
+from gcvit_training.tasks.segmentation.check import check_page, check_split
 from gcvit_training.tasks.segmentation.config import SegmentationConfig
 from gcvit_training.tasks.segmentation.evaluator import SegmentationEvaluator
 from gcvit_training.tasks.segmentation.examples import (
@@ -21,10 +19,8 @@ from gcvit_training.tasks.segmentation.examples import (
 )
 from gcvit_training.tasks.segmentation.network import build_network
 from gcvit_training.tasks.segmentation.report import page
-from gcvit_training.tasks.segmentation.sources import (
-    describe_problems,
-    open_source,
-)
+from gcvit_training.tasks.segmentation.sources import open_source
+from gcvit_training.tasks.sources import describe_problems
 
 __all__ = ["Segmentation", "SegmentationConfig", "SegmentationEvaluator"]
 
@@ -159,7 +155,7 @@ class Segmentation(NamedClasses, Task):
 
     def notes(self):
         """Counts the files of the data that are no examples."""
-        return describe_problems(self.source)
+        return describe_problems(self.source.problems)
 
     def check_data(self, report=print):
         """Reads every image and label map of both splits."""
@@ -175,7 +171,16 @@ class Segmentation(NamedClasses, Task):
 
     def preview(self, count=32):
         """Shows training crops, the classes laid over them in colours."""
-        return preview(self, count)
+        return look.preview(self, count)
+
+    def picture(self, inputs, targets):
+        """Lays classes over a crop; its title has the largest three."""
+        numbers, counts = np.unique(
+            targets[targets != IGNORED], return_counts=True
+        )
+        largest = numbers[np.argsort(-counts, kind="stable")][:3]
+        title = ", ".join(self.names[k] for k in largest)
+        return overlay(inputs, targets), title
 
     def write(self, folder):
         """Writes `labels.txt`, a class name per line, and the reader."""

@@ -1,15 +1,15 @@
-"""Looks at a dataset before a run: what it holds, what a run makes of it."""
+"""Looks at a dataset before a run: what it holds, what cannot be used."""
 
 import numpy as np
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode, guarded
-from gcvit_keras.segmentation.colours import overlay
+from gcvit_keras.images.graph import decode
 from gcvit_keras.segmentation.losses import IGNORED
-from gcvit_training.data import training_batches
 from gcvit_training.errors import reason
+from gcvit_training.tasks.look import read_all
 from gcvit_training.tasks.pages import SHOWN, class_table, listed, size_lines
 from gcvit_training.tasks.segmentation.label_map import decode_numbers
+from gcvit_training.tasks.sources import list_problems
 
 
 def check_split(source, split, report=print):
@@ -27,54 +27,38 @@ def check_split(source, split, report=print):
         `{"image", "reason"}` of those that a run leaves out; and `"ignored"`:
         `{"file", "reason"}` of those that are no examples.
     """
-    none = tf.zeros((2,), tf.int32), tf.zeros((256,), tf.int32), False
+    pixels = np.zeros(256, int)
 
-    def look(example):
-        return example, guarded(lambda: _seen(source, example), lambda: none)
+    def count(example, seen, is_read):
+        if not is_read:
+            return _why_broken(source, example)
+        histogram = seen[1].numpy()
+        pixels[:] += histogram
+        strange = np.flatnonzero((histogram > 0) & (source.table < 0))
+        if len(strange):
+            return f"numbers of no class: {strange[:SHOWN].tolist()}"
+        return None
 
-    total, counts, sizes, broken = (
-        source.size(split),
-        np.zeros(256, int),
-        [],
-        [],
+    total = source.size(split)
+    read = read_all(
+        source.examples(split),
+        lambda example: _seen(source, example),
+        (tf.zeros((2,), tf.int32), tf.zeros((256,), tf.int32)),
+        count,
+        lambda i: report(f"{split}: {i} of {total} images read"),
+        every=1000,
     )
-    examples = source.examples(split).map(
-        look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    for i, (example, (size, histogram, readable)) in enumerate(examples):
-        if i and i % 1000 == 0:
-            report(f"{split}: {i} of {total} images read")
-        why = None
-        if not readable:
-            why = _why_broken(source, example)
-        else:
-            histogram = histogram.numpy()
-            strange = np.flatnonzero((histogram > 0) & (source.table < 0))
-            if len(strange):
-                why = f"numbers of no class: {strange[:SHOWN].tolist()}"
-        if why:
-            name = example["name"].numpy().decode(errors="replace")
-            broken.append({"image": name, "reason": why})
-        if readable:
-            sizes.append(tuple(size.numpy().tolist()))
-            counts += histogram
-    sizes.sort(key=lambda size: size[0] * size[1])
     by_class = np.bincount(
         np.maximum(source.table, 0),
-        np.where(source.table < 0, 0, counts),
+        np.where(source.table < 0, 0, pixels),
         minlength=256,
     )
     return {
         "images": total,
         "classes": {n: int(by_class[k]) for k, n in enumerate(source.names)},
         "ignored_pixels": int(by_class[IGNORED]),
-        "least_size": sizes[0] if sizes else None,
-        "largest_size": sizes[-1] if sizes else None,
-        "broken": broken,
-        "ignored": [
-            {"file": p.file, "reason": p.reason}
-            for p in source.problems.get(split, [])
-        ],
+        **read,
+        "ignored": list_problems(source.problems.get(split, [])),
     }
 
 
@@ -88,7 +72,7 @@ def _seen(source, example):
     )
     with tf.control_dependencies([same]):
         size = tf.shape(numbers)
-    return size, tf.math.bincount(numbers, minlength=256, maxlength=256), True
+    return size, tf.math.bincount(numbers, minlength=256, maxlength=256)
 
 
 def _why_broken(source, example):
@@ -134,31 +118,3 @@ def check_page(found):
         lines += listed("are no examples", facts["ignored"], "file")
         lines.append("")
     return lines
-
-
-def preview(task, count):
-    """Makes the first training crops as a run sees them, in colours.
-
-    Args:
-        task: The run's `Segmentation`.
-        count: Crops, at most.
-
-    Returns:
-        List of uint8 arrays `(crop, crop, 3)`, and for each the names of its
-        classes.
-    """
-    data = task.config.data
-    batch = min(data.batch_size, task.source.size(data.train_split))
-    data = data.model_copy(update={"batch_size": batch})
-    config = task.config.model_copy(update={"data": data})
-    batches = training_batches(type(task)(config, task.source))
-    images, labels = next(iter(batches))
-    pictures, titles = [], []
-    for image, classes in zip(
-        images[:count].numpy(), labels[:count].numpy(), strict=True
-    ):
-        pictures.append(overlay(image, classes))
-        there = [k for k in np.unique(classes) if k != IGNORED]
-        there.sort(key=lambda k: -(classes == k).sum())
-        titles.append(", ".join(task.names[k] for k in there[:3]))
-    return pictures, titles

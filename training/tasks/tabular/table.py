@@ -3,49 +3,37 @@
 import csv
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from gcvit_training.tasks.sources import Files
 
 IMAGE, SPLIT, LABELS = "image", "split", "labels"
 """Columns with a meaning of their own; every other one is an output."""
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Files):
     """Images in files, with an array of numbers each.
 
     Attributes:
         names: Names of the numbers.
         files: For each split a list of paths.
         values: For each split a float32 array `(images, names)`.
+        problems: Empty: a table of which a row cannot be used is refused.
     """
 
     names: tuple
     files: dict
     values: dict
+    problems: dict = field(default_factory=dict)
 
-    @property
-    def splits(self):
-        """Names of the splits."""
-        return tuple(self.files)
-
-    def size(self, split):
-        """Number of examples of a split."""
-        return len(self.files[split])
-
-    def examples(self, split, seed=None, buffer=1, shard=(1, 0)):
-        """Paths and numbers, shuffled as a whole by a seed."""
-        examples = tf.data.Dataset.from_tensor_slices(
-            {"name": self.files[split], "values": self.values[split]}
-        )
-        if seed is not None:
-            examples = examples.shuffle(
-                self.size(split), seed, reshuffle_each_iteration=False
-            )
-        return examples.shard(*shard)
+    def columns(self, split):
+        """Paths and numbers."""
+        return {"name": self.files[split], "values": self.values[split]}
 
     def load(self, example):
         """The encoded image and the numbers of an example."""

@@ -1,9 +1,6 @@
 """Where images and labels come from: TFDS, TFRecords or class folders."""
 
-import collections
 from pathlib import Path
-
-import tensorflow_datasets as tfds
 
 from gcvit_training.tasks.classification.digits import Digits
 from gcvit_training.tasks.classification.sources.folders import (
@@ -15,14 +12,9 @@ from gcvit_training.tasks.classification.sources.records import (
     open_tfrecords,
 )
 from gcvit_training.tasks.classification.sources.sample import Sample
+from gcvit_training.tasks.prepared import prepare
 
-__all__ = [
-    "Folders",
-    "Sample",
-    "has_split",
-    "describe_ignored",
-    "open_source",
-]
+__all__ = ["Folders", "Sample", "has_split", "open_source"]
 
 
 def open_source(dataset, data_dir=None, holdout=0.1):
@@ -48,43 +40,16 @@ def open_source(dataset, data_dir=None, holdout=0.1):
     folder = Path(dataset).expanduser()
     if folder.is_dir() and dataset != "digits":
         if (folder / "dataset_info.json").is_file():
-            return open_tfds(tfds.builder_from_directory(str(folder)))
+            return open_tfds(prepare(dataset))
         if any(folder.glob("*.tfrecord*")):
             return open_tfrecords(folder)
         return open_class_folders(folder, holdout)
-    if dataset[:1] in (".", "/", "~"):
-        raise ValueError(f"`data.dataset` is no folder: {dataset}")
-    data_dir = data_dir and str(data_dir)
     if dataset == "digits":
-        builder = Digits(data_dir=data_dir)
-    else:
-        try:
-            builder = tfds.builder(dataset, data_dir=data_dir)
-        except tfds.core.DatasetNotFoundError:
-            raise ValueError(
-                "`data.dataset` must be digits, a name that TFDS knows or a "
-                f"folder. Received: dataset={dataset!r}"
-            ) from None
-    builder.download_and_prepare()
-    return open_tfds(builder)
-
-
-def describe_ignored(source) -> list:
-    """Counts the files of a source that are no examples.
-
-    Args:
-        source: As `open_source` returns.
-
-    Returns:
-        A line of text for each reason.
-    """
-    ignored = getattr(source, "ignored", {})
-    files = [file for files in ignored.values() for file in files]
-    lines = []
-    for why, count in collections.Counter(why for _, why in files).items():
-        first = next(path for path, reason in files if reason == why)
-        lines.append(f"{count} ignored ({why}), such as {first}")
-    return lines
+        builder = Digits(data_dir=data_dir and str(data_dir))
+        builder.download_and_prepare()
+        return open_tfds(builder)
+    kinds = "digits, a name that TFDS knows or a folder"
+    return open_tfds(prepare(dataset, data_dir, kinds))
 
 
 def has_split(source, split, field):

@@ -3,15 +3,14 @@
 import collections
 import os
 import re
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""Suffixes, in any case, of files that are images without a look at them."""
+from gcvit_training.tasks.sources import SUFFIXES, Files, Problem, hold_out
+
 KINDS = (
     (rb"\xff\xd8\xff|\x89PNG\r\n|BM|GIF8|RIFF....WEBP", None),
     (rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "a TIFF, which is not read"),
@@ -28,39 +27,24 @@ OF_A_RUN = (".lock", "config.yaml", "evaluation.json", "saved_model.pb")
 
 
 @dataclass(frozen=True)
-class Folders:
+class Folders(Files):
     """Images in files, one folder per class.
 
     Attributes:
         names: Names of the classes.
         files: For each split a list of (path, label).
-        ignored: For each split a list of (path, why it is no example).
+        problems: For each split a list of `Problem`, files that are no
+            examples.
     """
 
     names: tuple
     files: dict
-    ignored: dict = field(default_factory=dict)
+    problems: dict = field(default_factory=dict)
 
-    @property
-    def splits(self):
-        """Names of the splits."""
-        return tuple(self.files)
-
-    def size(self, split):
-        """Number of examples of a split."""
-        return len(self.files[split])
-
-    def examples(self, split, seed=None, buffer=1, shard=(1, 0)):
-        """Paths and labels; see `Records.examples`. Shuffled as a whole."""
+    def columns(self, split):
+        """Paths and labels."""
         paths, labels = zip(*self.files[split], strict=True)
-        examples = tf.data.Dataset.from_tensor_slices(
-            {"name": list(paths), "label": np.int64(labels)}
-        )
-        if seed is not None:
-            examples = examples.shuffle(
-                len(paths), seed, reshuffle_each_iteration=False
-            )
-        return examples.shard(*shard)
+        return {"name": list(paths), "label": np.int64(labels)}
 
     def load(self, example):
         """The encoded image and the label of an example."""
@@ -90,26 +74,20 @@ def open_class_folders(folder, holdout) -> Folders:
         return _with_splits(folder, inner)
     ignored = _loose(folder)
     ignored += [
-        (str(p), "the folder of a run or a model")
+        Problem(str(p), "the folder of a run or a model")
         for p in _folders(folder)
         if p not in inner
     ]
     files = {"train": [], "test": []}
     classes = _read_classes(folder, {p.name: [p] for p in inner}, ignored)
     for label, (name, paths) in enumerate(classes.items()):
-        # By the hash of the name within its class: a file stays in its split
-        # when others are added.
-        paths = sorted(
+        parts = hold_out(
             paths,
-            key=lambda path, top=folder / name: zlib.crc32(
-                path.relative_to(top).as_posix().encode()
-            ),
+            holdout,
+            lambda path, top=folder / name: path.relative_to(top).as_posix(),
         )
-        held = round(holdout * len(paths))
-        if holdout and len(paths) > 1:
-            held = max(1, held)
-        files["test"] += [(str(p), label) for p in sorted(paths[:held])]
-        files["train"] += [(str(p), label) for p in sorted(paths[held:])]
+        for split, paths in parts.items():
+            files[split] += [(str(p), label) for p in paths]
     return Folders(tuple(classes), files, {"train": ignored})
 
 
@@ -130,8 +108,9 @@ def _with_splits(folder, splits):
         for path in _folders(split):
             places[path.name].append(path)
     classes = _read_classes(folder, places, none := [])
-    for path, why in none:
-        ignored[Path(path).relative_to(folder).parts[0]].append((path, why))
+    for problem in none:
+        split = Path(problem.where).relative_to(folder).parts[0]
+        ignored[split].append(problem)
     files = {p.name: [] for p in splits}
     for label, paths in enumerate(classes.values()):
         for path in paths:
@@ -146,7 +125,7 @@ def _read_classes(folder, places, ignored):
     Args:
         folder: Path for messages.
         places: Dict of a class's name to its folders.
-        ignored: List that is added to.
+        ignored: List of `Problem` that is added to.
 
     Returns:
         Dict of the name to a list of `pathlib.Path`.
@@ -158,7 +137,7 @@ def _read_classes(folder, places, ignored):
             path for place in places[name] for path in _images(place, ignored)
         ]
         if not classes[name]:
-            why = collections.Counter(why for _, why in ignored[begin:])
+            why = collections.Counter(p.reason for p in ignored[begin:])
             seen = ", ".join(f"{count} are {why}" for why, count in why.items())
             raise ValueError(
                 f"{places[name][0]} has no images, but would be a class"
@@ -179,7 +158,8 @@ def _images(folder, ignored):
                 folders.remove(name)
             elif os.path.islink(os.path.join(top, name)):
                 # It may lead back.
-                ignored.append((os.path.join(top, name), "a link to a folder"))
+                path = os.path.join(top, name)
+                ignored.append(Problem(path, "a link to a folder"))
         folders.sort()
         for name in sorted(names):
             path = Path(top, name)
@@ -189,7 +169,7 @@ def _images(folder, ignored):
             if why is None:
                 found.append(path)
             else:
-                ignored.append((str(path), why))
+                ignored.append(Problem(str(path), why))
     return sorted(found)
 
 
@@ -211,7 +191,7 @@ def _why_not(path):
 def _loose(folder):
     """Files beside folders in which classes are looked for."""
     return [
-        (str(path), "in no class folder")
+        Problem(str(path), "in no class folder")
         for path in sorted(folder.iterdir())
         if not path.is_dir() and not path.name.startswith(".")
     ]

@@ -1,15 +1,17 @@
 """Images in TFRecord files: those that TFDS wrote, and others."""
 
 import contextlib
+import functools
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from gcvit_keras.files import replacing
+from gcvit_training.tasks.prepared import record_files
 
 READ_AT_ONCE = 16
 """Record files that are read side by side."""
@@ -33,12 +35,14 @@ class Records:
             take), or a function from a split in TFDS's notation to it.
         parse: From a record to the encoded image and its label.
         splits: Names of the splits.
+        problems: Empty; see `Folders`.
     """
 
     names: tuple
     files: object
     parse: object
     splits: tuple
+    problems: dict = field(default_factory=dict)
 
     def size(self, split):
         """Number of examples of a split."""
@@ -120,22 +124,13 @@ def open_tfds(builder) -> Records:
     if not is_image:
         raise ValueError(f"{where} does not hold images with class labels")
 
-    def files(split):
-        return [
-            (
-                f.filename,
-                f.skip,
-                f.take if f.take >= 0 else f.examples_in_shard - f.skip,
-            )
-            for f in info.splits[split].file_instructions
-        ]
-
     def parse(record):
         example = info.features.deserialize_example(
             record, decoders={image: tfds.decode.SkipDecoding()}
         )
         return example[image], example[label]
 
+    files = functools.partial(record_files, info)
     return Records(names, files, parse, tuple(info.splits))
 
 

@@ -1,18 +1,13 @@
 """Where images with objects come from: COCO, Pascal VOC, YOLO, TFDS."""
 
-import collections
 from pathlib import Path
 
 from gcvit_training.tasks.detection.sources.coco import find_files, open_coco
-from gcvit_training.tasks.detection.sources.images import (
-    Images,
-    Item,
-    Problem,
-)
+from gcvit_training.tasks.detection.sources.images import Images, Item
 from gcvit_training.tasks.detection.sources.voc import open_voc
 from gcvit_training.tasks.detection.sources.yolo import find_folders, open_yolo
 
-__all__ = ["Images", "Item", "Problem", "count_problems", "open_source"]
+__all__ = ["Images", "Item", "open_source"]
 
 
 def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
@@ -27,7 +22,8 @@ def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
         data_dir: Folder of what TFDS prepares. Default: TFDS's own.
         holdout: Share of the images that becomes `test` where a dataset has no
             splits; the rest is `train`.
-        thorough: Whether to look for what takes long to find.
+        thorough: Whether to look for self-crossing polygons, which takes time
+            quadratic in a polygon's points.
 
     Returns:
         `Images`.
@@ -39,10 +35,11 @@ def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
     folder = Path(dataset).expanduser()
     if folder.is_dir():
         source, there = _open_folder(folder, splits, holdout, thorough)
-    elif dataset[:1] in (".", "/", "~"):
-        raise ValueError(f"`data.dataset` is no folder: {dataset}")
     else:
-        source, there = _open_tfds(dataset, splits, data_dir)
+        # Imports TFDS, which takes seconds.
+        from gcvit_training.tasks.detection.sources.prepared import open_tfds
+
+        source, there = open_tfds(dataset, splits, data_dir)
     for split in splits:
         if not source.items.get(split):
             raise ValueError(
@@ -50,29 +47,6 @@ def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
                 f"Received: {split!r}"
             )
     return source
-
-
-def count_problems(problems):
-    """Counts problems by what is wrong.
-
-    Args:
-        problems: List of `Problem`.
-
-    Returns:
-        Dict of reason to `{"count", "used", "first"}`: how many there are,
-        whether these annotations are used nevertheless, and where the first
-        one is.
-    """
-    counts = collections.Counter(p.reason for p in problems)
-    first = {p.reason: p for p in reversed(problems)}
-    return {
-        reason: {
-            "count": count,
-            "used": first[reason].is_used,
-            "first": first[reason].where,
-        }
-        for reason, count in sorted(counts.items())
-    }
 
 
 def _open_folder(folder, splits, holdout, thorough):
@@ -96,21 +70,3 @@ def _open_folder(folder, splits, holdout, thorough):
         "`data.dataset` must have COCO's JSON, Pascal VOC's Annotations or "
         f"YOLO's images and labels. Received: dataset={str(folder)!r}"
     )
-
-
-def _open_tfds(name, splits, data_dir):
-    import tensorflow_datasets as tfds
-
-    from gcvit_training.tasks.detection.sources.prepared import open_prepared
-
-    data_dir = data_dir and str(data_dir)
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise ValueError(
-            "`data.dataset` must be a folder or a name that TFDS knows. "
-            f"Received: dataset={name!r}"
-        ) from None
-    builder.download_and_prepare()
-    source = open_prepared(builder, splits, builder.data_dir)
-    return source, builder.info.splits

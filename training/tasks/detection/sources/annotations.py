@@ -1,16 +1,14 @@
 """Annotations of one image: what of them can be used, and why not the rest."""
 
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gcvit_training.tasks.detection.masks import area, to_rle
-from gcvit_training.tasks.detection.sources.images import Item, Problem
+from gcvit_training.tasks.detection.sources.images import Item
+from gcvit_training.tasks.sources import Problem
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""Of files that are images."""
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange height and width."""
 
@@ -35,22 +33,48 @@ class Annotation(NamedTuple):
     segmentation: Any = None
 
 
-def make_item(path, number, size, annotations, problems, has_masks, thorough):
-    """Makes an image's part of the index.
+def add_split(images, split, rows, annotate, problems, thorough=False):
+    """Adds a split to a dataset; images that cannot be read are left out.
 
     Args:
-        path: Path of the image file.
-        number: The image's id.
-        size: Height and width.
-        annotations: List of `Annotation`.
-        problems: List that gets a `Problem` for each that is not as it should
-            be.
-        has_masks: Whether objects must have masks.
-        thorough: Whether to look for what takes long to find.
-
-    Returns:
-        An `Item` of the annotations that can be used.
+        images: The `Images`.
+        split: Name of the split.
+        rows: Iterable of (path of an image, its id, its height and width or
+            `None` where its file tells, list of its objects).
+        annotate: Function from such a path, objects and size to a list of
+            `Annotation`.
+        problems: List of `Problem` so far, which gets one for each image and
+            annotation that is not as it should be.
+        thorough: Whether to look for self-crossing polygons, which takes time
+            quadratic in a polygon's points.
     """
+    items, count = [], 0
+    for path, number, size, objects in rows:
+        count += len(objects)
+        try:
+            size = size or image_size(path)
+        except ValueError as error:
+            problems.append(Problem(str(path), str(error)))
+            continue
+        annotations = annotate(path, objects, size)
+        items.append(
+            _make_item(
+                path,
+                number,
+                size,
+                annotations,
+                problems,
+                images.has_masks,
+                thorough,
+            )  # fmt: skip
+        )
+    images.items[split], images.problems[split] = items, problems
+    images.annotations[split] = count
+    images.__post_init__()
+
+
+def _make_item(path, number, size, annotations, problems, has_masks, thorough):
+    """An `Item` of the annotations that can be used."""
     rows = []
     for annotation in annotations:
         try:
@@ -168,21 +192,3 @@ def image_size(path):
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"no image that can be read: {error}") from None
     return height, width
-
-
-def split_by_name(names, holdout):
-    """Holds a share of files out, by the hash of each one's name.
-
-    Args:
-        names: Names of files; each stays where it is when others come.
-        holdout: Share of them, in [0, 1).
-
-    Returns:
-        Dict of `"train"` and `"test"` to sorted lists of names, at least one
-        in each where there are two.
-    """
-    ordered = sorted(names, key=lambda name: zlib.crc32(str(name).encode()))
-    held = round(holdout * len(ordered))
-    if holdout and len(ordered) > 1:
-        held = max(1, held)
-    return {"train": sorted(ordered[held:]), "test": sorted(ordered[:held])}

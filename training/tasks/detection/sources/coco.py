@@ -5,11 +5,10 @@ import json
 
 from gcvit_training.tasks.detection.sources.annotations import (
     Annotation,
-    image_size,
-    make_item,
-    split_by_name,
+    add_split,
 )
-from gcvit_training.tasks.detection.sources.images import Images, Problem
+from gcvit_training.tasks.detection.sources.images import Images
+from gcvit_training.tasks.sources import Problem, find_split, hold_out
 
 HOLD_OUT = ("train", "test")
 """Splits of a dataset that has none."""
@@ -48,7 +47,8 @@ def open_coco(folder, files, splits, holdout, thorough=False):
         splits: Names of the splits that are wanted. Where there is a single
             file, `train` and `test` are parts of it, whatever it is called.
         holdout: Share of the images of a single file that becomes `test`.
-        thorough: Whether to look for what takes long to find.
+        thorough: Whether to look for self-crossing polygons, which takes time
+            quadratic in a polygon's points.
 
     Returns:
         `Images`.
@@ -62,11 +62,11 @@ def open_coco(folder, files, splits, holdout, thorough=False):
     held_out = (
         len(files) == 1
         and set(splits) <= set(HOLD_OUT)
-        and not all(match_split(split, files) for split in splits)
+        and not all(find_split(split, files) for split in splits)
     )
 
     def name_of(split):
-        return next(iter(files)) if held_out else match_split(split, files)
+        return next(iter(files)) if held_out else find_split(split, files)
 
     for split in splits:
         name = name_of(split)
@@ -106,30 +106,13 @@ def open_coco(folder, files, splits, holdout, thorough=False):
         name, part = name_of(split), None
         if held_out:
             files_of = {i.get("file_name") for i in contents[name]["images"]}
-            part = set(split_by_name(filter(None, files_of), holdout)[split])
+            part = set(hold_out(filter(None, files_of), holdout)[split])
         if name is not None:
             _add_split(
                 images, split, contents[name], files[name], folder, part,
                 labels, thorough,
             )  # fmt: skip
-    images.__post_init__()
     return images
-
-
-def match_split(split, names):
-    """Finds a split by its name, or by the only one that begins so.
-
-    Args:
-        split: Name that is wanted, such as `"train"`.
-        names: Names that there are, such as `"train2017"`.
-
-    Returns:
-        One of the names, or `None`.
-    """
-    if split in names:
-        return split
-    near = [n for n in names if n.startswith(split) or split.startswith(n)]
-    return near[0] if len(near) == 1 else None
 
 
 def _add_split(images, split, content, file, folder, part, labels, thorough):
@@ -147,7 +130,7 @@ def _add_split(images, split, content, file, folder, part, labels, thorough):
             listed[number] = image
             files.add(name)
     of_image = collections.defaultdict(list)
-    seen, count = set(), 0
+    seen, strays = set(), 0
     known = {image.get("id") for image in content["images"]}
     for annotation in content["annotations"]:
         number = annotation.get("image_id")
@@ -155,38 +138,29 @@ def _add_split(images, split, content, file, folder, part, labels, thorough):
             if number not in known:
                 where = f"annotation {annotation.get('id')}"
                 problems.append(Problem(where, "an image that is not listed"))
-                count += 1
+                strays += 1
             continue
-        count += 1
         read = _annotation(annotation, labels)
         if annotation.get("id") in seen:
             problems.append(Problem(read.where, "a duplicate id", True))
         seen.add(annotation.get("id"))
         of_image[number].append(read)
     place = _place_of_images(folder, file, split, listed.values())
-    items = []
-    for number, image in sorted(listed.items()):
-        path = place / image["file_name"]
-        size = image.get("height"), image.get("width")
-        if not all(isinstance(side, int) and side > 0 for side in size):
-            try:
-                size = image_size(path)
-            except ValueError as error:
-                problems.append(Problem(str(path), str(error)))
-                continue
-        items.append(
-            make_item(
-                path,
-                number,
-                size,
-                of_image[number],
-                problems,
-                images.has_masks,
-                thorough,
-            )  # fmt: skip
-        )
-    images.items[split], images.problems[split] = items, problems
-    images.annotations[split] = count
+    rows = [
+        (place / image["file_name"], number, _size(image), of_image[number])
+        for number, image in sorted(listed.items())
+    ]
+    add_split(
+        images, split, rows, lambda _, them, size: them, problems, thorough
+    )
+    images.annotations[split] += strays
+
+
+def _size(image):
+    """Height and width that an image is said to have, or `None`."""
+    size = image.get("height"), image.get("width")
+    is_size = all(isinstance(side, int) and side > 0 for side in size)
+    return size if is_size else None
 
 
 def _annotation(annotation, labels):

@@ -1,27 +1,13 @@
 """Images with objects, read in place: one index in memory for all formats."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.detection.results import resized_size
 from gcvit_training.tasks.detection.plans import plan_evaluation, plan_training
-
-
-class Problem(NamedTuple):
-    """An annotation, or a file, that cannot be used as it is.
-
-    Attributes:
-        where: Which one, for a person.
-        reason: What is wrong; the same words for all of a kind.
-        is_used: Whether it is used nevertheless.
-    """
-
-    where: str
-    reason: str
-    is_used: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

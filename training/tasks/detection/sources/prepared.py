@@ -1,5 +1,6 @@
 """TFDS's datasets of boxes, such as `coco/2017`."""
 
+import itertools
 import urllib.parse
 from pathlib import Path
 
@@ -9,30 +10,32 @@ import tensorflow_datasets as tfds
 from gcvit_keras.files import replacing
 from gcvit_training.tasks.detection.sources.annotations import (
     Annotation,
-    image_size,
-    make_item,
+    add_split,
 )
 from gcvit_training.tasks.detection.sources.images import Images
+from gcvit_training.tasks.prepared import prepare
 
 
-def open_prepared(builder, splits, data_dir):
+def open_tfds(dataset, splits, data_dir=None):
     """Reads the boxes of a TFDS dataset; its files are written out once.
 
     Records can only be read in order, and images are wanted in any: so each
-    file is written, as it is, into `DATA_DIR/detection_images`.
+    file is written, as it is, into `detection_images` of TFDS's folder.
 
     Args:
-        builder: A TFDS builder, prepared, of images with `objects` that have
-            a `bbox` and a `label`.
+        dataset: Name of a dataset of images with `objects` that have a `bbox`
+            and a `label`.
         splits: Names of the splits that are wanted, in TFDS's notation.
-        data_dir: Folder for the images.
+        data_dir: Folder of what TFDS prepares. Default: TFDS's own.
 
     Returns:
-        `Images` without masks, which no dataset of TFDS's has.
+        `Images` without masks, which no dataset of TFDS's has, and the names
+        of the splits that there are.
 
     Raises:
-        ValueError: If the dataset has no such objects.
+        ValueError: If there is no such dataset, or it has no such objects.
     """
+    builder = prepare(dataset, data_dir)
     features = builder.info.features
     try:
         names = features["objects"]["label"].names
@@ -45,8 +48,9 @@ def open_prepared(builder, splits, data_dir):
     images = Images(
         tuple(names), tuple(range(1, len(names) + 1)), {}, {}, False, {}
     )
-    folder = Path(data_dir) / "detection_images" / builder.info.full_name
-    number = 0
+    folder = Path(builder.data_dir) / "detection_images"
+    folder /= builder.info.full_name
+    numbers = itertools.count(1)
     for split in splits:
         try:
             examples = builder.as_dataset(
@@ -56,44 +60,38 @@ def open_prepared(builder, splits, data_dir):
             )
         except (KeyError, ValueError, AssertionError):
             continue
-        items, problems, count = [], [], 0
         # No two splits in one folder: `train[:9]` is not `train[9:]`.
         place = folder / urllib.parse.quote(split, safe="")
         place.mkdir(parents=True, exist_ok=True)
-        for i, example in enumerate(tfds.as_numpy(examples)):
-            number += 1
-            path = place / f"{i:08d}.jpg"
-            if not path.is_file():
-                with replacing(path) as beside:
-                    beside.write_bytes(example["image"])
-            size = image_size(path)
-            annotations = _annotations(example["objects"], size, path.name)
-            count += len(annotations)
-            items.append(
-                make_item(
-                    path, number, size, annotations, problems, False, False
-                )
-            )
-        images.items[split], images.problems[split] = items, problems
-        images.annotations[split] = count
-    images.__post_init__()
-    return images
+        rows = (
+            (path, next(numbers), None, objects)
+            for path, objects in _written(examples, place)
+        )
+        add_split(images, split, rows, _annotations, [])
+    return images, builder.info.splits
 
 
-def _annotations(objects, size, name):
-    """The objects of an example; TFDS's boxes are shares y1, x1, y2, x2."""
+def _written(examples, folder):
+    """The path of each image, whose file is written, and its objects."""
+    for i, example in enumerate(tfds.as_numpy(examples)):
+        path = folder / f"{i:08d}.jpg"
+        if not path.is_file():
+            with replacing(path) as beside:
+                beside.write_bytes(example["image"])
+        objects = example["objects"]
+        labels = objects["label"]
+        crowds = objects.get("is_crowd", np.zeros(len(labels), bool))
+        yield path, list(zip(objects["bbox"], labels, crowds, strict=True))
+
+
+def _annotations(path, objects, size):
+    """The objects of an image; TFDS's boxes are shares y1, x1, y2, x2."""
     height, width = size
-    count = len(objects["label"])
-    crowds = objects.get("is_crowd", np.zeros(count, bool))
     annotations = []
-    for k in range(count):
-        y1, x1, y2, x2 = objects["bbox"][k] * np.array([height, width] * 2)
+    for k, (box, label, is_crowd) in enumerate(objects, 1):
+        y1, x1, y2, x2 = box * np.array([height, width] * 2)
+        where = f"{path.name}, object {k}"
         annotations.append(
-            Annotation(
-                f"{name}, object {k + 1}",
-                [x1, y1, x2, y2],
-                int(objects["label"][k]),
-                bool(crowds[k]),
-            )
+            Annotation(where, [x1, y1, x2, y2], int(label), bool(is_crowd))
         )
     return annotations

@@ -1,5 +1,7 @@
 """Pascal VOC: an XML file per image."""
 
+import functools
+import itertools
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -7,13 +9,11 @@ from PIL import Image
 
 from gcvit_training.tasks.detection.masks import encode
 from gcvit_training.tasks.detection.sources.annotations import (
-    SUFFIXES,
     Annotation,
-    image_size,
-    make_item,
-    split_by_name,
+    add_split,
 )
-from gcvit_training.tasks.detection.sources.images import Images, Problem
+from gcvit_training.tasks.detection.sources.images import Images
+from gcvit_training.tasks.sources import SUFFIXES, Problem, hold_out
 
 DIFFICULT = "difficult: not learned, and no error where it is found"
 VOID = 255
@@ -31,7 +31,8 @@ def open_voc(folder, splits, holdout, thorough=False):
         splits: Names of the splits that are wanted.
         holdout: Share that becomes `test` where there are no `ImageSets`; the
             rest is `train`.
-        thorough: Whether to look for what takes long to find.
+        thorough: Whether to look for self-crossing polygons, which takes time
+            quadratic in a polygon's points.
 
     Returns:
         `Images`.
@@ -64,52 +65,43 @@ def open_voc(folder, splits, holdout, thorough=False):
     with_masks = sum(count for count, has_mask in counts if has_mask)
     has_masks = 2 * with_masks > sum(count for count, _ in counts)
     images = Images(
-        tuple(names), tuple(range(1, len(names) + 1)), {}, problems, has_masks,
-        {},
-    )  # fmt: skip
-    number = 0
+        tuple(names), tuple(range(1, len(names) + 1)), {}, {}, has_masks, {}
+    )
+    numbers = itertools.count(1)
     for split, rows in read.items():
-        images.items[split], count = [], 0
-        for stem, size, objects in rows:
-            number += 1
-            count += len(objects)
-            path = _image(folder, stem)
-            try:
-                size = size or image_size(path)
-            except ValueError as error:
-                problems[split].append(Problem(str(path), str(error)))
-                continue
-            masks = {}
-            if has_masks:
-                masks = _masks(folder, stem, problems[split])
-            annotations = []
-            for k, (name, box, is_difficult) in enumerate(objects, 1):
-                where = f"{stem}.xml, object {k}"
-                if is_difficult:
-                    problems[split].append(Problem(where, DIFFICULT, True))
-                annotations.append(
-                    Annotation(
-                        where,
-                        box,
-                        names.index(name) if name in names else None,
-                        is_crowd=is_difficult,
-                        segmentation=masks.get(k),
-                    )
-                )
-            images.items[split].append(
-                make_item(
-                    path,
-                    number,
-                    size,
-                    annotations,
-                    problems[split],
-                    has_masks,
-                    thorough,
-                )  # fmt: skip
-            )
-        images.annotations[split] = count
-    images.__post_init__()
+        add_split(
+            images,
+            split,
+            [
+                (_image(folder, stem), next(numbers), size, objects)
+                for stem, size, objects in rows
+            ],
+            functools.partial(_annotations, folder, images, problems[split]),
+            problems[split],
+            thorough,
+        )
     return images
+
+
+def _annotations(folder, images, problems, path, objects, size):
+    """The objects of an image, with their masks where all have some."""
+    stem = path.relative_to(folder / "JPEGImages").with_suffix("")
+    masks = _masks(folder, stem, problems) if images.has_masks else {}
+    annotations = []
+    for k, (name, box, is_difficult) in enumerate(objects, 1):
+        where = f"{stem}.xml, object {k}"
+        if is_difficult:
+            problems.append(Problem(where, DIFFICULT, True))
+        annotations.append(
+            Annotation(
+                where,
+                box,
+                images.names.index(name) if name in images.names else None,
+                is_crowd=is_difficult,
+                segmentation=masks.get(k),
+            )
+        )
+    return annotations
 
 
 def _splits(folder, splits, stems, holdout):
@@ -121,7 +113,7 @@ def _splits(folder, splits, stems, holdout):
             words = (line.split() for line in path.read_text().splitlines())
             found[split] = [w[0] for w in words if w]
     if not (folder / "ImageSets").is_dir():
-        held = split_by_name(stems, holdout)
+        held = hold_out(stems, holdout)
         found |= {split: held[split] for split in splits if split in held}
     return found
 

@@ -1,17 +1,21 @@
 """YOLO's folders: a text file of boxes or polygons per image."""
 
+import itertools
+
 import numpy as np
 import yaml
 
 from gcvit_training.tasks.detection.sources.annotations import (
-    SUFFIXES,
     Annotation,
-    image_size,
-    make_item,
-    split_by_name,
+    add_split,
 )
-from gcvit_training.tasks.detection.sources.coco import match_split
-from gcvit_training.tasks.detection.sources.images import Images, Problem
+from gcvit_training.tasks.detection.sources.images import Images
+from gcvit_training.tasks.sources import (
+    SUFFIXES,
+    Problem,
+    find_split,
+    hold_out,
+)
 
 
 def open_yolo(folder, splits, holdout, thorough=False):
@@ -25,7 +29,8 @@ def open_yolo(folder, splits, holdout, thorough=False):
         folder: `pathlib.Path` of the dataset.
         splits: Names of the splits that are wanted.
         holdout: Share that becomes `test` where `images` has no folders.
-        thorough: Whether to look for what takes long to find.
+        thorough: Whether to look for self-crossing polygons, which takes time
+            quadratic in a polygon's points.
 
     Returns:
         `Images`.
@@ -38,10 +43,10 @@ def open_yolo(folder, splits, holdout, thorough=False):
     problems, read = {}, {}
     for split in splits:
         if places:
-            name = match_split(split, places)
+            name = find_split(split, places)
             paths = name and places[name].rglob("*")
         else:
-            names_of = split_by_name(
+            names_of = hold_out(
                 [p.name for p in _images(folder.glob("images/*"))], holdout
             )
             paths = [folder / "images" / n for n in names_of.get(split, [])]
@@ -55,36 +60,16 @@ def open_yolo(folder, splits, holdout, thorough=False):
     polygons = sum(len(line[2]) > 4 for line in lines)
     has_masks = 2 * polygons > len(lines)
     images = Images(
-        tuple(names), tuple(range(len(names))), {}, problems, has_masks, {}
+        tuple(names), tuple(range(len(names))), {}, {}, has_masks, {}
     )
-    number = 0
+    numbers = itertools.count(1)
+
+    def annotate(path, objects, size):
+        return [_annotation(*one, size, len(names)) for one in objects]
+
     for split, rows in read.items():
-        images.items[split], count = [], 0
-        for path, objects in rows:
-            number += 1
-            count += len(objects)
-            try:
-                size = image_size(path)
-            except ValueError as error:
-                problems[split].append(Problem(str(path), str(error)))
-                continue
-            annotations = [
-                _annotation(where, label, numbers, size, len(names))
-                for where, label, numbers in objects
-            ]
-            images.items[split].append(
-                make_item(
-                    path,
-                    number,
-                    size,
-                    annotations,
-                    problems[split],
-                    has_masks,
-                    thorough,
-                )  # fmt: skip
-            )
-        images.annotations[split] = count
-    images.__post_init__()
+        rows = [(path, next(numbers), None, objects) for path, objects in rows]
+        add_split(images, split, rows, annotate, problems[split], thorough)
     return images
 
 

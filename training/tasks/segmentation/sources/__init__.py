@@ -1,6 +1,5 @@
 """Where images with label maps come from: folders of many layouts, TFDS."""
 
-import collections
 from pathlib import Path
 
 from gcvit_training.tasks.segmentation.label_map import make_table
@@ -10,9 +9,14 @@ from gcvit_training.tasks.segmentation.sources.classes import (
     VOC,
     read_names,
 )
-from gcvit_training.tasks.segmentation.sources.pairs import Pairs, Prepared
+from gcvit_training.tasks.segmentation.sources.pairs import Pairs
+from gcvit_training.tasks.sources import (
+    describe_problems,
+    find_split,
+    hold_out,
+)
 
-__all__ = ["Pairs", "Prepared", "describe_problems", "open_source"]
+__all__ = ["Pairs", "open_source"]
 
 
 def open_source(data, data_dir=None):
@@ -34,33 +38,9 @@ def open_source(data, data_dir=None):
     folder = Path(data.dataset).expanduser()
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
         return _open_folder(folder, splits, data)
-    if data.dataset[:1] in (".", "/", "~") and not folder.is_dir():
-        raise ValueError(f"`data.dataset` is no folder: {data.dataset}")
     from gcvit_training.tasks.segmentation.sources.prepared import open_tfds
 
-    return open_tfds(data, folder, splits, data_dir)
-
-
-def describe_problems(source):
-    """Counts the files of a source that are no examples.
-
-    Args:
-        source: As `open_source` returns.
-
-    Returns:
-        A line of text for each reason.
-    """
-    return _counted([p for some in source.problems.values() for p in some])
-
-
-def _counted(problems):
-    """A line of text for each reason."""
-    counts = collections.Counter(p.reason for p in problems)
-    first = {p.reason: p.file for p in reversed(problems)}
-    return [
-        f"{count} ignored ({reason}), such as {first[reason]}"
-        for reason, count in counts.items()
-    ]
+    return open_tfds(data, splits, data_dir)
 
 
 def _open_folder(folder, splits, data):
@@ -74,10 +54,12 @@ def _open_folder(folder, splits, data):
     whole = None
     if None in places:
         pairs, lost = layouts.find_pairs(*places[None])
-        whole = layouts.hold_out(pairs, data.holdout)
+        whole = hold_out(
+            pairs, data.holdout, lambda pair: pair[0].split("/")[-1]
+        )
     files, problems, kinds = {}, {}, {}
     for split in splits:
-        name = layouts.find_split(split, list(whole or places))
+        name = find_split(split, list(whole or places))
         if name is None:
             there = sorted(whole or places)
             raise ValueError(
@@ -95,10 +77,11 @@ def _open_folder(folder, splits, data):
         else:
             files[split], problems[split] = layouts.find_pairs(*places[name])
         if not files[split]:
+            lines = describe_problems({split: problems[split]})
             raise ValueError(
                 f"`data` must name splits with images that have label maps. "
                 f"Received: {split!r} of {folder}"
-                + "".join(f"; {line}" for line in _counted(problems[split]))
+                + "".join(f"; {line}" for line in lines)
             )
     if len(set(kinds.values())) > 1:
         of = {True: "labelTrainIds", False: "labelIds"}
@@ -113,7 +96,7 @@ def _open_folder(folder, splits, data):
     if layout == "cityscapes" and not train_ids:
         # Every other number is of what is not measured.
         table[table < 0] = 255
-    return Pairs(tuple(names), table, files, problems)
+    return Pairs(tuple(names), files, table, problems)
 
 
 def _classes(folder, layout, data, train_ids):

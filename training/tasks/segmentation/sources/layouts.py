@@ -2,34 +2,15 @@
 
 import collections
 import re
-import zlib
 
-from gcvit_training.tasks.segmentation.sources.pairs import Problem
+from gcvit_training.tasks.sources import SUFFIXES, Problem
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""Of images, in any case."""
 LABELS = ("annotations", "labels", "masks")
 """Folders of label maps beside `images`."""
 NO_MAP = "an image without a label map"
 NO_IMAGE = "a label map without an image"
 NO_PNG = "a label map that is no .png file"
 SAME_NAME = "an image whose name, but for the suffix, another one has"
-
-
-def find_split(wanted, there):
-    """Finds a split by its name, its short one or its long one.
-
-    Args:
-        wanted: Name that a recipe says.
-        there: Names that there are.
-
-    Returns:
-        The name, such as `"training"` for `"train"`, or `None`.
-    """
-    if wanted in there:
-        return wanted
-    near = [s for s in there if s.startswith(wanted) or wanted.startswith(s)]
-    return near[0] if len(near) == 1 else None
 
 
 def find_pairs(images, labels, ending=("", "")):
@@ -78,7 +59,17 @@ def _named(folder, suffixes, ending):
 
 
 def cityscapes(folder, split):
-    """Pairs of Cityscapes, and whether its maps are of `trainIds`."""
+    """Finds the pairs of Cityscapes.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+        split: Name of a folder of `leftImg8bit` and of `gtFine`.
+
+    Returns:
+        List of (image, label map); list of `Problem`; and whether the maps are
+        of `labelTrainIds`, which count where a split has both kinds, and not
+        of `labelIds`.
+    """
     images, labels = folder / "leftImg8bit" / split, folder / "gtFine" / split
     ids = "_gtFine_labelTrainIds"
     is_train_ids = any(labels.rglob(f"*{ids}.png"))
@@ -88,7 +79,18 @@ def cityscapes(folder, split):
 
 
 def voc(folder, split):
-    """Pairs of Pascal VOC: those that `ImageSets` lists."""
+    """Finds the pairs of Pascal VOC: those that `ImageSets` lists.
+
+    Args:
+        folder: `pathlib.Path` of the dataset.
+        split: Name of a file of `ImageSets/Segmentation`, without its suffix.
+
+    Returns:
+        List of (image, label map), and list of `Problem`.
+
+    Raises:
+        OSError: If there is no such file.
+    """
     text = (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text()
     pairs, problems = [], []
     for name in text.split():
@@ -145,24 +147,3 @@ def _folders(folder):
     return sorted(
         p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."
     )
-
-
-def hold_out(pairs, holdout):
-    """Splits pairs into `train` and `test`.
-
-    By the hash of the image's name: a file stays in its split when others are
-    added.
-
-    Args:
-        pairs: List of (image, label map).
-        holdout: Share of them that becomes `test`.
-
-    Returns:
-        Dict of split to list.
-    """
-    key = {pair: zlib.crc32(pair[0].split("/")[-1].encode()) for pair in pairs}
-    ordered = sorted(pairs, key=key.get)
-    held = round(holdout * len(pairs))
-    if holdout and len(pairs) > 1:
-        held = max(1, held)
-    return {"train": sorted(ordered[held:]), "test": sorted(ordered[:held])}

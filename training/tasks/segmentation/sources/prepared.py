@@ -1,23 +1,35 @@
 """Images with label maps that TFDS prepares."""
 
+import dataclasses
+import functools
 import re
 
 import tensorflow_datasets as tfds
 
 from gcvit_training.tasks.classification.sources.records import Records
+from gcvit_training.tasks.prepared import prepare, record_files
 from gcvit_training.tasks.segmentation.label_map import make_table
-from gcvit_training.tasks.segmentation.sources.pairs import Prepared
 
 LABELS = re.compile("annotation|label|mask|segmentation")
 """In the names of features that are label maps."""
 
 
-def open_tfds(data, folder, splits, data_dir=None):
+@dataclasses.dataclass(frozen=True)
+class Prepared(Records):
+    """Records of images with label maps.
+
+    Attributes:
+        table: As `label_map.make_table` returns.
+    """
+
+    table: object = None
+
+
+def open_tfds(data, splits, data_dir=None):
     """Opens, and prepares, a dataset of TFDS.
 
     Args:
         data: A `SegmentationDataConfig`.
-        folder: `pathlib.Path` of `data.dataset`, which TFDS may have written.
         splits: Names of the splits that have to be there.
         data_dir: Folder of what TFDS prepares.
 
@@ -28,20 +40,7 @@ def open_tfds(data, folder, splits, data_dir=None):
         ValueError: If there is no such dataset, it has no label maps, or lacks
             a split or `data.classes`.
     """
-    try:
-        if folder.is_dir():
-            builder = tfds.builder_from_directory(str(folder))
-        else:
-            builder = tfds.builder(
-                data.dataset, data_dir=data_dir and str(data_dir)
-            )
-    except tfds.core.DatasetNotFoundError:
-        raise ValueError(
-            "`data.dataset` must be a folder or a name that TFDS knows. "
-            f"Received: dataset={data.dataset!r}"
-        ) from None
-    builder.download_and_prepare()
-    info = builder.info
+    info = prepare(data.dataset, data_dir).info
     image, labels = _features(info)
     if data.classes is None:
         raise ValueError(
@@ -49,27 +48,23 @@ def open_tfds(data, folder, splits, data_dir=None):
             f"TFDS, which do not say. Received: dataset={data.dataset!r}"
         )
 
-    def files(split):
-        return [
-            (
-                f.filename,
-                f.skip,
-                f.take if f.take >= 0 else f.examples_in_shard - f.skip,
-            )
-            for f in info.splits[split].file_instructions
-        ]
-
     def parse(record):
         skip = tfds.decode.SkipDecoding()
         example = info.features.deserialize_example(
             record, decoders={image: skip, labels: skip}
         )
-        return example[image], example[labels]
+        return {"image": example[image], "labels": example[labels]}
 
-    records = Records((), files, parse, tuple(info.splits))
+    source = Prepared(
+        names=tuple(f"class {k}" for k in range(data.classes)),
+        files=functools.partial(record_files, info),
+        parse=parse,
+        splits=tuple(info.splits),
+        table=make_table(data.classes, data.reduce_zero_label),
+    )
     for split in splits:
         try:
-            count = records.size(split)
+            count = source.size(split)
         except (KeyError, ValueError, AssertionError):
             count = 0
         if not count:
@@ -77,9 +72,7 @@ def open_tfds(data, folder, splits, data_dir=None):
                 f"`data` must name splits of {sorted(info.splits)}. Received: "
                 f"{split!r}"
             )
-    names = tuple(f"class {k}" for k in range(data.classes))
-    table = make_table(len(names), data.reduce_zero_label)
-    return Prepared(names, table, records)
+    return source
 
 
 def _features(info):

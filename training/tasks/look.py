@@ -1,0 +1,107 @@
+"""Looks at a dataset before a run: reads it once, shows some of it."""
+
+import tensorflow as tf
+
+from gcvit_keras.images.graph import guarded
+from gcvit_training.data import training_batches
+from gcvit_training.errors import reason
+
+
+def read_all(examples, look, nothing, count, report=print, every=10_000):
+    """Reads every example once, as a run does.
+
+    Args:
+        examples: `tf.data.Dataset` of examples, dicts with a `"name"`.
+        look: Function of an example, in a graph, that returns a tuple of
+            tensors, the first one the height and width of its image. An
+            operation fails where the example cannot be read.
+        nothing: What stands for these tensors where one does.
+        count: Function of an example, its tensors, and whether it was read:
+            returns why a run leaves it out, or `None`.
+        report: Called with the number of examples so far, now and then.
+        every: Examples from call to call.
+
+    Returns:
+        Dict of `"least_size"` and `"largest_size"`: height and width of the
+        images with fewest and with most pixels, or `None`; and `"broken"`:
+        `{"image", "reason"}` of the examples that a run leaves out.
+    """
+
+    def guarded_look(example):
+        return example, *guarded(
+            lambda: (look(example), True), lambda: (nothing, False)
+        )
+
+    sizes, broken = [], []
+    rows = examples.map(
+        guarded_look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    for i, (example, seen, is_read) in enumerate(rows):
+        if i and i % every == 0:
+            report(i)
+        why = count(example, seen, bool(is_read))
+        if why:
+            name = example["name"].numpy().decode(errors="replace")
+            broken.append({"image": name, "reason": why})
+        if is_read:
+            sizes.append(tuple(seen[0].numpy().tolist()))
+    return {**extremes(sizes), "broken": broken}
+
+
+def extremes(sizes):
+    """Finds the images with fewest and with most pixels.
+
+    Args:
+        sizes: Iterable of heights and widths.
+
+    Returns:
+        Dict of `"least_size"` and `"largest_size"`, `None` where there are no
+        images.
+    """
+    sizes = sorted(sizes, key=lambda size: size[0] * size[1]) or [None]
+    return {"least_size": sizes[0], "largest_size": sizes[-1]}
+
+
+def why_broken(read):
+    """Says why an image cannot be read.
+
+    Args:
+        read: Function that reads it again.
+
+    Returns:
+        A few words.
+    """
+    try:
+        read()
+    except tf.errors.OpError as error:
+        return reason(error)
+    return "not read"
+
+
+def preview(task, count):
+    """Makes the first training examples as a run sees them.
+
+    Args:
+        task: A `Task` that has `picture(inputs, targets)`, which makes a
+            picture `(height, width, channels)` and its title from one example
+            of a batch, in numpy.
+        count: Examples, at most.
+
+    Returns:
+        List of pictures, and list of their titles.
+    """
+    data = task.config.data
+    # The training split can be smaller than a batch.
+    batch = min(data.batch_size, task.source.size(data.train_split))
+    data = data.model_copy(update={"batch_size": batch})
+    config = task.config.model_copy(update={"data": data})
+    task = type(task)(config, task.source)
+    shown = []
+    for examples in training_batches(task).as_numpy_iterator():
+        for row in range(min(batch, count - len(shown))):
+            one = tf.nest.map_structure(lambda x, row=row: x[row], examples)
+            shown.append(task.picture(*one))
+        if len(shown) == count:
+            break
+    pictures, titles = zip(*shown, strict=True)
+    return list(pictures), list(titles)
