@@ -21,7 +21,7 @@ FourPositive = Annotated[
 Side = Annotated[int, pydantic.Field(ge=32)]
 Sides = Annotated[tuple[Side, ...], pydantic.Field(min_length=1)]
 DIVISOR = 32
-"""Of the sides of a batch: the deepest level's stride."""
+"""What sides of a batch are multiples of: the deepest level's stride."""
 SHARES = (0.6, 0.8, 1.0)
 """Sides of the default buckets, by the largest ones."""
 
@@ -124,11 +124,13 @@ class DetectionModelConfig(Strict):
 
     Attributes:
         detector: Mask R-CNN, or Cascade Mask R-CNN.
-        backbone: Name of a published variant; or give the next four.
-        embed_dim: Of `gcvit_keras.GCViTBackbone`, as are the next ones.
-        depths: Blocks of each level.
-        num_heads: Heads of each level.
-        mlp_ratio: Width of the MLPs.
+        backbone: Name of a published variant, or `None`, and then the next
+            four say what the backbone is.
+        embed_dim: Channels of the first level; each further one has twice as
+            many.
+        depths: Number of blocks of each level.
+        num_heads: Number of attention heads of each level.
+        mlp_ratio: Width of the blocks' MLPs, as a factor on the channels.
         window_size: Sides of the windows. Default: 24 at each level.
         drop_path_rate: Stochastic depth of the last block.
         backbone_weights: What a backbone given by name starts from: a preset

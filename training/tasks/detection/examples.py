@@ -32,19 +32,11 @@ def make_image(content):
     )
     with tf.control_dependencies([same]):
         image = tf.identity(image)
-    return move(image, content)
+    return _move(image, content)
 
 
-def move(image, plan):
-    """Moves an image's pixels, bilinearly without antialiasing, as OpenCV.
-
-    Args:
-        image: Uint8 tensor `(height, width, 3)`.
-        plan: Dict of a row of a `Plan`.
-
-    Returns:
-        Uint8 tensor `(*plan["size"], 3)`.
-    """
+def _move(image, plan):
+    """Moves an image's pixels, bilinearly without antialiasing, as OpenCV."""
     moved = tf.raw_ops.ScaleAndTranslate(
         images=image[None],
         size=plan["size"],

@@ -16,7 +16,7 @@ CONFIDENT = 0.3
 OVERLAP = 0.5
 """Least overlap of a detection with the object that it is of."""
 WORST = 12
-"""Images that are named."""
+"""Images with most mistakes that a report names, at most."""
 
 
 def average_precision(truth, detections, kind):
@@ -35,16 +35,7 @@ def average_precision(truth, detections, kind):
     objects = COCO(copy.deepcopy(truth))
     if not detections:
         return _nothing_detected(truth)
-    if kind == "bbox":  # or small is what has a small mask
-        detections = [
-            {k: v for k, v in d.items() if k != "segmentation"}
-            for d in detections
-        ]
-    else:  # without boxes, for the same reason
-        detections = [
-            {k: v for k, v in d.items() if k != "bbox"} for d in detections
-        ]
-    results = objects.loadRes(copy.deepcopy(detections))
+    results = objects.loadRes(copy.deepcopy(of_kind(detections, kind)))
     evaluation = COCOeval_faster(
         objects, results, iouType=kind, print_function=lambda *_: None
     )
@@ -80,6 +71,23 @@ def average_precision(truth, detections, kind):
         known = (of_classes > -1).all(0)
         curves[name] = of_classes[:, known].mean(1).tolist()
     return measures, per_class, curves
+
+
+def of_kind(detections, kind):
+    """Leaves what the other kind of detections is measured by out.
+
+    COCO's tools take a result with a box for one whose size is the box's, and
+    one with a mask for one whose size is the mask's.
+
+    Args:
+        detections: List of COCO's results.
+        kind: `"bbox"` or `"segm"`.
+
+    Returns:
+        List of dicts.
+    """
+    other = {"bbox": "segmentation", "segm": "bbox"}[kind]
+    return [{k: v for k, v in d.items() if k != other} for d in detections]
 
 
 def _nothing_detected(truth):

@@ -2,8 +2,8 @@
 
 import keras
 
-from gcvit_keras import GCViTBackbone
 from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
+from gcvit_training.tasks.backbone import build_backbone
 
 DETECTORS = {"mask_rcnn": MaskRCNN, "cascade_mask_rcnn": CascadeMaskRCNN}
 TABLE = "relative_position_bias_table"
@@ -27,7 +27,7 @@ def build_network(config, classes, has_masks=True):
     """
     model = config.model
     network = DETECTORS[model.detector](
-        _backbone(model),
+        build_backbone(model, model.window_size, (3, 2, 1, 0)),
         classes,
         weights=model.weights,
         fpn_channels=model.fpn_channels,
@@ -39,27 +39,6 @@ def build_network(config, classes, has_masks=True):
         for head in network.mask_heads:
             head.trainable = False
     return network
-
-
-def _backbone(model):
-    arguments = {
-        "window_size": model.window_size,
-        "query_pools": (3, 2, 1, 0),
-        "level_norms": True,
-        "drop_path_rate": model.drop_path_rate,
-        "name": "backbone",
-    }
-    if model.backbone:
-        # A checkpoint of the whole detector brings its own.
-        weights = model.backbone_weights if model.weights is None else None
-        return GCViTBackbone(model.backbone, weights=weights, **arguments)
-    return GCViTBackbone(
-        embed_dim=model.embed_dim,
-        depths=model.depths,
-        num_heads=model.num_heads,
-        mlp_ratio=model.mlp_ratio,
-        **arguments,
-    )
 
 
 def not_decayed(network, decay):

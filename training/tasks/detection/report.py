@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from gcvit_training.plots import matrix_picture
+from gcvit_training.tasks.detection.measures import of_kind
 from gcvit_training.tasks.detection.plots import curves_picture
 from gcvit_training.tasks.detection.worst import write_worst
 from gcvit_training.tasks.pages import cell
@@ -81,21 +82,14 @@ def page(result, names, folder, evaluator=None):
 def write_detections(detections, folder, kinds=("box", "mask")):
     """Writes COCO's result files, `detections.bbox.json` and `...segm.json`.
 
-    Each has what belongs to it only: COCO's tools take a result with a box for
-    one whose size is the box's.
-
     Args:
         detections: List of dicts, as `DetectionEvaluator.detections`.
         folder: The `RunFolder`.
         kinds: `"box"`, `"mask"` or both.
     """
-    other = {"box": "segmentation", "mask": "bbox"}
     for kind in kinds:
-        rows = [
-            {k: v for k, v in d.items() if k != other[kind]} for d in detections
-        ]
-        name = f"detections.{KINDS[kind]}.json"
-        folder.write_text(name, json.dumps(rows))
+        rows = of_kind(detections, KINDS[kind])
+        folder.write_text(f"detections.{KINDS[kind]}.json", json.dumps(rows))
 
 
 def _classes(rows, kinds):

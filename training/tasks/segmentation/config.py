@@ -136,18 +136,19 @@ class SegmentationModelConfig(Strict):
             file; a `.keras` file's classifier is replaced where the classes
             differ, and other settings must be its own where they are not
             `None`.
-        embed_dim: Of `gcvit_keras.GCViTBackbone`, as are the next ones.
-        depths: Blocks of each level.
-        num_heads: Heads of each level.
-        mlp_ratio: Width of the MLPs.
+        embed_dim: Channels of the first level; each further one has twice as
+            many.
+        depths: Number of blocks of each level.
+        num_heads: Number of attention heads of each level.
+        mlp_ratio: Width of the blocks' MLPs, as a factor on the channels.
         window_size: Sides of the windows. Default: those of `UPerNet`.
         query_pools: How often each level's query generator halves its map.
             Default: the classifiers'; 3, 2, 1 and 0 for a checkpoint around
             the official detection backbone, whose tensors do not tell.
         drop_path_rate: Stochastic depth. Default: the variant's own, or 0.
-        channels: Of `gcvit_keras.segmentation.UPerNet`, as are the rest.
-        auxiliary: Whether there is an auxiliary head.
-        auxiliary_channels: Channels of it.
+        channels: Channels of all convolutions of the head.
+        auxiliary: Whether there is an auxiliary head on the third map.
+        auxiliary_channels: Channels of its convolution.
         dropout: Share of the channels that are dropped before the classifier.
         auxiliary_weight: Factor on the auxiliary head's loss.
         name: Name of the model.

@@ -36,22 +36,21 @@ def read_pair(content, table):
         return image, to_classes(numbers, table)
 
 
-def measured_factor(size, data, scale=1.0):
+def measured_factor(size, data):
     """The factor by which an image is resized to be measured.
 
     Args:
         size: Int tensor `(2,)`: height and width.
         data: A `SegmentationDataConfig`.
-        scale: One of `data.scales`.
 
     Returns:
         Float32 scalar.
     """
     size = tf.cast(size, tf.float32)
     if data.short_side is None:
-        return tf.constant(scale, tf.float32)
+        return tf.constant(1.0)
     short = data.short_side / tf.reduce_min(size)
-    return scale * tf.minimum(short, data.long_side / tf.reduce_max(size))
+    return tf.minimum(short, data.long_side / tf.reduce_max(size))
 
 
 def training_pair(image, labels, seed, data, augment):

@@ -4,11 +4,11 @@ import json
 
 import keras
 
-from gcvit_keras import GCViTBackbone
 from gcvit_keras.models.backbone import QUERY_POOLS
 from gcvit_keras.segmentation import UPerNet
 from gcvit_keras.segmentation.upernet import WINDOWS
 from gcvit_keras.variants import VARIANTS
+from gcvit_training.tasks.backbone import build_backbone
 
 SIZES = ("embed_dim", "depths", "num_heads", "mlp_ratio")
 """Settings of a backbone that a variant's name fixes."""
@@ -33,40 +33,19 @@ def build_network(config, classes):
     model = config.model
     if model.is_keras_file:
         return _with_classes(model, classes)
+    backbone = build_backbone(
+        model, model.window_size or WINDOWS, model.query_pools or QUERY_POOLS
+    )
     return UPerNet(
-        _backbone(model), classes, weights=model.weights, **_heads(model)
+        backbone,
+        classes,
+        weights=model.weights,
+        channels=model.channels,
+        auxiliary=model.auxiliary,
+        auxiliary_channels=model.auxiliary_channels,
+        dropout=model.dropout,
+        name=model.name,
     )
-
-
-def _backbone(model):
-    arguments = {
-        "window_size": model.window_size or WINDOWS,
-        "query_pools": model.query_pools or QUERY_POOLS,
-        "level_norms": True,
-        "drop_path_rate": model.drop_path_rate,
-        "name": "backbone",
-    }
-    if model.backbone:
-        # A checkpoint of the whole segmenter brings its own.
-        weights = model.backbone_weights if model.weights is None else None
-        return GCViTBackbone(model.backbone, weights=weights, **arguments)
-    return GCViTBackbone(
-        embed_dim=model.embed_dim,
-        depths=model.depths,
-        num_heads=model.num_heads,
-        mlp_ratio=model.mlp_ratio,
-        **arguments,
-    )
-
-
-def _heads(model):
-    return {
-        "channels": model.channels,
-        "auxiliary": model.auxiliary,
-        "auxiliary_channels": model.auxiliary_channels,
-        "dropout": model.dropout,
-        "name": model.name,
-    }
 
 
 def _with_classes(model, classes):

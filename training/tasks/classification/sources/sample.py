@@ -30,7 +30,7 @@ class Sample:
         return min(self.source.size(split), self.count)
 
     def examples(self, split):
-        """As of the other source, in its order; no other is decoded."""
+        """The sample, in the order of its source; the rest is not decoded."""
         size, last = self.size(split), self.source.size(split) - 1
         wanted = np.arange(size) * last // max(size - 1, 1)
         examples = self.source.examples(split).enumerate()

@@ -22,7 +22,8 @@ class Item:
         classes: Int32 array `(n,)`.
         is_crowd: Boolean array `(n,)`: regions of many objects, which are not
             learned, and in which detections are no errors.
-        areas: Float64 array `(n,)`: by which an object is small or large.
+        areas: Float64 array `(n,)`, in pixels: whether an object is small,
+            medium or large in COCO's measures follows from it.
         masks: List of n dicts of run lengths (`masks.to_rle`), or `None`.
     """
 
