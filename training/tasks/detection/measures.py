@@ -33,8 +33,6 @@ def average_precision(truth, detections, kind):
         `"recall"` and, by overlap, of the mean precision of the classes.
     """
     objects = COCO(copy.deepcopy(truth))
-    if not detections:
-        return _nothing_detected(truth)
     results = objects.loadRes(copy.deepcopy(of_kind(detections, kind)))
     evaluation = COCOeval_faster(
         objects, results, iouType=kind, print_function=lambda *_: None
@@ -88,25 +86,6 @@ def of_kind(detections, kind):
     """
     other = {"bbox": "segmentation", "segm": "bbox"}[kind]
     return [{k: v for k, v in d.items() if k != other} for d in detections]
-
-
-def _nothing_detected(truth):
-    """Measures where there is not one detection: 0 wherever an object is."""
-    real = [a for a in truth["annotations"] if not a["iscrowd"]]
-    sides = (0, 32**2, 96**2, 1e10)
-    names = ["ap", "ap50", "ap75", *(f"ar{most}" for most in MOST)]
-    measures = dict.fromkeys(names, 0.0)
-    for name, low, high in zip(AREAS[1:], sides, sides[1:], strict=False):
-        some = any(low <= a["area"] <= high for a in real)
-        measures[f"ap_{name}"] = measures[f"ar_{name}"] = 0.0 if some else None
-    classes = {a["category_id"] for a in real}
-    per_class = []
-    for category in sorted(c["id"] for c in truth["categories"]):
-        value = 0.0 if category in classes else None
-        per_class.append({"ap": value, "ap50": value})
-    recall = np.linspace(0, 1, 101).tolist()
-    zeros = [0.0] * len(recall)
-    return measures, per_class, {"recall": recall, "0.50": zeros, "0.75": zeros}
 
 
 def _mean(values):

@@ -15,7 +15,7 @@ KINDS = {"box": "bbox", "mask": "segm"}
 """COCO's words, of which the names of its result files are made."""
 
 
-def page(result, names, folder, evaluator=None):
+def page(result, names, folder, evaluator):
     """Makes the report's lines about a result.
 
     Args:
@@ -39,8 +39,7 @@ def page(result, names, folder, evaluator=None):
             xlabel="detected",
             ylabel="truth",
         )
-        if evaluator is not None:
-            write_detections(evaluator.detections, folder, kinds)
+        write_detections(evaluator.detections, folder, kinds)
     lines = [f"| | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for name in result["box"]:
         values = (_number(result[kind][name]) for kind in kinds)
@@ -68,7 +67,7 @@ def page(result, names, folder, evaluator=None):
             f"| {Path(w['image']).name} | {w['missed']} | {w['wrong']} |"
             for w in result["worst"]
         ]
-        if folder is not None and evaluator is not None:
+        if folder is not None:
             lines += ["", "Their objects, and beside them what was found:"]
             pictures = write_worst(
                 result["worst"], evaluator, folder.path / "worst"
