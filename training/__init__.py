@@ -2,9 +2,10 @@
 
 from gcvit_training.config import RunConfig, read_config, write_config
 from gcvit_training.errors import Preempted, TrainingError
+from gcvit_training.evaluator import Evaluator
 from gcvit_training.fit import train
 from gcvit_training.report import write_report
-from gcvit_training.tasks import Evaluator, Task
+from gcvit_training.tasks import Task
 
 __all__ = [
     "Evaluator",

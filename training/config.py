@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
-TASKS = Path(__file__).parent / "tasks"
+TASK_FOLDERS = Path(__file__).parent / "tasks"
 """Folder of the tasks, each with its recipes."""
 Finite = pydantic.Field(allow_inf_nan=False)
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = Annotated[pydantic.PositiveFloat, Finite]
 NonNegative = Annotated[pydantic.NonNegativeFloat, Finite]
+FourPositive = tuple[(pydantic.PositiveInt,) * 4]
 
 
 class Strict(pydantic.BaseModel):
@@ -29,11 +30,11 @@ class DataConfig(Strict):
     """The examples, and the order in which they come.
 
     Attributes:
-        dataset: Name or folder of a dataset; which, says the task.
+        dataset: Name or folder of a dataset, of those that the task knows.
         train_split: Split to train on.
         evaluation_split: Split to evaluate on.
         batch_size: Examples per step, over all replicas together.
-        cache: `memory`, or a folder, to keep what was read in.
+        cache: `memory`, or a folder, in which the content of files is kept.
         shuffle_buffer: Examples held to shuffle, where they are records in
             files or in a cache folder. Files of their own, and a cache in
             memory, are shuffled whole.
@@ -72,7 +73,8 @@ class OptimizerConfig(Strict):
             well.
         poly_power: Power of `poly`.
         decay_epochs: Epochs after which `steps` multiplies the rate.
-        decay_factor: By which it does.
+        decay_factor: Factor that `schedule: steps` multiplies the rate by at
+            each of `decay_epochs`, in (0, 1].
         warmup_epochs: First epochs, over which the rate rises from near 0;
             again after `freeze_epochs`, if there are any.
         warmup_steps: The same in steps, in place of `warmup_epochs`.
@@ -81,7 +83,8 @@ class OptimizerConfig(Strict):
         beta_1: Decay of Adam's mean of the gradients.
         beta_2: Decay of Adam's mean of their squares.
         epsilon: Added to Adam's divisor, as PyTorch does.
-        weight_decay: Not on norms, biases, layer scales and position tables.
+        weight_decay: Decay of the weights but for norms, biases, layer scales
+            and position tables.
         gradient_norm: Gradients are clipped to this global norm; `None` for
             none.
         layer_decay: Factor on the rate from each block to the one before it;
@@ -120,7 +123,7 @@ class RunConfig(Strict):
 
     Attributes:
         task: Name of the task, of `gcvit_training.tasks.TASKS`.
-        seed: Of initial weights, order, augmentation and drop path.
+        seed: Seed of initial weights, order, augmentation and drop path.
         deterministic: Whether TensorFlow computes every operation the same
             way each time, which takes longer.
         epochs: Passes over the training split, all phases together.
@@ -144,7 +147,7 @@ class RunConfig(Strict):
         histograms: Epochs between histograms of the weights for TensorBoard;
             0 for none.
         profile: First and last step that TensorBoard's profiler sees.
-        data: What is trained on.
+        data: The examples, and their order.
         optimizer: AdamW and its rate.
 
     Examples:
@@ -264,7 +267,9 @@ def read_config(recipe, overrides: Iterable[str] = ()) -> RunConfig:
         ...
     ValueError: ...
     """
-    shipped = {path.stem: path for path in TASKS.glob("*/recipes/*.yaml")}
+    shipped = {
+        path.stem: path for path in TASK_FOLDERS.glob("*/recipes/*.yaml")
+    }
     path = shipped.get(str(recipe), Path(recipe))
     try:
         fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)

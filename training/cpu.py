@@ -18,14 +18,15 @@ from gcvit_keras.layers import GCViTBlock, WindowAttention
 from gcvit_keras.layers.composite import CompositeLayer, replaced
 
 LEAST_SIDE = 128
-"""Of images for which compiling, some seconds, is worth it."""
+"""Shorter side of the smallest images for which compiling, which takes
+seconds, is worth it."""
 
 LEAST_RATE = 0.05
-"""Of drop path, below which so few images are dropped that it is not worth
+"""Rate of drop path below which so few images are dropped that it is not worth
 compiling for their number."""
 
 SIZES = 8
-"""Numbers of images at most that a branch is compiled for."""
+"""Most numbers of images that a branch is compiled for."""
 
 
 def _compiled(function):
@@ -59,7 +60,7 @@ def fast_on_cpu(network):
 
 
 def _methods(layer):
-    """What replaces methods of a layer, by name."""
+    """Methods that replace those of a layer, by name."""
     methods = {}
     if isinstance(layer, CompositeLayer):
         methods["gelu"] = gelu

@@ -280,9 +280,3 @@ def layer_scales(model, decay):
         for layer in layers
         for variable in layer.trainable_variables
     }
-
-
-def global_sum(gradients):
-    """Sums gradients over all replicas, in replica context."""
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

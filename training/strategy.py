@@ -1,4 +1,4 @@
-"""Where a run computes."""
+"""The devices that a run computes on."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def choose_strategy(name="auto"):
-    """The `tf.distribute` strategy of a run.
+    """Chooses the `tf.distribute` strategy of a run.
 
     Args:
         name: `one_device`, `mirrored` (all GPUs of this machine),
@@ -47,12 +47,12 @@ def choose_strategy(name="auto"):
 
 
 def is_multi_worker(strategy):
-    """Whether several processes train together."""
+    """Says whether several processes train together."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def is_chief(strategy):
-    """Whether this process is the one that writes."""
+    """Says whether this process is the one that writes."""
     resolver = strategy.cluster_resolver
     if not is_multi_worker(strategy) or resolver is None:
         return True
@@ -65,7 +65,8 @@ def is_chief(strategy):
 
 
 def _best():
-    if len(_cluster()) > 1:
+    jobs, _ = _cluster()
+    if sum(map(len, jobs.values())) > 1:
         return "multi_worker"
     if "TPU_NAME" in os.environ or tf.config.list_physical_devices("TPU"):
         return "tpu"
@@ -75,16 +76,12 @@ def _best():
 
 
 def _cluster():
-    """Addresses of the workers that `TF_CONFIG` names."""
+    """The addresses of chief and workers, and the task, of `TF_CONFIG`."""
     try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}")["cluster"]
-        return [
-            address
-            for kind in ("chief", "worker")
-            for address in cluster.get(kind, [])
-        ]
-    except KeyError:
-        return []
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        jobs, task = config.get("cluster", {}), config.get("task", {})
+        kinds = ("chief", "worker")
+        return {kind: list(jobs.get(kind, [])) for kind in kinds}, dict(task)
     except (ValueError, TypeError, AttributeError):
         raise ValueError(
             "TF_CONFIG must be JSON such as "
@@ -95,17 +92,15 @@ def _cluster():
 
 
 def _check_cluster():
-    addresses = _cluster()
-    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+    jobs, task = _cluster()
     kind, index = task.get("type"), task.get("index")
-    jobs = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    if not addresses:
+    if not any(jobs.values()):
         raise ValueError(
             "`strategy` is multi_worker, which needs the environment variable "
             "TF_CONFIG to name the workers"
         )
-    if kind not in ("chief", "worker") or not (
-        isinstance(index, int) and 0 <= index < len(jobs.get(kind, []))
+    if kind not in jobs or not (
+        isinstance(index, int) and 0 <= index < len(jobs[kind])
     ):
         raise ValueError(
             "TF_CONFIG's task must be one of its cluster's chief and workers. "

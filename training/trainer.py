@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gcvit_training.optimizer import global_sum
 from gcvit_training.strategy import is_multi_worker
 
 READ_EVERY = 0.5
@@ -107,8 +106,9 @@ class Trainer(keras.Model):
         else:
             gradients = self._accumulated(data, variables)
         shares = tf.distribute.get_strategy().num_replicas_in_sync
-        gradients = global_sum(
-            [g / (shares * self.accumulate) for g in gradients]
+        gradients = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM,
+            [g / (shares * self.accumulate) for g in gradients],
         )
         self.optimizer.apply(gradients, variables)
         if self.ema is not None:

@@ -10,9 +10,8 @@ import importlib
 import json
 
 from gcvit_training.config import RunConfig, read_config
-from gcvit_training.tasks.evaluating import Evaluator
 
-__all__ = ["TASKS", "Evaluator", "Task", "find_task", "open_task"]
+__all__ = ["TASKS", "Task", "find_task", "open_task"]
 
 TASKS = {
     "classification": "gcvit_training.tasks.classification",
@@ -83,9 +82,9 @@ class Task(abc.ABC):
         metric_names: Further names in it, which are only watched.
         reads_one_size: Whether images become inputs of one size by a
             `gcvit_keras.ImageReader`, which `to_evaluate` then gets.
-        Reader: Class of the settings by which images keep their ratio,
-            `short_side` and `long_side`, which are fields of `data`, too; or
-            `None`.
+        Reader: Class of the settings by which images keep their ratio:
+            `short_side` and `long_side`, fields of `data`, too; or `None`.
+        names: Names of the model's classes or other outputs, if any.
         recipe: Name of the recipe by whose settings models without a run are
             measured, or `None` if they cannot be.
 
@@ -109,6 +108,7 @@ class Task(abc.ABC):
     metric_names = ()
     reads_one_size = False
     Reader = None
+    names = ()
     recipe = None
 
     def __init__(self, config, source):
@@ -141,7 +141,10 @@ class Task(abc.ABC):
             `examples(split, seed=None, buffer=1, shard=(1, 0))`, a
             `tf.data.Dataset` of dicts with a string `name`, shuffled by
             `seed` if there is one; `load(example)`, in a graph, an example's
-            content, such as a file's bytes and a label.
+            content, such as a file's bytes and a label. It may have `names`
+            of classes, with which alone a run goes on, and `listing(split)`:
+            the list of the files that `shard` divides, with all that examples
+            follow from but their content; a cache folder is of one such list.
         """
 
     def check(self):
@@ -292,13 +295,10 @@ class Task(abc.ABC):
         """Makes the configuration under which any model is measured.
 
         Args:
-            config: Configuration of the model's run, or `None` of a model
-                without one.
+            config: Configuration of the model's run, or `None`.
             path: Path of the model, beside which may be how it reads images.
-            reader: The model's `gcvit_keras.ImageReader`; see
-                `reads_one_size`.
-            overrides: Strings `"data.field=value"`, which `config` has; not of
-                fields in `data`.
+            reader: The model's `ImageReader`; see `reads_one_size`.
+            overrides: Strings `"data.field=value"`, which `config` has.
             **data: Fields of `data` that are set: `dataset`,
                 `evaluation_split`, `train_split` and `batch_size`.
 

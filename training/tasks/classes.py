@@ -81,18 +81,7 @@ class NamedClasses:
         return list(range(len(self.source.names)))
 
     def use_classes(self, names, model):
-        """Pairs the model's classes with those of the data by name.
-
-        Args:
-            names: See `Task.use_classes`.
-            model: See `Task.use_classes`.
-
-        Returns:
-            See `Task.use_classes`.
-
-        Raises:
-            ValueError: See `match_classes`.
-        """
+        """Pairs the model's classes with those of the data by name."""
         dataset = self.config.data.dataset
         # Exports call classes without names so.
         if names in (None, [f"class {k}" for k in range(len(names or []))]):
@@ -105,3 +94,15 @@ class NamedClasses:
         )
         self.names = list(names)
         return notes
+
+    @property
+    def reader(self):
+        """The settings by which the model's images are read."""
+        data = self.config.data
+        return self.Reader(data.short_side, data.long_side)
+
+    def write(self, folder):
+        """Writes `labels.txt`, a class name per line, and the reader."""
+        names = "".join(f"{name}\n" for name in self.source.names)
+        folder.write_text("labels.txt", names)
+        folder.write_text(self.reader.FILE, self.reader.to_json())

@@ -32,6 +32,11 @@ def cell(text):
     return str(text).replace("|", "\\|")
 
 
+def percent(share):
+    """Writes a share as a percentage; `None` as a dash."""
+    return "-" if share is None else f"{share:.1%}"
+
+
 def size_lines(facts):
     """Says how large images are, and how many EXIF turns.
 

@@ -26,10 +26,7 @@ from gcvit_training.tasks.classification.evaluator import (
     Evaluation,
     evaluate,
 )
-from gcvit_training.tasks.classification.examples import (
-    training_image,
-    whole_image,
-)
+from gcvit_training.tasks.classification.examples import training_image
 from gcvit_training.tasks.classification.layers import (
     apply_layers,
     load_layers,
@@ -108,7 +105,7 @@ class Classification(NamedClasses, Task):
         """Reads an image; its target is the number of its class."""
         encoded, label = content
         if seed is None:
-            return whole_image(encoded, self.config.data), label
+            return self.reader.read_in_graph(encoded, trusted=True), label
         image = training_image(encoded, seed, self.config)
         if self.layers:
             image = apply_layers(self.layers, image, tf.random.fold_in(seed, 1))
@@ -230,20 +227,19 @@ class Classification(NamedClasses, Task):
         """Counts the files of the data that are no examples."""
         return describe_problems(self.source.problems)
 
-    def write(self, folder):
-        """Writes `labels.txt`, a class name per line, and the image reader."""
-        names = "".join(f"{name}\n" for name in self.source.names)
-        folder.write_text("labels.txt", names)
-        reader = self.config.data.image_reader
-        folder.write_text(reader.FILE, reader.to_json())
+    @property
+    def reader(self):
+        """The `gcvit_keras.ImageReader` of evaluation."""
+        return self.config.data.image_reader
 
     def facts(self):
-        """Counts images, classes and pixels."""
+        """Counts images, outputs and pixels."""
         data = self.config.data
         height, width, _ = data.image_shape
+        outputs = getattr(self.config, "outputs", "classes")
         return (
             f"{self.source.size(data.train_split)} images of "
-            f"`{data.train_split}`, {len(self.source.names)} classes, "
+            f"`{data.train_split}`, {len(self.source.names)} {outputs}, "
             f"{height} x {width} pixels"
         )
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gcvit_training.evaluator import Evaluator, check_counted, share
 from gcvit_training.evaluator import evaluate as run_evaluator
-from gcvit_training.tasks.evaluating import Evaluator
 
 BINS = 15
-"""Of the calibration error, as in its paper."""
+"""Number of the bins of the calibration error, as in its paper."""
 TOP = 5
 LEAST = 1e-7
 """Least probability that the loss takes a label's to be."""
@@ -54,10 +54,10 @@ class Evaluation:
             {
                 "class": k,
                 "images": int(images[k]),
-                "accuracy": _share(found[k], images[k]),
-                "precision": _share(found[k], taken[k]),
-                "recall": _share(found[k], images[k]),
-                "f1": _share(2 * found[k], images[k] + taken[k]),
+                "accuracy": share(found[k], images[k]),
+                "precision": share(found[k], taken[k]),
+                "recall": share(found[k], images[k]),
+                "f1": share(2 * found[k], images[k] + taken[k]),
             }
             for k in range(len(self.confusion))
         ]
@@ -148,11 +148,7 @@ class ClassificationEvaluator(Evaluator):
         Raises:
             ValueError: If there were no images.
         """
-        if not self.seen:
-            raise ValueError(
-                "there are no images to evaluate on "
-                f"({self.left_out} cannot be read)"
-            )
+        check_counted(len(self.seen), self.left_out)
         ranks, likelihoods, confidence = map(
             np.concatenate, zip(*self.seen, strict=True)
         )
@@ -197,10 +193,6 @@ def evaluate(predict, batches) -> Evaluation:
             evaluator = ClassificationEvaluator(np.shape(labels)[-1])
         run_evaluator(evaluator, predict, [(images, labels, weights)])
     return (evaluator or ClassificationEvaluator(0)).evaluation()
-
-
-def _share(part, whole):
-    return float(part / whole) if whole else None
 
 
 def _calibration_error(confidence, hits):

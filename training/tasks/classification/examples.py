@@ -21,21 +21,9 @@ def training_image(encoded, seed, config):
     if config.augment.crop_scale:
         image = _random_crop(encoded, crop_seed, config)
     else:
-        image = whole_image(encoded, config.data)
+        reader = config.data.image_reader
+        image = reader.read_in_graph(encoded, trusted=True)
     return augment(image, augment_seed, config.augment)
-
-
-def whole_image(encoded, data):
-    """Reads an image as `gcvit_keras.load_image` does, to a grey level.
-
-    Args:
-        encoded: Scalar string tensor, the file's content.
-        data: An `ImageDataConfig`.
-
-    Returns:
-        float32 tensor `(height, width, channels)`, pixels in [0, 255].
-    """
-    return data.image_reader.read_in_graph(encoded, trusted=True)
 
 
 def _random_crop(encoded, seed, config):

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def box(height, width, top, bottom, left, right):
-    """Boolean mask `(height, width, 1)` of a box."""
+    """Makes the boolean mask `(height, width, 1)` of a box in an image."""
     rows, columns = tf.range(height)[:, None], tf.range(width)[None]
     inside = (rows >= top) & (rows < bottom)
     inside &= (columns >= left) & (columns < right)
@@ -12,9 +12,23 @@ def box(height, width, top, bottom, left, right):
 
 
 def warp(image, a, b, x, c, d, y, fill):
-    """Pixel (u, v) of the result is that at M (u, v) + (x, y) of the image.
+    """Maps an image by an affine map about its centre, bilinearly.
 
-    M is [[a, b], [c, d]] about the image's centre; bilinear.
+    Pixel (u, v) of the result is that at M (u, v) + (x, y) of the image, M
+    being [[a, b], [c, d]].
+
+    Args:
+        image: Float32 tensor `(height, width, channels)` of a static shape.
+        a: First row of M, as is `b`.
+        b: See `a`.
+        x: Shift in pixels along the columns.
+        c: Second row of M, as is `d`.
+        d: See `c`.
+        y: Shift in pixels along the rows.
+        fill: List of the channels' values outside of the image.
+
+    Returns:
+        Tensor of the same shape.
     """
     shape = image.shape
     middle_x, middle_y = (shape[1] - 1) / 2, (shape[0] - 1) / 2

@@ -5,13 +5,14 @@ import math
 
 import tensorflow as tf
 
+from gcvit_keras.images.graph import to_grey
 from gcvit_keras.weights.presets import IMAGENET_MEAN
 from gcvit_training.tasks.classification.geometry import box, warp
 
 FILL = [round(255 * m) for m in IMAGENET_MEAN]
 """Colour of what shifts and turns uncover, as timm's."""
 CHOICE_PROBABILITY = 0.5
-"""That a layer does anything, as timm's."""
+"""Probability that a layer does anything, as timm's."""
 
 
 def rand_augment(image, seed, layers, magnitude, std):
@@ -98,7 +99,7 @@ def _solarize_add(image, strength, sign):
 
 
 def _factor(strength, sign):
-    """What an enhancement multiplies with: below 1 as often as above."""
+    """Factor of an enhancement: below 1 as often as above."""
     return tf.maximum(0.1, 1 + sign * strength / 10 * 0.9)
 
 
@@ -117,9 +118,7 @@ def _grey(image):
     """As PIL's conversion to "L"."""
     if image.shape[-1] == 1:
         return image
-    weights = tf.constant([19595, 38470, 7471])
-    whole = tf.reduce_sum(tf.cast(image, tf.int32) * weights, -1)
-    return tf.cast((whole + 0x8000) // 65536, tf.float32)[..., None]
+    return tf.cast(to_grey(image), tf.float32)
 
 
 def _color(image, strength, sign):

@@ -1,10 +1,10 @@
 """A classification run's part of the report."""
 
 from gcvit_training.plots import matrix_picture
-from gcvit_training.tasks.pages import cell
+from gcvit_training.tasks.pages import cell, percent
 
 WORST = 5
-"""Classes that are named."""
+"""Number of the worst classes, which are named."""
 
 
 def page(result, names, folder=None):
@@ -57,13 +57,9 @@ def page(result, names, folder=None):
         "|---|---|---|---|---|",
         *(
             f"| {cell(names[c['class']])} | {c['images']} "
-            f"| {_percent(c['precision'])} | {_percent(c['recall'])} "
-            f"| {_percent(c['f1'])} |"
+            f"| {percent(c['precision'])} | {percent(c['recall'])} "
+            f"| {percent(c['f1'])} |"
             for c in worst
         ),
         *picture,
     ]
-
-
-def _percent(share):
-    return "-" if share is None else f"{share:.1%}"

@@ -273,14 +273,6 @@ class Detection(NamedClasses, Task):
             )
         return lines
 
-    def write(self, folder):
-        """Writes `labels.txt`, a class name per line, and the image reader."""
-        names = "".join(f"{name}\n" for name in self.source.names)
-        folder.write_text("labels.txt", names)
-        data = self.config.data
-        reader = DetectionReader(data.short_side, data.long_side)
-        folder.write_text(reader.FILE, reader.to_json())
-
     def facts(self):
         """Counts images, objects and classes."""
         data = self.config.data

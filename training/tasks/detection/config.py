@@ -7,6 +7,7 @@ import pydantic
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
     DataConfig,
+    FourPositive,
     OptimizerConfig,
     Positive,
     Probability,
@@ -15,9 +16,6 @@ from gcvit_training.config import (
     Strict,
 )
 
-FourPositive = Annotated[
-    tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=4, max_length=4)
-]
 Side = Annotated[int, pydantic.Field(ge=32)]
 Sides = Annotated[tuple[Side, ...], pydantic.Field(min_length=1)]
 DIVISOR = 32

@@ -3,12 +3,12 @@
 import numpy as np
 
 from gcvit_keras.detection.masks import paste_masks_numpy
+from gcvit_training.evaluator import Evaluator
 from gcvit_training.tasks.detection.masks import encode
 from gcvit_training.tasks.detection.measures import (
     average_precision,
     confusions,
 )
-from gcvit_training.tasks.evaluating import Evaluator
 
 
 class DetectionEvaluator(Evaluator):

@@ -182,13 +182,6 @@ class Segmentation(NamedClasses, Task):
         title = ", ".join(self.names[k] for k in largest)
         return overlay(inputs, targets), title
 
-    def write(self, folder):
-        """Writes `labels.txt`, a class name per line, and the reader."""
-        folder.write_text("labels.txt", "".join(f"{n}\n" for n in self.names))
-        data = self.config.data
-        reader = SegmentationReader(data.short_side, data.long_side)
-        folder.write_text(reader.FILE, reader.to_json())
-
     def facts(self):
         """Counts images, classes and pixels."""
         data = self.config.data

@@ -7,6 +7,7 @@ import pydantic
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
     DataConfig,
+    FourPositive,
     NonNegative,
     Positive,
     Probability,
@@ -15,9 +16,6 @@ from gcvit_training.config import (
     Strict,
 )
 
-Four = Annotated[
-    tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=4, max_length=4)
-]
 FourPools = Annotated[
     tuple[pydantic.NonNegativeInt, ...],
     pydantic.Field(min_length=4, max_length=4),
@@ -158,10 +156,10 @@ class SegmentationModelConfig(Strict):
     backbone_weights: str | None = None
     weights: str | None = None
     embed_dim: pydantic.PositiveInt | None = None
-    depths: Four | None = None
-    num_heads: Four | None = None
+    depths: FourPositive | None = None
+    num_heads: FourPositive | None = None
     mlp_ratio: Positive | None = None
-    window_size: Four | None = None
+    window_size: FourPositive | None = None
     query_pools: FourPools | None = None
     drop_path_rate: Share | None = None
     channels: pydantic.PositiveInt = 512

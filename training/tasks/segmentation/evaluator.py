@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gcvit_training.tasks.evaluating import Evaluator
+from gcvit_training.evaluator import Evaluator, check_counted, share
 
 
 class SegmentationEvaluator(Evaluator):
@@ -50,11 +50,7 @@ class SegmentationEvaluator(Evaluator):
         Raises:
             ValueError: If there were no images.
         """
-        if not self.images:
-            raise ValueError(
-                "there are no images to evaluate on "
-                f"({self.left_out} cannot be read)"
-            )
+        check_counted(self.images, self.left_out)
         if not self.confusion.any():
             raise ValueError(
                 f"no pixel of the {self.images} images to evaluate on is of a "
@@ -69,21 +65,17 @@ class SegmentationEvaluator(Evaluator):
             "left_out": self.left_out,
             "miou": _mean(found, union),
             "mean_accuracy": _mean(found, pixels),
-            "pixel_accuracy": _share(found.sum(), pixels.sum()) or 0.0,
+            "pixel_accuracy": share(found.sum(), pixels.sum()) or 0.0,
             "per_class": [
                 {
                     "class": name,
-                    "iou": _share(found[k], union[k]),
-                    "accuracy": _share(found[k], pixels[k]),
+                    "iou": share(found[k], union[k]),
+                    "accuracy": share(found[k], pixels[k]),
                     "pixels": int(pixels[k]),
                 }
                 for k, name in enumerate(self.names)
             ],
         }
-
-
-def _share(part, whole):
-    return float(part / whole) if whole else None
 
 
 def _mean(part, whole):

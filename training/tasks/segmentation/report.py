@@ -1,6 +1,6 @@
 """A segmentation run's part of the report."""
 
-from gcvit_training.tasks.pages import cell
+from gcvit_training.tasks.pages import cell, percent
 
 
 def page(result):
@@ -32,12 +32,8 @@ def page(result):
         "| class | IoU | accuracy | pixels |",
         "|---|--:|--:|--:|",
         *(
-            f"| {cell(row['class'])} | {_percent(row['iou'])} "
-            f"| {_percent(row['accuracy'])} | {row['pixels']} |"
+            f"| {cell(row['class'])} | {percent(row['iou'])} "
+            f"| {percent(row['accuracy'])} | {row['pixels']} |"
             for row in rows
         ),
     ]
-
-
-def _percent(share):
-    return "-" if share is None else f"{share:.1%}"

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from gcvit_training.tasks.evaluating import Evaluator
+from gcvit_training.evaluator import Evaluator, check_counted
 
 LEAST = 1e-7
 """Least probability that the loss takes a truth to have."""
@@ -35,11 +35,7 @@ class Collected(Evaluator):
         Raises:
             ValueError: If there are none.
         """
-        if not self.outputs:
-            raise ValueError(
-                "there are no images to evaluate on "
-                f"({self.left_out} cannot be read)"
-            )
+        check_counted(len(self.outputs), self.left_out)
         return np.concatenate(self.outputs), np.concatenate(self.truths)
 
 
