@@ -6,10 +6,14 @@ batches that it would have had, and every number of workers sees the same ones.
 """
 
 import re
+import shutil
 import zlib
 from pathlib import Path
 
+import filelock
 import tensorflow as tf
+
+from gcvit_keras.files import WRITING
 
 
 def steps_per_epoch(task):
@@ -31,9 +35,14 @@ def training_batches(task, first_step=0, context=None, broken="/dev/null"):
     Returns:
         `tf.data.Dataset` of inputs and targets `(n, ...)`, as the task makes
         them; n is the batch of one replica. An example that cannot be read is
-        replaced by another of its batch, so that every epoch has the same
-        steps on every worker. What is left of an epoch after its last whole
-        batch is not seen in that epoch.
+        replaced by another of its replica's batch, so that every epoch has
+        the same steps on every worker; an operation fails where there is
+        none. What is left of an epoch after its last whole batch is not seen
+        in that epoch.
+
+    Raises:
+        ValueError: If workers were to read files of their own, and there are
+            fewer files than workers.
     """
     config = task.config
     data, seed = config.data, config.seed
@@ -44,6 +53,13 @@ def training_batches(task, first_step=0, context=None, broken="/dev/null"):
     first_epoch, skipped = divmod(first_step, steps)
     by_file = data.shard_by == "files" and workers > 1
     shard = (workers, worker) if by_file else (1, 0)
+    files = _listing(task.source, data.train_split) if by_file else []
+    if 0 < len(files) < workers:
+        raise ValueError(
+            "`data.shard_by` must be examples where there are fewer files than "
+            f"workers. Received: shard_by=files, with {len(files)} files for "
+            f"{workers} workers"
+        )
     shuffled, load = _shuffled(task, shard)
 
     def epoch_examples(epoch):
@@ -119,7 +135,7 @@ def evaluation_batches(
             `data.batch_size`.
         context: A `tf.distribute.InputContext`. With one, batches are padded
             to the same number and size on every replica.
-        broken: As of `training_batches`.
+        broken: See `training_batches`.
 
     Returns:
         `tf.data.Dataset` of inputs and targets `(n, ...)`, as the task makes
@@ -208,13 +224,14 @@ def _shuffled(task, shard):
         examples, buffer = examples.cache(), size + 1
     else:
         name = re.sub(r"\W+", "-", f"{Path(data.dataset).name} {shard}")
-        key = zlib.crc32(f"{data.dataset} {data.train_split} {size}".encode())
+        facts = (
+            *(data.dataset, data.train_split, size),
+            getattr(source, "names", ()),
+            _listing(source, data.train_split),
+        )
+        key = zlib.crc32(repr(facts).encode())
         path = Path(data.cache).expanduser() / f"{name}{key:08x}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        examples, buffer = examples.cache(str(path)), data.shuffle_buffer
-        if not path.with_name(f"{path.name}.index").exists():
-            for _ in examples:  # an epoch leaves out what is no whole batch
-                pass
+        examples, buffer = _in_folder(examples, path), data.shuffle_buffer
 
     def load(example):
         read = tf.debugging.assert_equal(example["valid"], True)
@@ -227,6 +244,30 @@ def _shuffled(task, shard):
         ),
         load,
     )
+
+
+def _listing(source, split):
+    """The source's `listing` of a split; empty where it has none."""
+    return source.listing(split) if hasattr(source, "listing") else []
+
+
+def _in_folder(examples, path):
+    """Keeps examples in a folder, which whoever comes first fills.
+
+    It is filled beside its place: TensorFlow's own lock file, which a killed
+    process leaves, would keep everybody from a cache for ever.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    filling = path.with_name(f"{WRITING}{path.name}")
+    with filelock.FileLock(f"{path}.lock"):
+        if not path.is_dir():
+            shutil.rmtree(filling, ignore_errors=True)
+            filling.mkdir()
+            # An epoch would leave out what is no whole batch.
+            for _ in examples.cache(str(filling / "examples")):
+                pass
+            filling.rename(path)
+    return examples.cache(str(path / "examples"))
 
 
 def _guarded(read, name=None, broken=None):

@@ -2,7 +2,11 @@
 
 import io
 import itertools
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -339,3 +343,71 @@ def test_a_tfdata_service_gives_every_image_once(digits):
     ]
     assert keys[0] == keys[1]
     del worker, dispatcher
+
+
+def test_fewer_files_than_workers_are_refused_at_the_start(tmp_path):
+    from test_sources import png, write_records
+
+    for i in range(3):
+        examples = [(png(20 * i + k), 0) for k in range(4)]
+        write_records(tmp_path / f"train-{i}.tfrecord", examples)
+    (tmp_path / "labels.txt").write_text("a\n")
+    source = open_source(str(tmp_path))
+    config = small("data.batch_size=4", "augment={}", "data.shard_by=files")
+    with pytest.raises(ValueError, match="with 3 files for 4 workers"):
+        training_batches(source, config, context=context(4, 0))
+
+
+def labels(source, config):
+    """Labels of an epoch, sorted."""
+    found = batches(source, config)
+    return sorted(int(k) for _, one_hot in found for k in one_hot.argmax(-1))
+
+
+def test_a_cache_folder_is_made_anew_where_an_image_changes_its_class(
+    photos, tmp_path
+):
+    cache = f"data.cache={tmp_path / 'cache'}"
+    config = small(*PLAIN, "data.batch_size=16", "epochs=1", cache)
+    before = labels(photos, config)
+    train = tmp_path / "photos" / "train"
+    (train / "a" / "00.png").rename(train / "b" / "00.png")
+    moved = labels(open_source(str(tmp_path / "photos")), config)
+    assert sum(moved) > sum(before)
+
+
+FILLING = """
+import sys
+from recipe import small
+from test_data import PLAIN, open_source, training_batches
+training_batches(
+    open_source(sys.argv[1]),
+    small(*PLAIN, "data.batch_size=16", f"data.cache={sys.argv[2]}"),
+)
+"""
+
+
+def test_a_cache_folder_that_a_kill_left_half_filled_is_filled_again(
+    photos, tmp_path
+):
+    # It waits for the last image, which is a pipe that nobody writes to.
+    pipe = tmp_path / "photos" / "train" / "b" / "15.jpeg"
+    content = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    cache = tmp_path / "cache"
+    command = [sys.executable, "-c", FILLING, tmp_path / "photos", cache]
+    process = subprocess.Popen(command, cwd=Path(__file__).parent)
+    until = time.monotonic() + 120
+    while not list(cache.rglob("*.lockfile")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert list(cache.rglob("*.lockfile"))
+    pipe.unlink()
+    pipe.write_bytes(content)
+    config = small(
+        *PLAIN, "data.batch_size=16", "epochs=1", f"data.cache={cache}"
+    )
+    assert len(labels(photos, config)) == 16
+    assert not list(cache.rglob("*.lockfile"))

@@ -3,6 +3,7 @@
 import zlib
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
@@ -136,6 +137,11 @@ class Files:
             of the image, and what else `load` needs.
         """
         raise NotImplementedError
+
+    def listing(self, split):
+        """Lists the rows of `columns`; see `Task.open_source`."""
+        columns = self.columns(split).values()
+        return list(zip(*(np.asarray(c).tolist() for c in columns), strict=True))
 
     def examples(self, split, seed=None, buffer=1, shard=(1, 0)):
         """Rows of `columns`, shuffled as a whole; see `Task.open_source`."""

@@ -48,6 +48,10 @@ class Records:
         """Number of examples of a split."""
         return sum(take for _, _, take in self.files(split))
 
+    def listing(self, split):
+        """Lists the files of a split, as `files`; see `Task.open_source`."""
+        return self.files(split)
+
     def examples(self, split, seed=None, buffer=1, shard=(1, 0)):
         """Records, not yet decoded.
 
