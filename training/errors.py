@@ -1,10 +1,11 @@
-"""What stops a run, in words that say what to do."""
+"""Errors that stop a run, in words that say what to do."""
 
 import re
 import signal
 
 import tensorflow as tf
 
+from gcvit_training.run_folder import BROKEN
 from gcvit_training.strategy import is_multi_worker
 
 GONE = (
@@ -13,7 +14,10 @@ GONE = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
 )
-"""What TensorFlow raises when another worker has died."""
+"""Errors that TensorFlow raises when another worker has died."""
+NAMES = re.compile(r"\{\{.*?\}\}|\[Op:.*")
+"""TensorFlow's names of operations, in one line with the reason where they are
+computed eagerly."""
 
 
 class TrainingError(ValueError):
@@ -39,11 +43,8 @@ def plain(error, folder, strategy):
         A `TrainingError`.
     """
     message = (error.message or "").strip()
-    lines = [
-        line
-        for line in message.splitlines()
-        if line.strip() and "[Op:" not in line and "{{node" not in line
-    ]
+    lines = [NAMES.sub("", line).strip() for line in message.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("[[")]
     first = lines[0] if lines else type(error).__name__
     if is_multi_worker(strategy) and isinstance(error, GONE):
         return TrainingError(
@@ -52,11 +53,13 @@ def plain(error, folder, strategy):
         )
     if "every example of a batch is unreadable" in message:
         return TrainingError(
-            "every example of a batch is unreadable: see "
-            f"{folder.path / 'broken_images.txt'}"
+            "every example of a replica's batch is unreadable, and none can "
+            "stand in for another: remove those in "
+            f"{folder.path / BROKEN['train_split']}, or choose a larger "
+            "`data.batch_size`"
         )
     # The first line says where in the graph; the last ones what happened.
-    last = lines[-1].strip() if lines else ""
+    last = lines[-1] if lines else ""
     reason = first if last in ("", first) else f"{first} ... {last}"
     return TrainingError(f"TensorFlow stopped: {reason}")
 
@@ -71,5 +74,5 @@ def reason(error):
         TensorFlow's first line without its names of what failed and without
         the path, at most 80 letters.
     """
-    words = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message.split("\n")[0])
+    words = NAMES.sub("", error.message.split("\n")[0])
     return words.split("; ")[-1].strip()[:80]

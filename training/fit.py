@@ -43,15 +43,16 @@ def train(
         out: Folder of the run: new, empty, or of this very run.
         data_dir: Folder of what TFDS prepares. Default: `data` in `out`.
         strategy: A `tf.distribute.Strategy`. Default: the configuration's.
-        callbacks: As of `model.fit`. One that sets `model.stop_training` ends
-            the run.
-        verbose: As of `model.fit`.
+        callbacks: Keras callbacks, as `model.fit` takes. One that sets
+            `model.stop_training` ends the run.
+        verbose: 0 for no progress bar, 1 for one, 2 for a line per epoch.
         report: Called with a line of text when there is something to say.
 
     Returns:
-        The trained `keras.Model`: images `(batch, size, size, 3)`, pixels in
-        [0, 255], to the task's outputs, such as probabilities
-        `(batch, classes)`. With `optimizer.ema` its weights are the averages.
+        The trained `keras.Model`, as the task's `network` makes it: one that
+        names classes is of images `(batch, height, width, channels)`, pixels
+        in [0, 255], and gives probabilities `(batch, classes)`. With
+        `optimizer.ema` its weights are the averages.
 
     Raises:
         ValueError: If the configuration does not fit the data, the devices
@@ -81,11 +82,16 @@ def train(
         _check_batches(task, strategy)
         for line in task.notes():
             report(line)
-        folder.write_config(config)
+        if config.data.batch_size == strategy.num_replicas_in_sync:
+            report(
+                "A replica has one example per step, which no other can stand "
+                "in for: one that cannot be read stops the run."
+            )
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.precision)
         try:
             run = Run(task, folder, strategy, report)
+            folder.write_config(config)
             _fit(run, callbacks, verbose)
         except tf.errors.OpError as error:
             raise plain(error, folder, strategy) from error
@@ -104,7 +110,7 @@ def _fit(run, callbacks, verbose):
     task, config = run.task, run.config
     validation = run.strategy.distribute_datasets_from_function(
         lambda context: evaluation_batches(
-            task, context=context, broken=run.broken
+            task, context=context, broken=run.broken["evaluation_split"]
         ).repeat()
     )
     progress = Progress(run)
@@ -135,7 +141,9 @@ def _fit_epochs(run, validation, callbacks, verbose):
     task, config, step = run.task, run.config, run.step
     done = step % run.steps_per_epoch
     batches = run.strategy.distribute_datasets_from_function(
-        lambda context: training_batches(task, step, context, run.broken)
+        lambda context: training_batches(
+            task, step, context, run.broken["train_split"]
+        )
     )
     size = task.source.size(config.data.evaluation_split)
     run.trainer.fit(

@@ -1,4 +1,4 @@
-"""What happens beside the steps: counting, saving, stopping."""
+"""The work beside the steps: counting, saving, stopping."""
 
 import shutil
 import signal
@@ -36,7 +36,7 @@ class Progress(keras.callbacks.Callback):
         self.run = run
         self.asked_to_stop = False
         self.saved_at = time.monotonic()
-        self.broken = 0
+        self.broken = {}
         self.old_handler = None
         if threading.current_thread() is threading.main_thread():
             self.old_handler = signal.signal(signal.SIGTERM, self._ask_to_stop)
@@ -109,16 +109,17 @@ class Progress(keras.callbacks.Callback):
         logs["learning_rate"] = float(run.trainer.optimizer.learning_rate)
         if self.images_per_second:
             logs["images_per_second"] = self.images_per_second
+        # A callback may have stopped the epoch before, in the middle.
+        run.rows = [row for row in run.rows if row["epoch"] < epoch]
         run.rows.append(
             {"epoch": epoch, **{k: float(v) for k, v in logs.items()}}
         )
-        broken = run.check_broken()
-        if broken > self.broken:
-            run.report(
-                f"{broken} images cannot be read, and are left out: "
-                f"{run.broken}"
-            )
-            self.broken = broken
+        for path, count in run.check_broken().items():
+            if count > self.broken.get(path, 0):
+                run.report(
+                    f"{count} images cannot be read, and are left out: {path}"
+                )
+                self.broken[path] = count
         if run.config.best_metric:
             self._keep_best()
         run.save()

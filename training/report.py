@@ -1,5 +1,6 @@
-"""What a finished run says about itself: measures, pictures and one page."""
+"""The report of a finished run: measures, pictures and one page."""
 
+import csv
 import json
 import platform
 
@@ -9,18 +10,18 @@ import tensorflow as tf
 from gcvit_training.data import evaluation_batches
 from gcvit_training.evaluator import evaluate, predict_in_graph
 from gcvit_training.plots import curves
-from gcvit_training.run_folder import RunFolder
+from gcvit_training.run_folder import BROKEN, RunFolder, unreadable
 from gcvit_training.tasks import open_task
 
 
 def write_report(config, out, data_dir=None, task=None):
-    """Evaluates a finished run and writes what came of it.
+    """Evaluates a finished run and writes its report.
 
     Args:
         config: The run's `RunConfig`.
         out: Folder of the run; gets `evaluation.json`, `curves.png`,
             `report.md` and the pictures of the task.
-        data_dir: As of `gcvit_training.train`.
+        data_dir: Folder of what TFDS prepares. Default: `data` in `out`.
         task: The run's `Task`, or `None` to open it again.
 
     Returns:
@@ -52,10 +53,11 @@ def write_report(config, out, data_dir=None, task=None):
 
 def _page(task, model, result, folder):
     config, data = task.config, task.config.data
-    broken = folder.path / "broken_images.txt"
-    unread = 0
-    if broken.exists():
-        unread = len(set(broken.read_text(encoding="utf-8").split("\n")) - {""})
+    unread = sum(len(unreadable(folder.path / n)) for n in BROKEN.values())
+    with open(folder.path / "metrics.csv", encoding="utf-8") as file:
+        epochs = len(list(csv.DictReader(file)))
+    if epochs < config.epochs:  # it was stopped
+        epochs = f"{epochs} of {config.epochs}"
     weights = "the weights of the last step"
     if config.optimizer.ema:
         weights = "the averages of the weights"
@@ -72,7 +74,7 @@ def _page(task, model, result, folder):
         "",
         f"- {task.facts()}; {unread} could not be read.",
         f"- {model.count_params():,} parameters, {config.precision}.",
-        f"- {config.epochs} epochs in batches of {data.batch_size}, seed "
+        f"- {epochs} epochs in batches of {data.batch_size}, seed "
         f"{config.seed}; every setting is in [config.yaml](config.yaml), every "
         "epoch in [metrics.csv](metrics.csv).",
         f"- Keras {keras.__version__}, TensorFlow {tf.__version__}, Python "

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,8 +10,11 @@ import tensorflow as tf
 from gcvit_training.data import steps_per_epoch
 from gcvit_training.errors import TrainingError
 from gcvit_training.optimizer import adamw
-from gcvit_training.run_folder import finite
+from gcvit_training.run_folder import BROKEN, finite, unreadable
 from gcvit_training.trainer import Trainer
+
+SHOWN = 5
+"""Names of classes that a message lists."""
 
 
 class Run:
@@ -30,7 +32,11 @@ class Run:
         step: Steps done.
         rows: Metrics of the epochs done, a dict per epoch.
         stopped: Whether a callback ended the run before its last epoch.
-        broken: Path of the list of unreadable examples.
+        broken: For each field of `data` that names a split, the path of the
+            list of its unreadable examples.
+
+    Raises:
+        ValueError: If the data are not those that the run was begun with.
     """
 
     def __init__(self, task, folder, strategy, report):
@@ -44,11 +50,19 @@ class Run:
         self.rows = []
         self.stopped = False
         self.pending_metrics = None
-        self.broken = str(folder.path.absolute() / "broken_images.txt")
-        if not folder.writes:
-            self.broken = tempfile.mkstemp(prefix="gcvit-broken-")[1]
+        self.broken = {
+            field: str(folder.path.absolute() / name)
+            if folder.writes
+            else tempfile.mkstemp(prefix="gcvit-broken-")[1]
+            for field, name in BROKEN.items()
+        }
         keras.utils.set_random_seed(config.seed)
         last = folder.last() if folder.path.is_dir() else None
+        for path in folder.damaged:
+            use = "the one before it is used" if last else "the run begins anew"
+            report(f"{path} cannot be read: {use}")
+        if last:
+            self._check_data(last[1])
         with strategy.scope():
             self.network = task.network()
             self.trainer = Trainer(self.network, task)
@@ -70,8 +84,6 @@ class Run:
                 auto_scale_loss=False,
             )
             optimizer.build(self.network.trainable_variables)
-        for path in folder.damaged:
-            report(f"{path} cannot be read: the one before it is used")
         if last:
             self._restore(*last)
 
@@ -82,13 +94,14 @@ class Run:
 
     @property
     def done(self):
-        """Whether nothing is left to train."""
+        """True where nothing is left to train."""
         return self.stopped or self.epoch >= self.config.epochs
 
     def close(self):
         """Removes what only this process needed."""
         if not self.folder.writes:
-            os.unlink(self.broken)
+            for path in self.broken.values():
+                os.unlink(path)
 
     def save(self):
         """Writes a checkpoint; every worker has to call it.
@@ -106,6 +119,7 @@ class Run:
             "rows": self.rows,
             "stopped": self.stopped,
             "epochs": self.config.epochs,
+            **self._data_facts(),
         }
         if self.folder.writes:
             try:
@@ -130,31 +144,56 @@ class Run:
     def check_broken(self):
         """Counts the unreadable examples.
 
-        Raises:
-            TrainingError: If there are too many.
-        """
-        try:
-            names = Path(self.broken).read_text(encoding="utf-8").split("\n")
-        except OSError:
-            return 0
-        names = sorted({name for name in names if name})
-        data = self.config.data
-        size = self.task.source.size(data.train_split)
-        if len(names) > data.broken_share * size:
-            raise TrainingError(
-                f"{len(names)} images cannot be read, more than "
-                f"`data.broken_share` = {data.broken_share} of "
-                f"{size}: {', '.join(names[:3])}, ...; all are in "
-                f"{self.broken}"
-            )
-        return len(names)
+        Returns:
+            Dict of the path of each split's list to their number.
 
-    def not_finite(self, what):
-        """Makes the error of numbers that are none."""
+        Raises:
+            TrainingError: If there are too many in a split.
+        """
+        data = self.config.data
+        counts = {}
+        for field, path in self.broken.items():
+            names = unreadable(path)
+            size = self.task.source.size(getattr(data, field))
+            if len(names) > data.broken_share * size:
+                raise TrainingError(
+                    f"{len(names)} images cannot be read, more than "
+                    f"`data.broken_share` = {data.broken_share} of "
+                    f"{size}: {', '.join(names[:3])}, ...; all are in {path}"
+                )
+            counts[path] = len(names)
+        return counts
+
+    def not_finite(self, subject):
+        """Makes the error of numbers that are none.
+
+        Args:
+            subject: Their name and verb, such as `"loss is"`.
+
+        Returns:
+            A `TrainingError`.
+        """
         return TrainingError(
-            f"the {what} not finite after step {self.step}; a lower "
+            f"the {subject} not finite after step {self.step}; a lower "
             f"`optimizer.learning_rate` may help. {self._whole()}"
         )
+
+    def _data_facts(self):
+        """Facts of the data that a run cannot go on without."""
+        names = getattr(self.task.source, "names", ())
+        return {"names": list(names), "steps_per_epoch": self.steps_per_epoch}
+
+    def _check_data(self, facts):
+        """Refuses other data than those of a checkpoint's facts."""
+        for fact, now in self._data_facts().items():
+            # Checkpoints did not always say.
+            before = facts.get(fact, now)
+            if before != now:
+                raise ValueError(
+                    f"the run in {self.folder.path} was begun with other "
+                    f"data: {_change(fact, before, now)}. Put the data back "
+                    "as they were, or train in another folder"
+                )
 
     def _restore(self, arrays, facts):
         names = [name for name, _ in self._variables()]
@@ -200,8 +239,23 @@ class Run:
         return f"The last checkpoint, {saved[0]}, is whole"
 
 
+def _change(fact, before, now):
+    """Says in a few words how a fact of the data differs."""
+    if fact == "steps_per_epoch":
+        return f"an epoch has {now} steps, and had {before}"
+    gone = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    parts = [
+        f"{title} {', '.join(map(repr, names[:SHOWN]))}"
+        + ", ..." * (len(names) > SHOWN)
+        for title, names in (("classes gone:", gone), ("new ones:", new))
+        if names
+    ]
+    return "; ".join(parts) or "the classes are in another order"
+
+
 def _compiles(config, strategy):
-    """Whether XLA compiles the step; on several replicas only when asked.
+    """Says whether XLA compiles the step; on several replicas only when asked.
 
     On a CPU it is 2.5 times slower than plain graphs for this model, and on
     a TPU everything is compiled anyway.

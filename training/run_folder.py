@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from gcvit_keras.files import replacing
+from gcvit_keras.files import WRITING, remove_abandoned, replacing
 from gcvit_training.config import read_config, write_config
 
 FREE = {
@@ -30,9 +31,15 @@ FREE = {
 }
 """Fields that may differ when a run goes on: they do not change its result."""
 
+BROKEN = {
+    "train_split": "broken_images.txt",
+    "evaluation_split": "broken_evaluation_images.txt",
+}
+"""Lists of the images of each split that could not be read."""
+
 LEFT = {
     ".lock",
-    "broken_images.txt",
+    *BROKEN.values(),
     "checkpoints",
     "config.yaml",
     "data",
@@ -78,10 +85,13 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(lock)
                 self._check(config)
-                for left in self.path.rglob(".writing-*"):
+                # Nobody else writes checkpoints; an export may be written.
+                for left in self.checkpoints.glob(f"{WRITING}*"):
                     left.unlink()
+                remove_abandoned(self.path)
                 if not self.saved():
-                    (self.path / "broken_images.txt").unlink(missing_ok=True)
+                    for name in (*BROKEN.values(), "best.keras"):
+                        (self.path / name).unlink(missing_ok=True)
                     shutil.rmtree(self.path / "logs", ignore_errors=True)
                 yield
             except filelock.Timeout:
@@ -90,7 +100,7 @@ class RunFolder:
                 ) from None
             except OSError as error:
                 # Others, such as a failed download, speak for themselves.
-                if not str(error.filename).startswith(str(self.path)):
+                if not self._holds(error.filename):
                     raise
                 raise ValueError(
                     f"--out cannot be written: {self.path}: {error.strerror}"
@@ -101,7 +111,9 @@ class RunFolder:
         if not kept.exists() or not self.saved():
             # What an attempt leaves that failed before its first checkpoint.
             others = {p.name for p in self.path.iterdir()} - LEFT
-            if any(not name.startswith(".writing-") for name in others):
+            if kept.exists():  # the first epoch's, cut short after it
+                others -= {"best.keras"}
+            if any(not name.startswith(WRITING) for name in others):
                 raise ValueError(
                     f"--out is not empty and holds no run: {self.path}"
                 )
@@ -124,6 +136,12 @@ class RunFolder:
                 f"{self.path}. Choose another --out"
             )
 
+    def _holds(self, path):
+        """Whether a path, or what an error has in its place, is within."""
+        if not isinstance(path, (str, os.PathLike)):
+            return False
+        return Path(path).absolute().is_relative_to(self.path.absolute())
+
     def replacing(self, name):
         """Gives a path to write to, which becomes `name` on success."""
         return replacing(self.path / name)
@@ -140,7 +158,7 @@ class RunFolder:
                 write_config(config, beside)
 
     def write_metrics(self, rows):
-        """Writes `metrics.csv`, a line an epoch."""
+        """Writes `metrics.csv`, a line per epoch."""
         text = io.StringIO()
         names = dict.fromkeys(name for row in rows for name in row)
         table = csv.DictWriter(text, names, lineterminator="\n")
@@ -149,15 +167,19 @@ class RunFolder:
         self.write_text("metrics.csv", text.getvalue())
 
     def save(self, step, arrays, facts, keep):
-        """Writes a checkpoint and removes older ones.
+        """Writes a checkpoint and removes older and damaged ones.
 
         Args:
             step: Step of the run.
             arrays: Dict of name to numpy array.
-            facts: What else there is to know, as JSON can hold it.
+            facts: All else that a run goes on with, as JSON can hold it.
             keep: How many checkpoints stay.
         """
         self.checkpoints.mkdir(exist_ok=True)
+        # One of a later step would outlast all that come before it.
+        for path in self.damaged:
+            path.unlink(missing_ok=True)
+        self.damaged.clear()
         name = f"checkpoints/step-{step:09d}.safetensors"
         with self.replacing(name) as beside:
             save_file(arrays, beside, {"facts": json.dumps(facts)})
@@ -189,8 +211,21 @@ class RunFolder:
         return None
 
 
+def unreadable(path):
+    """Returns the names in a list of unreadable examples, sorted.
+
+    Args:
+        path: Path of a text file; without one there are none.
+    """
+    try:
+        names = Path(path).read_text(encoding="utf-8").split("\n")
+    except OSError:
+        return []
+    return sorted({name for name in names if name})
+
+
 def finite(arrays):
-    """Whether all numbers of all arrays are."""
+    """Says whether all numbers of all arrays are finite."""
     return all(
         np.isfinite(a).all()
         for a in arrays.values()
