@@ -444,3 +444,11 @@ def test_a_keras_file_gets_a_new_head_for_other_classes(finished):
     config = read_config("finetune", [f"model={{weights: {weights}}}"])
     with pytest.raises(ValueError, match=r"must be those of .*\(32, 32, 3\)"):
         build_network(config, 3)
+
+
+def test_a_keras_file_beats_no_setting_in_silence(finished):
+    override = f"model.weights={finished / 'model.keras'}"
+    config = read_config("finetune", [override, "data.image_size=32"])
+    words = "`model.variant`, `model.drop_path_rate` must be null with a .keras"
+    with pytest.raises(ValueError, match=words):
+        build_network(config, 10)

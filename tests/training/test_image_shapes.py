@@ -101,8 +101,7 @@ def test_every_augmentation_keeps_the_shape(photos):
 
 
 def test_a_run_goes_on_from_a_model_of_its_own_shape_only(run, photos):
-    base = {"model.weights": run / "model.keras", "model.embed_dim": "null"}
-    base |= {f"model.{k}": "null" for k in ("depths", "num_heads", "mlp_ratio")}
+    base = {"model": f"{{weights: {run / 'model.keras'}}}"}
     config = recipe(photos, **base, **{"data.channels": "3"})
     with pytest.raises(ValueError, match=r"\(32, 64, 1\). Received: .*64, 3"):
         train(config, photos.parent / "other", verbose=0)

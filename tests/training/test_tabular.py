@@ -11,6 +11,7 @@ from recipe import SMALL
 from sklearn.metrics import average_precision_score, f1_score, r2_score
 
 from gcvit_training import read_config, train, write_report
+from gcvit_training.tasks import open_task
 from gcvit_training.tasks.tabular import open_table
 from gcvit_training.tasks.tabular.evaluators import (
     LabelEvaluator,
@@ -223,3 +224,26 @@ def test_labels_are_zero_or_one(images, tmp_path):
 
     with pytest.raises(ValueError, match="labels must be 0 or 1"):
         open_task(settings)
+
+
+def test_numbers_may_start_from_a_model_of_numbers(images, tmp_path):
+    folder, rows = images
+    table = write(folder, rows, as_labels=False)
+    settings = (f"data.dataset={table}", "outputs=numbers")
+    first = open_task(config(tmp_path, *settings)).network()
+    first.save(tmp_path / "first.keras")
+    weights = f"model={{weights: {tmp_path / 'first.keras'}}}"
+    second = open_task(config(tmp_path, *settings, weights)).network()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    pixels = pixels.astype("float32")
+    np.testing.assert_allclose(second(pixels), first(pixels), rtol=1e-5)
+
+
+def test_a_page_has_a_dash_for_what_is_not_counted(images, tmp_path):
+    folder, rows = images
+    table = write(folder, rows, as_labels=True)
+    evaluator = LabelEvaluator(["a|b"])
+    evaluator.update(np.zeros((2, 1)), np.zeros((2, 1)), np.ones(2))
+    task = open_task(config(tmp_path, f"data.dataset={table}"))
+    page = task.page(evaluator.result())
+    assert page[-1] == "| a\\|b | 0 | 0.0000 | - |"

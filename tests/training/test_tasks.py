@@ -9,11 +9,12 @@ import pytest
 import scenes
 import tensorflow as tf
 from autoencoder import stripes
+from command import inside
 from harness import goes_through, metrics
 from recipe import small
 
 from gcvit_keras import ImageReader
-from gcvit_training import read_config
+from gcvit_training import read_config, train
 from gcvit_training.tasks import find_task, open_task
 
 EXACT = ("deterministic=true", "optimizer.ema=0.9", "checkpoint_steps=2")
@@ -106,3 +107,13 @@ def test_an_empty_class_named_as_another_is_left_out(tmp_path):
     task = open_task(read_config("detection_finetune", settings))
     assert sorted(task.names) == ["0", "1", "4"]
     assert 0 not in task.source.categories
+
+
+def test_a_task_without_names_is_measured_by_the_command(tmp_path):
+    train(stripes("epochs=1"), tmp_path / "run", verbose=0)
+    code, output, errors = inside(
+        *("evaluate", tmp_path / "run", "--json"), cwd=tmp_path
+    )
+    assert code == 0, errors
+    measured = json.loads(output)
+    assert measured["images"] == 16 and measured["labels"] == []

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
     DataConfig,
+    FourPositive,
     NonNegative,
     Positive,
     Probability,
@@ -15,13 +16,6 @@ from gcvit_training.config import (
     Share,
     Strict,
 )
-
-FourPositive = tuple[
-    pydantic.PositiveInt,
-    pydantic.PositiveInt,
-    pydantic.PositiveInt,
-    pydantic.PositiveInt,
-]
 
 
 def _height_and_width(size):
@@ -94,7 +88,7 @@ class AugmentConfig(Strict):
         rotation: Largest random rotation, as a share of a full turn.
         translation: Largest random shift, as a share of the sides.
         zoom: Largest random zoom, in or out.
-        rand_augment_layers: Operations an image of RandAugment
+        rand_augment_layers: Operations per image of RandAugment
             (arXiv 1909.13719); 0 for none.
         rand_augment_magnitude: Their strength, in [0, 10].
         rand_augment_std: Standard deviation of the strength.
@@ -134,7 +128,8 @@ class ModelConfig(Strict):
     """The architecture and what it starts from.
 
     Either `variant`, or `embed_dim`, `depths`, `num_heads` and `mlp_ratio`,
-    or `weights` alone, a `.keras` file of a GC ViT.
+    or `weights`, a `.keras` file of a GC ViT, which fixes these and
+    `layer_scale`, `drop_path_rate` and `window_size`: they are `None` then.
 
     Attributes:
         variant: Name of a published variant.

@@ -39,7 +39,8 @@ def build_network(config, classes, activation="softmax") -> keras.Model:
 def _network(config, classes, activation):
     model = config.model
     shape = config.data.image_shape
-    if model.is_keras_file and model.embed_dim is None:
+    if model.is_keras_file:
+        _refuse_what_is_fixed(model)
         return _with_head(model.weights, classes, activation, shape, model.name)
     arguments = {
         "input_shape": shape,
@@ -60,6 +61,25 @@ def _network(config, classes, activation):
         layer_scale=model.layer_scale,
         **arguments,
     )
+
+
+def _refuse_what_is_fixed(model):
+    """Refuses settings that a whole model's own would silently beat."""
+    fixed = {
+        name: value
+        for name in (
+            *("variant", "embed_dim", "depths", "num_heads", "mlp_ratio"),
+            *("layer_scale", "drop_path_rate", "window_size"),
+        )
+        if (value := getattr(model, name)) is not None
+    }
+    if fixed:
+        names = ", ".join(f"`model.{name}`" for name in fixed)
+        received = ", ".join(f"{k}={v!r}" for k, v in fixed.items())
+        raise ValueError(
+            f"{names} must be null with a .keras file as `model.weights`, "
+            f"which is a whole model. Received: {received}"
+        )
 
 
 def _recomputed(call):
@@ -99,7 +119,8 @@ def _with_head(path, classes, activation, shape, name):
             f"{path}, {known_shape}. Received: {shape}"
         )
     if known == (classes, activation or "linear"):
-        scores = base.output
+        # Not the model's output: numbers' units are those of their own data.
+        scores = old.output
     else:
         scores = head(classes, activation, "float32")(pooled)
     return keras.Model(base.input, scores, name=name)

@@ -11,6 +11,7 @@ from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.config import ImageRunConfig
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.sources import has_split
+from gcvit_training.tasks.pages import cell
 from gcvit_training.tasks.tabular.evaluators import (
     LabelEvaluator,
     NumberEvaluator,
@@ -150,16 +151,6 @@ class Tabular(Classification):
             measure = f"Explained variance {result['r2']:.4f}"
         return f"{measure} on {result['images']} images of {split}"
 
-    def facts(self):
-        """Counts images, outputs and pixels."""
-        data = self.config.data
-        height, width, _ = data.image_shape
-        return (
-            f"{self.source.size(data.train_split)} images of "
-            f"`{data.train_split}`, {len(self.source.names)} "
-            f"{self.config.outputs}, {height} x {width} pixels"
-        )
-
     def page(self, result, folder=None):
         """Shows the measures of every output."""
         rows = result.get("per_label") or result["per_number"]
@@ -171,8 +162,12 @@ class Tabular(Classification):
         lines += ["", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
         for row in rows:
             cells = [
-                f"{v:.4f}" if isinstance(v, float) else str(v)
-                for v in row.values()
+                "-"
+                if value is None
+                else f"{value:.4f}"
+                if isinstance(value, float)
+                else cell(value)
+                for value in row.values()
             ]
             lines.append(f"| {' | '.join(cells)} |")
         return lines
