@@ -140,8 +140,8 @@ class Files:
 
     def listing(self, split):
         """Lists the rows of `columns`; see `Task.open_source`."""
-        columns = self.columns(split).values()
-        return list(zip(*(np.asarray(c).tolist() for c in columns), strict=True))
+        columns = [np.asarray(c).tolist() for c in self.columns(split).values()]
+        return list(zip(*columns, strict=True))
 
     def examples(self, split, seed=None, buffer=1, shard=(1, 0)):
         """Rows of `columns`, shuffled as a whole; see `Task.open_source`."""
