@@ -20,9 +20,10 @@ from gcvit_keras.weights.presets import HUB_REPOSITORY, Preset
 
 
 class DownloadError(RuntimeError):
-    """A checkpoint that could not be had; the message says what to do.
+    """The error of a download that failed; its message says what to do.
 
-    It is no `OSError`: who writes files takes those for trouble with its own.
+    It is no `OSError`: code that writes files takes an `OSError` for trouble
+    with its own files.
     """
 
 
@@ -39,24 +40,22 @@ def cache_folder() -> Path:
     return Path(keras_home).expanduser() / "gcvit"
 
 
-def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
+def download_weights(preset: Preset, *, mirror=None) -> Path:
     """Gives the file of a published checkpoint, downloaded if need be.
 
     Its SHA-256 is checked before the file gets its name, against the part of
     it that is known or else what the hub states, and is recorded beside it; a
     later download that differs from the record is refused. Where nobody
     states one (a mirror, the first time) the file has to be a whole
-    checkpoint. A download that
-    was interrupted goes on where it stopped. Several processes may ask at
-    once: one downloads.
+    checkpoint. A download that was interrupted goes on where it stopped.
+    Several processes may ask at once: one downloads.
 
     Args:
-        preset: Which, one of `PRESETS`.
+        preset: One of `PRESETS`.
         mirror: URL of a folder that holds the file under its own name, to
             take it from there. Default: `GCVIT_MIRROR`, else where it is
-            published.
-        hub_endpoint: URL of a Hugging Face hub, for presets that lie on one.
-            Default: `HF_ENDPOINT`, else `https://huggingface.co`.
+            published; of presets on the Hugging Face hub `HF_ENDPOINT`
+            replaces `https://huggingface.co`.
 
     Returns:
         `pathlib.Path` in `cache_folder()`.
@@ -95,7 +94,7 @@ def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path):
             if not path.is_file():
-                _download(preset, path, mirror, hub_endpoint)
+                _download(preset, path, mirror)
     except OSError as error:
         raise DownloadError(
             f"{path} cannot be written: {error.strerror or error}. What was "
@@ -105,7 +104,7 @@ def download_weights(preset: Preset, *, mirror=None, hub_endpoint=None) -> Path:
     return path
 
 
-def _download(preset, path, mirror, hub_endpoint):
+def _download(preset, path, mirror):
     """Makes `path`; it is whole and checked, or not there."""
     tell(
         f"Downloading GC ViT {preset.variant} ({preset.name}, "
@@ -118,7 +117,7 @@ def _download(preset, path, mirror, hub_endpoint):
     if mirror:
         url = f"{mirror.rstrip('/')}/{preset.file}"
     elif preset.on_hub:
-        url, headers, stated, size = _ask_hub(preset, path, hub_endpoint)
+        url, headers, stated, size = _ask_hub(preset, path)
         recorded = _recorded(path)
         if recorded and stated and recorded != stated:
             raise DownloadError(
@@ -128,7 +127,7 @@ def _download(preset, path, mirror, hub_endpoint):
             )
     part = path.with_name(path.name + ".part")
     if not stated and not _recorded(path):
-        # Nothing would tell whether the rest is of the same file.
+        # Without a checksum the rest may be of another file, unnoticed.
         part.unlink(missing_ok=True)
     resumed = part.exists()
     while True:
@@ -144,11 +143,11 @@ def _download(preset, path, mirror, hub_endpoint):
     os.replace(part, path)
 
 
-def _ask_hub(preset, path, endpoint):
-    """URL, headers, SHA-256 (empty if not stated) and size of a hub's file."""
+def _ask_hub(preset, path):
+    """Asks the hub for URL, headers, SHA-256 (empty if unknown) and size."""
     import huggingface_hub
 
-    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
+    endpoint = os.environ.get("HF_ENDPOINT") or None
     url = huggingface_hub.hf_hub_url(
         HUB_REPOSITORY, preset.file, endpoint=endpoint
     )
@@ -174,7 +173,7 @@ def _transfer(preset, path, url, headers, size, part):
         _transfer_errors(preset, path, url),
         part.open("ab") as file,
     ):
-        # It would say of each of six attempts what the error says in the end.
+        # It would log each of six attempts; the error says it in the end.
         stack.callback(logging.set_verbosity, logging.get_verbosity())
         logging.set_verbosity_error()
         start = file.tell()
@@ -188,8 +187,8 @@ def _transfer(preset, path, url, headers, size, part):
                 displayed_filename=preset.file,
             )
         except HfHubHTTPError as error:
-            # There is nothing after what is there: it is whole, or is of
-            # another file. Its checksum tells.
+            # 416: the file ends where the part does. So the part is whole, or
+            # of another file, which its checksum tells.
             if not start or error.response.status_code != 416:
                 raise
 
@@ -212,7 +211,7 @@ def _transfer_errors(preset, path, url):
         reason = reason.splitlines()[0].rstrip(".")
         if reason.startswith(("401", "403")):
             reason += " (a private hub wants HF_TOKEN)"
-        # None: what the network's libraries raised in turn is 100 lines.
+        # `from None`: the chain of the network libraries' errors is 100 lines.
         raise DownloadError(
             f"{url} cannot be downloaded: {reason}. {_by_hand(preset, path)}"
         ) from None
@@ -229,13 +228,13 @@ def _by_hand(preset, path):
 def _check(preset, path, file, stated):
     """Compares the file with what is known of it, and records its SHA-256."""
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+        computed = hashlib.file_digest(stream, "sha256").hexdigest()
     recorded = _recorded(path)
     expected = recorded or stated
-    if not found.startswith(expected):
+    if not computed.startswith(expected):
         raise DownloadError(
             f"{preset.file} is not what was published, or was damaged on the "
-            f"way: its SHA-256 is {found} and should "
+            f"way: its SHA-256 is {computed} and should "
             f"{'begin with' if len(expected) < 64 else 'be'} {expected}"
             + (f", as {_record(path)} has it from before" if recorded else "")
             + ". Try again, or another mirror"
@@ -254,11 +253,11 @@ def _check(preset, path, file, stated):
                 + (f", or remove {path}" if file == path else "")
             ) from None
     with contextlib.suppress(OSError):  # read-only: checked each time
-        _record(path).write_text(f"{found}  {path.name}\n")
+        _record(path).write_text(f"{computed}  {path.name}\n")
 
 
 def _record(path):
-    """The file that keeps its SHA-256, as `sha256sum -c` takes it."""
+    """Gives the path of the file that records its SHA-256, for `sha256sum`."""
     return path.with_name(path.name + ".sha256")
 
 

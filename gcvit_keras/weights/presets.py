@@ -11,6 +11,9 @@ from gcvit_keras.variants import VARIANTS, WEIGHTS_LICENCE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PIXEL_MEAN = tuple(255 * x for x in IMAGENET_MEAN)
+PIXEL_STD = tuple(255 * x for x in IMAGENET_STD)
+"""Mean and deviation of RGB pixels in [0, 255]."""
 
 TIMM_RELEASE = (
     "https://github.com/huggingface/pytorch-image-models/releases/download/"
@@ -26,12 +29,12 @@ class Preset:
 
     Attributes:
         variant: Key in `VARIANTS`.
-        name: What the variant's constructor calls it in `weights`.
+        name: Its name in `weights` of the variant's constructor.
         file: Name of the file.
         on_hub: Whether it lies in `nvidia/GCViT` on the Hugging Face hub,
             else in timm's release.
-        sha256: What the file's SHA-256 begins with; empty where nothing but
-            the hub states it.
+        sha256: Begin of the file's SHA-256; empty where nothing but the hub
+            states it.
         resolution: Side of the images it was trained for, in pixels.
         window_size: Windows of the four levels.
         top1: Published ImageNet-1K top-1 accuracy in percent.
@@ -39,8 +42,9 @@ class Preset:
         crop_mode: As `load_image` takes it.
         interpolation: As `load_image` takes it.
         classes: Number of classes.
-        mean: Of RGB in [0, 1], what the model's normalisation subtracts.
-        std: What it then divides by.
+        mean: Means of RGB in [0, 1], which the model's normalisation
+            subtracts.
+        std: Deviations of RGB in [0, 1], by which it then divides.
         licence: Licence of the weights.
 
     Examples:
@@ -68,57 +72,30 @@ class Preset:
 
     @property
     def url(self):
-        """Where the file is published."""
+        """URL at which the file is published."""
         if self.on_hub:
             return f"{HUB}/{HUB_REPOSITORY}/resolve/main/{self.file}"
         return f"{TIMM_RELEASE}/{self.file}"
 
 
-def _timm(variant, sha256, top1):
-    file = f"gcvit_{variant}_224_nvidia-{sha256}.pth"
-    return Preset(
-        variant,
-        "imagenet",
-        file,
-        False,
-        sha256,
-        224,
-        (7, 7, 14, 7),
-        top1,
-        0.875,
-    )
-
-
-def _nvidia(name):
-    variant = VARIANTS[name]
-    return Preset(
-        variant.name,
-        "nvidia",
-        f"gcvit_1k_{variant.name}.pth.tar",
-        True,
-        "",
-        224,
-        (7, 7, 14, 7),
-        variant.top1,
-        variant.crop_ratio,
-    )
-
-
 # fmt: off
 PRESETS: tuple[Preset, ...] = (
-    _timm("xxtiny", "d1d86009", 79.76),
-    _timm("xtiny", "274b92b7", 81.96),
-    _timm("tiny", "ac783954", 83.40),
-    _timm("small", "4e98afa2", 83.90),
-    _timm("base", "f009139b", 84.46),
-    _nvidia("xxtiny"),
-    _nvidia("xtiny"),
-    _nvidia("tiny"),
-    _nvidia("tiny2"),
-    _nvidia("small"),
-    _nvidia("small2"),
-    _nvidia("base"),
-    _nvidia("large"),
+    *(
+        Preset(name, "imagenet", f"gcvit_{name}_224_nvidia-{sha256}.pth", False,
+               sha256, 224, (7, 7, 14, 7), top1, 0.875)
+        for name, sha256, top1 in (
+            ("xxtiny", "d1d86009", 79.76),
+            ("xtiny", "274b92b7", 81.96),
+            ("tiny", "ac783954", 83.40),
+            ("small", "4e98afa2", 83.90),
+            ("base", "f009139b", 84.46),
+        )
+    ),
+    *(
+        Preset(v.name, "nvidia", f"gcvit_1k_{v.name}.pth.tar", True, "",
+               224, (7, 7, 14, 7), v.top1, v.crop_ratio)
+        for v in VARIANTS.values()
+    ),
     Preset("large", "nvidia_21k_384", "gcvit_21k_large_384.pth.tar", True, "",
            384, (12, 12, 24, 12), 87.4, 1.0, "squash"),
     Preset("large", "nvidia_21k_512", "gcvit_21k_large_512.pth.tar", True, "",
@@ -128,7 +105,7 @@ PRESETS: tuple[Preset, ...] = (
 
 
 def find_preset(variant, name) -> Preset | None:
-    """The checkpoint that a constructor's `weights` names.
+    """Finds the checkpoint that a constructor's `weights` names.
 
     Args:
         variant: Key in `VARIANTS`.
