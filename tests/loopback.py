@@ -111,7 +111,7 @@ def torch_file(tree, legacy=False):
         if isinstance(value, dict):
             items = [string(k) + pickled(value[k]) + b"s" for k in value]
             return b"}" + b"".join(items)
-        array = np.ascontiguousarray(value, "float32")
+        array = np.asarray(value, "float32", order="C")
         storages.append(array.tobytes())
         storage = (
             *(b"(", string("storage"), b"ctorch\nFloatStorage\n"),

@@ -17,13 +17,15 @@ ACCEPTED = (
     "files of torch.save (.pth, .pth.tar, .pt, .bin, .ckpt), .safetensors, "
     "the .index.json of several of either, and Keras's .weights.h5"
 )
-"""What messages say is read."""
+"""Formats that are read, as messages list them."""
 
 # The order of timm's `load_state_dict`, timm/models/_helpers.py.
 _ORDER = ("state_dict_ema", "model_ema", "state_dict", "model")
 _AVERAGED = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+_COUNTER = re.compile(r"(.*\.)?(n_averaged|steps)")
+"""Keys of the number of updates in PyTorch's and MMEngine's averaged models."""
 _DEEPEST = 4
-"""Dicts in each other that are looked into."""
+"""Largest number of dicts in each other that are looked into."""
 
 
 def file_format(path):
@@ -71,8 +73,8 @@ def read_checkpoint(path):
             index of several.
 
     Returns:
-        What is in it: a dict of key to `LazyTensor`, or, of `torch.save`, any
-        object, with a `LazyTensor` for each tensor.
+        Dict of key to `LazyTensor`; of a file of `torch.save` any object, with
+        a `LazyTensor` for each tensor.
 
     Raises:
         ValueError: If the file is missing, damaged, of another format, or has
@@ -170,7 +172,7 @@ def split_name(path):
 
 
 def _find_sets(tree, anchors, under):
-    """The sets of weights, as dict of name to dict of key to value."""
+    """Finds the sets of weights: a dict of name to dict of key to value."""
     sets = {}
     for place, items in _dicts(tree):
         items = {
@@ -191,7 +193,10 @@ def _find_sets(tree, anchors, under):
         )
         of_this_dict = {prefix: {} for prefix in prefixes}
         for key, value in items.items():
-            # A key of none is one too many of all: not to be overlooked.
+            if _is_counter(key, value, prefixes):
+                continue
+            # A key without any of the prefixes goes into every set, so that
+            # loading refuses it.
             mine = [p for p in prefixes if key.startswith(p)][-1:] or prefixes
             for prefix in mine:
                 of_this_dict[prefix][key.removeprefix(prefix)] = value
@@ -200,8 +205,17 @@ def _find_sets(tree, anchors, under):
     return sets
 
 
+def _is_counter(key, value, prefixes):
+    """Tells whether a scalar counts the updates of the averages beside it."""
+    match = _COUNTER.fullmatch(key)
+    if not match or not isinstance(value, LazyTensor) or value.shape:
+        return False
+    averaged = f"{match[1] or ''}module."
+    return any(prefix.startswith(averaged) for prefix in prefixes)
+
+
 def _dicts(tree):
-    """Every dict in the tree with its place, `""` or such as `"ema."`."""
+    """Yields every dict with its place in the tree, such as `"ema."`."""
     places = [("", tree, 0)] if isinstance(tree, dict) else []
     seen = set()
     while places:
@@ -224,20 +238,20 @@ def _rank(name, averaged):
 
 
 def _summary(tree):
-    """What is in a file, for whoever expected something else."""
+    """Describes a file that holds something else than was expected."""
     if not isinstance(tree, dict):
         return (
             f"It holds one {_describe(tree)}: save model.state_dict() instead"
         )
     lines = []
     for place, items in _dicts(tree):
-        found = [
+        entries = [
             f"{place}{key} ({_describe(value)})"
             for key, value in items.items()
             if not isinstance(value, dict)
         ]
-        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        lines += [", ".join(found[:3]) + rest] if found else []
+        rest = f" and {len(entries) - 3} more" if len(entries) > 3 else ""
+        lines += [", ".join(entries[:3]) + rest] if entries else []
     return f"It holds {'; '.join(lines[:5]) or 'nothing'}"
 
 

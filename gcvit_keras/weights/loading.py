@@ -3,10 +3,8 @@
 import functools
 import math
 import os
-import tempfile
 from dataclasses import dataclass
 
-import h5py
 import keras
 import numpy as np
 
@@ -18,6 +16,7 @@ from gcvit_keras.weights.checkpoint import (
     split_name,
 )
 from gcvit_keras.weights.download import download_weights
+from gcvit_keras.weights.keras_file import load_keras_file
 from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.names import (
     FIRST_KEYS,
@@ -26,13 +25,13 @@ from gcvit_keras.weights.names import (
     checkpoint_key,
     detect_scheme,
 )
-from gcvit_keras.weights.porting import assign_tensors, refuse_differences
+from gcvit_keras.weights.porting import assign_tensors
 from gcvit_keras.weights.presets import Preset
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights that is there and of a format that is read.
+    """A file of weights that exists and is of a known format.
 
     Attributes:
         path: Its path, perhaps with `#NAME` of a set of weights in it.
@@ -41,6 +40,11 @@ class WeightsFile:
 
     path: str
     averaged: bool = True
+
+    @property
+    def is_keras(self):
+        """Tells whether it is a `.weights.h5` that Keras wrote."""
+        return file_format(split_name(self.path)[0]) == "h5"
 
 
 def prepare(weights) -> WeightsFile:
@@ -136,8 +140,8 @@ def load_weights(model: keras.Model, weights) -> None:
     True
     """
     weights = prepare(weights)
-    if file_format(split_name(weights.path)[0]) == "h5":
-        _load_keras_file(model, weights.path)
+    if weights.is_keras:
+        load_keras_file(model, weights.path)
         return
     path = weights.path
     tensors, note = open_checkpoint(
@@ -204,26 +208,43 @@ def checkpoint_variables(model, scheme):
         Dict of checkpoint key to Keras variable.
     """
     return {
-        checkpoint_key(variable.path, scheme): variable
+        checkpoint_key(path_from(layer, variable), scheme): variable
         for layer in model.layers
         if LAYER.fullmatch(layer.name)
-        for variable in layer.trainable_variables
-        + layer.non_trainable_variables
-        if "seed_generator" not in variable.path
+        for variable in layer.weights
     }
 
 
-def _match_ends(variables, tensors, scheme, source):
-    """Takes out what only one of file and model ends in, by intention.
+def path_from(layer, variable) -> str:
+    """Gives the path of a variable from the name of a layer on.
+
+    `variable.path` begins with whatever the layer was built in: a
+    `keras.name_scope`, or another layer.
 
     Args:
-        variables: Dict of key to variable; what stays as it is is taken out.
-        tensors: Dict of key to tensor; what is not loaded is taken out.
+        layer: A `keras.Layer`.
+        variable: A `keras.Variable` of it.
+
+    Returns:
+        Such as `"stem/conv/kernel"`.
+    """
+    name = f"{layer.name}/"
+    return name + f"/{variable.path}".partition(f"/{name}")[2]
+
+
+def _match_ends(variables, tensors, scheme, source):
+    """Leaves ends that differ by intention, a classifier or norms, alone.
+
+    Args:
+        variables: Dict of key to variable. Those that the file has no tensor
+            for are taken out.
+        tensors: Dict of key to tensor. Those that the model has no variable
+            for are taken out.
         scheme: `"official"` or `"timm"`.
         source: Path of the file.
 
     Returns:
-        List of what there is to say.
+        List of strings, what the user is told.
     """
 
     def keys(layer, *names):
@@ -274,7 +295,7 @@ class Adaptations:
         model: A model of this library; its windows are asked for.
 
     Attributes:
-        notes: What was found, a list of strings.
+        notes: List of strings, what was adapted.
     """
 
     def __init__(self, model):
@@ -282,7 +303,7 @@ class Adaptations:
         self.notes = []
         self.windows = {
             layer.attention.relative_position_bias_table.path: (
-                np.broadcast_to(layer.attention.window_size, 2).tolist()
+                layer.attention.window_size
             )
             for layer in model.layers
             if hasattr(layer, "attention")
@@ -291,13 +312,10 @@ class Adaptations:
     def __call__(self, variable, shape):
         """Finds the function for a variable; see `assign_tensors`."""
         target = tuple(variable.shape)
-        if variable.path == "stem/conv/kernel" and shape[2:] == (3, target[3]):
+        is_stem = variable.path.endswith("stem/conv/kernel")
+        if is_stem and shape[2:] == (3, target[3]):
             if target[2] == 1:
-                self.notes.append(
-                    "with the stem's kernels summed over RGB: one channel is "
-                    "not normalised by the model, give it "
-                    "(grey / 255 - 0.449) / 0.226"
-                )
+                self.notes.append("with the stem's kernels summed over RGB")
                 return functools.partial(np.sum, axis=2, keepdims=True)
             if target[2] == 4:
                 self.notes.append(
@@ -342,54 +360,3 @@ def resize_table(table, window):
     grid = table.reshape(source, source, -1).astype("float64")
     resized = np.einsum("ia,jb,abh->ijh", rows, columns, grid, optimize=True)
     return resized.reshape(-1, table.shape[1])
-
-
-def _load_keras_file(model, path):
-    """Loads a `.weights.h5` that fits as it is.
-
-    Keras loads what fits, says nothing of what is too many, and raises after
-    the fact. What it would write itself is what has to be there.
-    """
-    try:
-        found = _h5_shapes(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    with tempfile.TemporaryDirectory() as folder:
-        own = os.path.join(folder, "own.weights.h5")
-        model.save_weights(own)
-        expected = _h5_shapes(own)
-    refuse_differences(
-        f"{path} does not fit model {model.name!r}",
-        {
-            "missing": [k for k in expected if k not in found],
-            "unexpected": [
-                key
-                for key in found
-                # Drop path's random state, no weight: a model trained with
-                # it may be loaded without.
-                if key not in expected and "/seed_generator/" not in key
-            ],
-            "of another shape": [
-                f"{k}: {found[k]} in the file, {shape} in the model"
-                for k, shape in expected.items()
-                if k in found and found[k] != shape
-            ],
-        },
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        # Keras goes by the name.
-        link = os.path.join(folder, "link.weights.h5")
-        os.symlink(os.path.abspath(path), link)
-        model.load_weights(link)
-
-
-def _h5_shapes(path):
-    shapes = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            shapes[name] = item.shape
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return shapes

@@ -1,4 +1,4 @@
-"""What loading weights says to the user."""
+"""Messages to the user while weights are loaded."""
 
 import logging
 import sys

@@ -2,51 +2,54 @@
 
 import re
 
-from gcvit_keras.weights.checkpoint import file_format, open_checkpoint
-from gcvit_keras.weights.loading import Adaptations, load_weights
-from gcvit_keras.weights.messages import tell
-from gcvit_keras.weights.names_mmdet import FIRST_KEY, mmdet_key
-from gcvit_keras.weights.porting import assign_tensors, to_keras_layout
+from gcvit_keras.weights.parts import load_parts, part_variables
+from gcvit_keras.weights.porting import to_keras_layout
 
-BUFFERS = re.compile(r".*\.(relative_position_index|num_batches_tracked)")
-"""What follows from the sizes, or that only PyTorch needs."""
+_RULES = (
+    (r"/(kernel|gamma)$", ".weight"),
+    (r"/(bias|beta)$", ".bias"),
+    (r"/moving_mean$", ".running_mean"),
+    (r"/moving_variance$", ".running_var"),
+    (
+        r"^neck/lateral_P(\d)",
+        lambda m: f"neck.lateral_convs.{int(m[1]) - 2}.conv",
+    ),
+    (r"^neck/smooth_P(\d)", lambda m: f"neck.fpn_convs.{int(m[1]) - 2}.conv"),
+    (r"^rpn_head/conv", "rpn_head.rpn_conv"),
+    (r"^rpn_head/objectness", "rpn_head.rpn_cls"),
+    (r"^rpn_head/deltas", "rpn_head.rpn_reg"),
+    # The stages of a cascade have numbers.
+    (r"^box_head_(\d)/", r"roi_head.bbox_head.\1."),
+    (r"^box_head/", "roi_head.bbox_head."),
+    (r"^mask_head_(\d)/", r"roi_head.mask_head.\1."),
+    (r"^mask_head/", "roi_head.mask_head."),
+    (r"(bbox_head.*)\.conv_(\d)", r"\1.shared_convs.\2.conv"),
+    (r"(bbox_head.*)\.norm_(\d)", r"\1.shared_convs.\2.bn"),
+    (r"(bbox_head.*)\.dense_(\d)", r"\1.shared_fcs.\2"),
+    (r"(bbox_head.*)\.dense\b", r"\1.shared_fcs.0"),
+    (r"(bbox_head.*)\.classifier", r"\1.fc_cls"),
+    (r"(bbox_head.*)\.regressor", r"\1.fc_reg"),
+    (r"(mask_head.*)\.conv_(\d)", r"\1.convs.\2.conv"),
+    (r"(mask_head.*)\.classifier", r"\1.conv_logits"),
+)
+"""Mmdet's names of the parts' variables; see `part_variables`."""
 
 _FLATTENED = re.compile(r"box_head(_\d)?/dense(_0)?/kernel")
 """Kernels of the layers that read a flattened region."""
 
 
-def load_detector(model, path):
-    """Loads a checkpoint into a detector, all of it or nothing.
-
-    Position tables of other windows are resized, as PyTorch's bicubic resizes,
-    and kernels adapted to other input channels; a line on standard error says
-    so.
+def load_detector(model, weights):
+    """Loads a checkpoint into a detector; see `load_parts`.
 
     Args:
         model: A `MaskRCNN` or `CascadeMaskRCNN`.
-        path: Path of a `.safetensors` or `.pth` file in mmdet's naming, or of
-            a `.weights.h5` that Keras wrote.
+        weights: Path of a `.safetensors` or `.pth` file in mmdet's naming, or
+            of a `.weights.h5` that Keras wrote.
 
     Raises:
-        ValueError: If the file cannot be read, or a tensor is too many, too
-            few or of another shape; the message lists them and the model is
-            as before.
+        ValueError: See `load_parts`.
     """
-    if file_format(path) == "h5":
-        load_weights(model, path)
-        return
-    tensors, note = open_checkpoint(path, [FIRST_KEY])
-    adaptations = Adaptations(model.backbone)
-    assign_tensors(
-        detector_variables(model),
-        {k: t for k, t in tensors.items() if not BUFFERS.fullmatch(k)},
-        f"{path} for model {model.name!r}",
-        layout=_layout,
-        adapt=adaptations,
-    )
-    notes = [*filter(None, [note]), *dict.fromkeys(adaptations.notes)]
-    if notes:
-        tell(f"{path}: loaded {'; '.join(notes)}.")
+    load_parts(model, weights, detector_variables(model), _layout)
 
 
 def detector_variables(model):
@@ -60,41 +63,12 @@ def detector_variables(model):
     """
     heads = (*model.box_heads, *model.mask_heads)
     return part_variables(
-        model.backbone, (model.neck, model.rpn_head, *heads), mmdet_key
+        model.backbone, (model.neck, model.rpn_head, *heads), _RULES
     )
 
 
-def part_variables(backbone, parts, name):
-    """Lists the variables of a backbone and of what is upon it.
-
-    Args:
-        backbone: A `GCViTBackbone`.
-        parts: Layers, whose variables are called by their path from the
-            layer's name on.
-        name: Function from such a path, that of the backbone's beginning with
-            `"backbone/"`, to the checkpoint's key.
-
-    Returns:
-        Dict of the checkpoint's key to `keras.Variable`.
-    """
-    variables = {
-        name(f"backbone/{variable.path}"): variable
-        for variable in backbone.weights
-        if "seed_generator" not in variable.path
-        and not variable.path.startswith("preprocessing")
-    }
-    for part in parts:
-        for variable in part.variables:
-            if "seed_generator" in variable.path:
-                continue
-            # Whatever the model was built in comes before the part's name.
-            path = variable.path[variable.path.index(f"{part.name}/") :]
-            variables[name(path)] = variable
-    return variables
-
-
 def _layout(tensor, variable):
-    """A tensor in Keras's layout; see `to_keras_layout`."""
+    """Gives a tensor in Keras's layout; see `to_keras_layout`."""
     if tensor.ndim == 2 and _FLATTENED.search(variable.path):
         # PyTorch flattens a region channel first, Keras channel last.
         outputs, inputs = tensor.shape

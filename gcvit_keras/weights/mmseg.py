@@ -1,51 +1,43 @@
 """Loads mmsegmentation's checkpoints into our segmenters, strictly."""
 
-from gcvit_keras.weights.checkpoint import file_format, open_checkpoint
-from gcvit_keras.weights.loading import Adaptations, load_weights
-from gcvit_keras.weights.messages import tell
-from gcvit_keras.weights.mmdet import BUFFERS, FIRST_KEY, part_variables
-from gcvit_keras.weights.names_mmseg import AUXILIARY, mmseg_key
-from gcvit_keras.weights.porting import assign_tensors
+from gcvit_keras.weights.parts import load_parts, part_variables
+
+_RULES = (
+    (r"/norm/gamma$", ".bn.weight"),
+    (r"/norm/beta$", ".bn.bias"),
+    (r"/norm/moving_mean$", ".bn.running_mean"),
+    (r"/norm/moving_variance$", ".bn.running_var"),
+    (r"classifier/kernel$", "conv_seg.weight"),
+    (r"classifier/bias$", "conv_seg.bias"),
+    (r"/kernel$", ".conv.weight"),
+    (r"^conv_seg", "decode_head.conv_seg"),
+    (r"/pyramid_pooling/branch_(\d)", r"/psp_modules.\1.1"),
+    (r"/pyramid_pooling/", "/"),
+    (r"/lateral_P(\d)", lambda m: f"/lateral_convs.{int(m[1]) - 2}"),
+    (r"/smooth_P(\d)", lambda m: f"/fpn_convs.{int(m[1]) - 2}"),
+    (r"/fusion", "/fpn_bottleneck"),
+    (r"^auxiliary_head/conv\.", "auxiliary_head/convs.0."),
+    (r"/", "."),
+)
+"""Mmsegmentation's names of the parts' variables; see `part_variables`."""
 
 
-def load_segmenter(model, path):
-    """Loads a checkpoint into a segmenter, all of it or nothing.
+def load_segmenter(model, weights):
+    """Loads a checkpoint into a segmenter; see `load_parts`.
 
-    Position tables of other windows are resized, as PyTorch's bicubic resizes,
-    kernels adapted to other input channels, and the auxiliary head left out
-    where the model has none; a line on standard error says so.
+    The auxiliary head, which takes part in training only, is left out where
+    the model has none.
 
     Args:
         model: A `UPerNet`.
-        path: Path of a `.safetensors` or `.pth` file in mmsegmentation's
+        weights: Path of a `.safetensors` or `.pth` file in mmsegmentation's
             naming, or of a `.weights.h5` that Keras wrote.
 
     Raises:
-        ValueError: If the file cannot be read, or a tensor is too many, too
-            few or of another shape; the message lists them and the model is
-            as before.
+        ValueError: See `load_parts`.
     """
-    if file_format(path) == "h5":
-        load_weights(model, path)
-        return
-    tensors, note = open_checkpoint(path, [FIRST_KEY])
-    tensors = {k: t for k, t in tensors.items() if not BUFFERS.fullmatch(k)}
-    notes = [note]
-    if model.auxiliary_head is None:
-        kept = {k: t for k, t in tensors.items() if not k.startswith(AUXILIARY)}
-        if len(kept) < len(tensors):
-            notes.append("without its auxiliary head")
-        tensors = kept
-    adaptations = Adaptations(model.backbone)
-    assign_tensors(
-        segmenter_variables(model),
-        tensors,
-        f"{path} for model {model.name!r}",
-        adapt=adaptations,
-    )
-    notes = [*filter(None, notes), *dict.fromkeys(adaptations.notes)]
-    if notes:
-        tell(f"{path}: loaded {'; '.join(notes)}.")
+    left_out = ["auxiliary_head"] if model.auxiliary_head is None else []
+    load_parts(model, weights, segmenter_variables(model), left_out=left_out)
 
 
 def segmenter_variables(model):
@@ -59,5 +51,5 @@ def segmenter_variables(model):
     """
     parts = [model.decode_head, model.classifier, model.auxiliary_head]
     return part_variables(
-        model.backbone, [part for part in parts if part], mmseg_key
+        model.backbone, [part for part in parts if part], _RULES
     )

@@ -28,7 +28,7 @@ _SCHEMES = {
         (r"^level_(\d)_query", r"levels.\1.q_global_gen.to_q_global"),
         (r"^level_(\d)_block_(\d+)", r"levels.\1.blocks.\2"),
         (r"^level_(\d)_downsample", r"levels.\1.downsample"),
-        # Of the detection backbone, on each level's output.
+        # The detection backbone has one on each level's output.
         (r"^level_(\d)_norm", r"norm\1"),
         (r"^predictions", "head"),
         (r"/fused_mbconv_(\d)", r".\1.conv"),

@@ -21,10 +21,9 @@ def assign_tensors(
             it belongs to.
         tensors: Dict of key to `LazyTensor`, as `open_checkpoint` returns, or
             to array, in PyTorch's layout.
-        source: What messages call the tensors, such as a path.
+        source: Name of the tensors in messages, such as a path.
         layout: Function of an array and its variable that returns the array
-            in Keras's layout, for tensors that more is to be done to than
-            `to_keras_layout` does, the default.
+            in Keras's layout. Default: `to_keras_layout`.
         adapt: Function of a variable and the shape, in Keras's layout, of a
             tensor that does not fit it. It returns a function from the
             tensor's array, in that layout, to one that fits; or `None` where
@@ -51,7 +50,7 @@ def assign_tensors(
     for key, variable in variables.items():
         if key not in tensors:
             continue
-        # Of a view of one zero: nothing of the shape's size is allocated.
+        # A view of one zero: nothing of the shape's size is allocated.
         zero = np.broadcast_to(np.float32(0), tensors[key].shape)
         shape = layout(zero, variable).shape
         if shape == tuple(variable.shape):
@@ -70,8 +69,8 @@ def assign_tensors(
             "of another shape": mismatched,
         },
     )
-    # All are read once before the first is assigned: what cannot be read or
-    # is not finite must not be found out halfway.
+    # All are read once before the first is assigned: a tensor that cannot be
+    # read or is not finite must not stop the loading halfway.
     broken = [k for k in variables if not np.isfinite(_read(tensors[k])).all()]
     refuse_differences(source, {"with NaN or infinity": broken})
     for key, variable in variables.items():
@@ -85,9 +84,12 @@ def refuse_differences(source, kinds):
     """Raises a `ValueError` that lists every difference, if there is one.
 
     Args:
-        source: What is compared.
-        kinds: Dict of a kind of difference to the keys, each perhaps with
-            what there is to say of it, that differ so.
+        source: Begin of the message, which names the compared things.
+        kinds: Dict of a kind of difference to a list of the keys that differ
+            so, each with details or alone.
+
+    Raises:
+        ValueError: If one of the lists is not empty.
     """
     if not any(kinds.values()):
         return

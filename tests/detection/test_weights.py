@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from loopback import torch_file
 from reference import FOLDER, OWN
 from safetensors.numpy import load_file, save_file
 
-from gcvit_keras import GCViTBackbone
+from gcvit_keras import GCViTBackbone, find_preset
 from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
 from gcvit_keras.weights.mmdet import detector_variables
 
@@ -89,6 +90,30 @@ def test_a_pth_of_mmdet_loads_as_safetensors_do(
         model.get_weights(), detector.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(computed, expected)
+
+
+def test_a_set_of_weights_is_chosen_by_its_name(
+    reference, tensors, tmp_path, capsys
+):
+    """MMEngine's EMAHook puts the averages into `state_dict`."""
+    raw = {f"module.{k}": v + 1 for k, v in tensors.items()}
+    raw["steps"] = np.array(7)
+    path = tmp_path / "epoch_36.pth"
+    tree = {"state_dict": tensors, "ema_state_dict": raw}
+    path.write_bytes(torch_file(tree))
+    key = "rpn_head.rpn_cls.bias"
+    for name in ("", "#state_dict", "#ema_state_dict"):
+        model = reference.model(weights=f"{path}{name}")
+        expected = raw[f"module.{key}"] if "ema" in name else tensors[key]
+        np.testing.assert_array_equal(model.rpn_head.objectness.bias, expected)
+        said = capsys.readouterr().err
+        assert ("loaded `state_dict`, not `ema_state" in said) == (not name)
+
+
+@pytest.mark.parametrize("weights", [0, find_preset("tiny", "imagenet")])
+def test_what_is_no_file_is_refused(reference, weights):
+    with pytest.raises(ValueError, match="`weights` must be .* Received: weig"):
+        reference.model(weights=weights)
 
 
 def damaged(tensors, how):

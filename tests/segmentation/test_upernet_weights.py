@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from loopback import torch_file
 from safetensors.numpy import load_file, save_file
 from segmenters import Reference, close, small
 
+from gcvit_keras import find_preset
 from gcvit_keras.segmentation import UPerNet
 from gcvit_keras.weights.mmseg import segmenter_variables
 
@@ -50,6 +52,19 @@ def test_a_model_without_auxiliary_head_leaves_it_out_and_says_so(
     model = reference.model(auxiliary=False)
     assert "loaded without its auxiliary head" in capsys.readouterr().err
     close(model(reference.io["input"]), reference.io["decode_logits"])
+
+
+def test_a_set_of_weights_is_chosen_by_its_name(reference, tensors, tmp_path):
+    path = tmp_path / "iter_160000.pth"
+    path.write_bytes(torch_file({"state_dict": tensors}))
+    model = reference.model(weights=f"{path}#state_dict")
+    close(model(reference.io["input"]), reference.io["decode_logits"])
+
+
+@pytest.mark.parametrize("weights", [0, find_preset("tiny", "imagenet")])
+def test_what_is_no_file_is_refused(reference, weights):
+    with pytest.raises(ValueError, match="`weights` must be .* Received: weig"):
+        reference.model(weights=weights)
 
 
 def test_other_classes_are_refused(reference):

@@ -185,6 +185,20 @@ def test_a_tensor_beside_the_prefix_is_one_too_many(model, tmp_path):
         check(model, tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize("counter", ["n_averaged", "steps"])
+@pytest.mark.parametrize(
+    "outer, inner", [("", ""), ("averages.", ""), ("", "_orig_mod.")]
+)
+def test_how_often_averages_were_updated_is_no_weight(
+    model, tmp_path, counter, outer, inner
+):
+    """PyTorch's AveragedModel, MMEngine's BaseAveragedModel."""
+    tensors = prefixed(f"{outer}module.{inner}")
+    tensors[f"{outer}{counter}"] = np.ones(())
+    (tmp_path / "x.pth").write_bytes(torch_file(tensors))
+    check(model, tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
 def test_several_files_load_by_their_index(model, tmp_path, kind):
     places = {}

@@ -247,6 +247,32 @@ def test_one_channel_is_as_three_equal_ones(nano, capsys, images):
     np.testing.assert_allclose(scores, same, atol=1e-4)
 
 
+def test_one_channel_that_the_model_normalises_is_told_nothing_else(
+    nano, capsys
+):
+    nano(
+        input_shape=(224, 224, 1),
+        weights=REFERENCE / "official_nano.safetensors",
+    )
+    assert capsys.readouterr().err.endswith("kernels summed over RGB.\n")
+
+
+@pytest.mark.parametrize("scheme", ["official", "timm"])
+def test_a_model_built_in_a_name_scope_loads(nano, scheme):
+    options = {
+        "weights": REFERENCE / f"{scheme}_nano.safetensors",
+        "se_divisor": 8 if scheme == "timm" else 1,
+        "input_shape": (96, 96, 1),  # with all that is adapted
+    }
+    with keras.name_scope("a"):
+        scoped = nano(**options)
+    assert scoped.weights[0].path.startswith("a/")
+    for computed, expected in zip(
+        scoped.weights, nano(**options).weights, strict=True
+    ):
+        np.testing.assert_array_equal(computed, expected)
+
+
 def test_a_fourth_channel_gets_the_mean_of_the_others(nano, capsys, checkpoint):
     model = nano(
         input_shape=(224, 224, 4),
@@ -354,6 +380,23 @@ def test_keras_weights_of_another_model_are_refused_whole(
     model = nano()
     before = model.get_weights()
     with pytest.raises(ValueError, match=words):
+        gcvit_keras.load_weights(model, tmp_path / "x.weights.h5")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("policy", ["float32", "bfloat16"])
+def test_keras_weights_that_are_not_finite_are_refused_whole(
+    nano, tmp_path, policy
+):
+    keras.config.set_dtype_policy(policy)
+    model = nano()
+    before = model.get_weights()
+    beta = model.get_layer("norm").beta
+    beta.assign(beta + np.nan)
+    model.save_weights(tmp_path / "x.weights.h5")
+    model.set_weights(before)
+    with pytest.raises(ValueError, match="1 with NaN or infinity .*norm/vars"):
         gcvit_keras.load_weights(model, tmp_path / "x.weights.h5")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
