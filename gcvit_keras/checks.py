@@ -58,8 +58,8 @@ def integer(argument, value, least=1) -> int:
         ValueError: If `value` is no integer, a boolean, or below `least`.
     """
     if not is_integer(value) or value < least:
-        what = {0: "a non-negative integer", 1: "a positive integer"}
-        accepted = what.get(least, f"an integer of at least {least}")
+        names = {0: "a non-negative integer", 1: "a positive integer"}
+        accepted = names.get(least, f"an integer of at least {least}")
         raise error(argument, accepted, value)
     return int(value)
 
@@ -98,23 +98,24 @@ def one_of(argument, value, choices):
         choices: Iterable of what is accepted.
 
     Returns:
-        `value`.
+        `value`, as Python's own type.
 
     Raises:
         ValueError: If `value` is none of `choices`.
     """
     choices = list(choices)
+    plain = value.item() if isinstance(value, np.generic) else value
     # An array compared with a string is no boolean.
-    if not any(type(value) is type(c) and value == c for c in choices):
+    if not any(type(plain) is type(c) and plain == c for c in choices):
         raise error(argument, f"one of {choices}", value)
-    return value
+    return plain
 
 
 def tensorflow_backend(what):
     """Checks that Keras computes with TensorFlow.
 
     Args:
-        what: What needs it, the subject of the message, a string.
+        what: Subject of the message, a string, such as a function's name.
 
     Raises:
         ValueError: If Keras has another backend.

@@ -14,7 +14,7 @@ from gcvit_keras.images.headers import (
     is_webp_with_alpha,
 )
 from gcvit_keras.images.reader import MAX_PIXELS
-from gcvit_keras.weights.presets import IMAGENET_MEAN
+from gcvit_keras.weights.presets import PIXEL_MEAN
 
 KERNELS = {
     "bilinear": "triangle",
@@ -23,7 +23,7 @@ KERNELS = {
 }
 """TensorFlow's names of Pillow's filters."""
 LONGEST_SIDE = 2**24
-"""Of an image resized as a whole; float32 counts pixels no further."""
+"""Largest side of a resized image; float32 counts pixels no further."""
 
 
 def read(encoded, reader, trusted=False):
@@ -45,15 +45,15 @@ def read(encoded, reader, trusted=False):
     image = _decode_stored(_within(encoded, reader.max_pixels, trusted))
     if reader.channels == 1:
         image = to_grey(image)
-    # Turned last, when it is small.
+    # It is turned last, when it is small.
     return resize_and_crop(image, reader, find_orientation(encoded))
 
 
 def decode(encoded, max_pixels=MAX_PIXELS, trusted=False):
     """Decodes a JPEG, PNG, WebP or BMP, upright.
 
-    Not WebP animations, nor BMP but of 24 or 32 bits and not compressed:
-    TensorFlow gives wrong colours of some of these.
+    WebP animations are refused, and so are BMPs that are compressed or not of
+    24 or 32 bits: TensorFlow gives wrong colours of some of these.
 
     Args:
         encoded: Scalar string tensor, an image file's content.
@@ -116,7 +116,7 @@ def decode_part(encoded, choose_part, max_pixels=MAX_PIXELS, trusted=False):
 
 
 def _within(encoded, max_pixels, trusted):
-    """The same, where the header is known and tells of no more pixels."""
+    """Returns `encoded`, and fails where its header allows no reading."""
     pixels = count_pixels(encoded, trusted)
     allowed = [
         tf.debugging.assert_positive(
@@ -131,7 +131,7 @@ def _within(encoded, max_pixels, trusted):
 
 
 def _decode_stored(encoded):
-    """Pixels as they are stored, before EXIF turns them."""
+    """Decodes pixels as they are stored, before EXIF turns them."""
     image = tf.cond(
         tf.io.is_jpeg(encoded),
         # Pillow's way; TensorFlow's own default is faster and less exact.
@@ -153,17 +153,18 @@ def _decode_stored(encoded):
 
 
 def to_grey(image):
-    """Luma of an RGB image, uint8, as Pillow rounds it."""
+    """Computes the luma of an RGB image, uint8, as Pillow rounds it."""
     red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
     luma = 19595 * red + 38470 * green + 7471 * blue + 2**15
     return tf.cast(luma // 2**16, tf.uint8)[..., None]
 
 
 def _moves(orientation):
-    """What makes an image upright, as booleans.
+    """Tells how to make an image of an EXIF orientation upright.
 
-    Whether rows and columns change places, and whether then the rows, and the
-    columns, are mirrored.
+    Returns:
+        Three boolean scalars: whether rows and columns change places, whether
+        the rows are then mirrored, and whether the columns are.
     """
     rows, columns = (
         tf.reduce_any(orientation == tf.constant(those, tf.int64))
@@ -208,7 +209,7 @@ def resize_and_crop(image, reader, orientation=1):
     size = reader.size
     orientation = tf.cast(orientation, tf.int64)
     is_turned, *is_mirrored = _moves(orientation)
-    # Of the upright image; float64, in which no number of pixels is too large.
+    # The upright image's, in float64: no number of pixels is too large for it.
     sides = tf.cast(tf.shape(image)[:2], tf.float64)
     sides = tf.where(is_turned, sides[::-1], sides)
     scaled = [tf.constant(side, tf.float64) for side in reader.resized_size]
@@ -261,13 +262,12 @@ def _truncate(value):
     return tf.floor(value + 1e-6)
 
 
-def or_grey(read, size, when_broken=None, channels=3):
+def or_grey(read, size, channels=3):
     """Gives an image, or a grey one where reading it fails.
 
     Args:
         read: Function that returns a float32 tensor `(*size, channels)`.
         size: `(height, width)`.
-        when_broken: Function called in the graph where reading fails.
         channels: 1 or 3.
 
     Returns:
@@ -276,9 +276,7 @@ def or_grey(read, size, when_broken=None, channels=3):
     """
 
     def grey():
-        if when_broken is not None:
-            when_broken()
-        mean = 255 * np.float32(IMAGENET_MEAN)
+        mean = np.float32(PIXEL_MEAN)
         if channels == 1:
             mean = mean.mean()
         return tf.broadcast_to(mean, (*size, channels)), False

@@ -1,21 +1,21 @@
 """The size and the EXIF orientation of image files, read in a graph.
 
-In TensorFlow's string operations, and of files that nobody vouches for: what
-lies behind the end of a file reads as zeros, and every walk through one ends.
-What is unknown or broken has no pixels, and orientation 1.
+The files are read with TensorFlow's string operations, and may be malicious:
+bytes behind the end of a file read as zeros, and every loop over its parts
+ends. A file of an unknown or broken format has no pixels, and orientation 1.
 """
 
 import numpy as np
 import tensorflow as tf
 
 MOST_CHUNKS = 64
-"""Parts of a file that are looked through for EXIF data."""
+"""Largest number of parts of a file that are searched for EXIF data."""
 MOST_EXIF = 2**16
-"""Bytes of EXIF data that are looked at; a JPEG has no more."""
+"""Largest number of bytes of EXIF data that are read; a JPEG has no more."""
 ORIENTATION = 0x0112
 """Tag of the orientation in EXIF data."""
 NOWHERE = np.int64(0)
-"""Place in a file after which there is nothing to look at."""
+"""Place in a file that stands for its end: no part of it begins at 0."""
 SHORT, LONG = 3, 4
 """Types of a value in EXIF data: unsigned integers of 2 and of 4 bytes."""
 
@@ -59,8 +59,8 @@ def count_pixels(encoded, trusted=False):
         width, height = _number(head, 24, 3) + 1, _number(head, 27, 3) + 1
         return is_still * width * height
 
-    # By all that decoders go by, and no less: they must not take for another
-    # format, or find elsewhere, what is measured here.
+    # All bytes that decoders recognise a format by are compared: a decoder must
+    # not take the file for another format than the one measured here.
     webp = _is_webp(head)
     formats = [
         (_has(head, 0, b"\xff\xd8\xff"), jpeg),
@@ -97,8 +97,8 @@ def is_webp_with_alpha(encoded):
 def find_orientation(encoded):
     """Reads the EXIF orientation of a JPEG, PNG or WebP file.
 
-    Of a PNG only what comes before the pixels is looked at, where the programs
-    that write EXIF data into PNGs put it.
+    A PNG is searched up to its pixels only: the programs that write EXIF data
+    into PNGs put it before them.
 
     Args:
         encoded: Scalar string tensor.
@@ -123,10 +123,11 @@ def find_orientation(encoded):
 
 
 def _exif(encoded, start, part_at):
-    """The EXIF data of a file of parts, or an empty string.
+    """Finds the EXIF data of a file of parts; an empty string if it has none.
 
-    `part_at` tells of the part at a place: whether it is EXIF data, where its
-    content begins, how long that is, and where the next part begins.
+    `part_at`, a function of the file and of a place in it, returns whether the
+    part there is EXIF data, where its content begins, how long that is, and
+    where the next part begins.
     """
 
     def step(count, place, start, size):
@@ -156,7 +157,7 @@ def _exif(encoded, start, part_at):
 def _segment(encoded, place):
     head = _part(encoded, place, 10)
     marker, size = _number(head, 1, 1), _number(head, 2, 2, True)
-    # Those for applications, and comments: they come before all else.
+    # Segments for applications, and comments: they come before all others.
     is_known = (marker // 16 == 0xE) | (marker == 0xFE)
     is_known &= (_number(head, 0, 1) == 0xFF) & (size >= 2)
     is_exif = is_known & (marker == 0xE1) & _has(head, 4, b"Exif\0\0")
@@ -178,7 +179,7 @@ def _webp_chunk(encoded, place):
 
 
 def _tiff_orientation(exif):
-    """The orientation in the first directory of EXIF data."""
+    """Reads the orientation in the first directory of EXIF data."""
     big = _has(exif, 0, b"MM\0*")
     place = _number(exif, 4, 4, big)
     count = _number(exif, place, 2, big)
@@ -197,21 +198,21 @@ def _tiff_orientation(exif):
 
 
 def _part(content, start, size):
-    """So many bytes from a place on, or as many as there are."""
+    """Cuts out `size` bytes from a place on, or as many as there are."""
     length = tf.strings.length(content)
     start = tf.minimum(tf.cast(start, tf.int64), tf.cast(length, tf.int64))
     return tf.strings.substr(content, start, tf.cast(size, tf.int64))
 
 
 def _number(content, start, size, big_endian=False):
-    """An unsigned integer of so many bytes, as int64."""
+    """Reads an unsigned integer of `size` bytes, as int64."""
     part = _part(content, start, size) + b"\0" * size
     part = tf.io.decode_raw(tf.strings.substr(part, 0, size), tf.uint8)
     return _join(tf.cast(tf.ensure_shape(part, (size,)), tf.int64), big_endian)
 
 
 def _join(digits, big_endian):
-    """Integers of their bytes, along the last axis."""
+    """Makes integers of their bytes, which are along the last axis."""
     digits = tf.where(big_endian, digits[..., ::-1], digits)
     places = tf.range(digits.shape[-1], dtype=tf.int64)
     return tf.reduce_sum(digits * 256**places, -1)

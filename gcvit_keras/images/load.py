@@ -1,29 +1,25 @@
 """Reading image files with Pillow."""
 
+import contextlib
 import io
 import os
+import threading
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name for images of so many channels."""
-TURNS = dict(
-    zip(
-        range(2, 9),
-        (
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.TRANSVERSE,
-            Image.Transpose.ROTATE_90,
-        ),
-        strict=True,
-    )
-)
-"""What makes an image of an EXIF orientation upright."""
+"""Pillow's names of images, by their number of channels."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The turn that makes an image of an EXIF orientation upright."""
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -31,6 +27,8 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 """Pillow's filters, by our names; all but `nearest` with antialiasing."""
+_LOCK = threading.Lock()
+"""Held while Pillow's limit, which is the whole process's, is another."""
 
 
 def read(path_or_bytes, reader) -> np.ndarray:
@@ -88,7 +86,7 @@ def open_image(path_or_bytes, channels, max_pixels):
             decoded.
 
     Returns:
-        What messages call the file, and a `PIL.Image.Image`.
+        Name of the file in messages, and a `PIL.Image.Image`.
 
     Raises:
         ValueError: If the file is missing, no whole image or too large; the
@@ -110,13 +108,17 @@ def open_image(path_or_bytes, channels, max_pixels):
         if not os.path.isfile(file):  # opening a pipe would wait for ever
             raise ValueError(f"{name}: not a file")
     try:
-        with Image.open(file) as image:
-            if image.width * image.height > max_pixels:
+        with _pillow_allows(max_pixels):
+            image = Image.open(file)
+        with image:
+            pixels = image.width * image.height
+            if pixels > max_pixels:
                 raise ValueError(
                     f"{image.width} x {image.height} is over the limit of "
                     f"{max_pixels} pixels"
                 )
-            image = _upright(image)
+            with _pillow_allows(pixels):
+                image = _upright(image)
             if image.mode == "F":
                 raise ValueError("float pixels, of which no range is known")
             if image.mode.startswith("I"):  # 16-bit grey; convert() clips it
@@ -129,14 +131,39 @@ def open_image(path_or_bytes, channels, max_pixels):
         raise ValueError(
             f"{name}: not a readable image: of no format that Pillow knows"
         ) from None
+    except Image.DecompressionBombError:  # Pillow's limit, far over ours
+        raise ValueError(
+            f"{name}: not a readable image: over the limit of {max_pixels} "
+            "pixels"
+        ) from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError and more.
         reason = str(error).split("\n")[0]
         raise ValueError(f"{name}: not a readable image: {reason}") from error
 
 
+@contextlib.contextmanager
+def _pillow_allows(pixels):
+    """Keeps Pillow from refusing so many pixels, for the time of the `with`.
+
+    Pillow looks at its limit when it opens a file and, of some formats, when
+    it decodes it.
+    """
+    with _LOCK:
+        limit = Image.MAX_IMAGE_PIXELS
+        is_lifted = limit is not None and limit < pixels
+        if is_lifted:
+            Image.MAX_IMAGE_PIXELS = pixels
+            try:
+                yield
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    if not is_lifted:
+        yield
+
+
 def _upright(image):
-    """The image turned as its EXIF data says; broken data says nothing."""
+    """Turns an image as its EXIF data says; broken data says nothing."""
     image.load()  # or a PNG's data behind its pixels are not seen
     try:
         orientation = image.getexif().get(0x0112, 1)

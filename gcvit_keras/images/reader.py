@@ -32,6 +32,7 @@ class ImageReader(SavedSettings):
             antialiasing, or `"nearest"`, with Pillow only.
         max_pixels: Height times width above which an image is refused, before
             it is decoded, as is one so elongated that its resizing takes more.
+            It takes the place of Pillow's own limit.
         channels: 1 for grey, 3 for RGB, 4 for RGB and alpha, with Pillow only.
 
     Raises:
@@ -64,8 +65,8 @@ class ImageReader(SavedSettings):
         )
         checks.one_of("crop_mode", self.crop_mode, ("center", "squash"))
         checks.one_of("interpolation", self.interpolation, load.INTERPOLATIONS)
-        checks.one_of("channels", self.channels, load.MODES)
         checked = {
+            "channels": checks.one_of("channels", self.channels, load.MODES),
             "size": _height_and_width(self.size),
             "crop_ratio": ratio,
             "max_pixels": checks.integer("max_pixels", self.max_pixels),
@@ -84,7 +85,7 @@ class ImageReader(SavedSettings):
     @property
     def resized_size(self) -> tuple:
         """`(height, width)` of which `size` is cropped: `size / crop_ratio`."""
-        # The whole part, as torchvision and timm take; of no infinity.
+        # Rounded down, as torchvision and timm do; `min` keeps out infinity.
         return tuple(
             math.floor(min(side / self.crop_ratio, 2**53)) for side in self.size
         )
@@ -129,10 +130,6 @@ class ImageReader(SavedSettings):
         from gcvit_keras.images import graph
 
         return graph.read(encoded, self, trusted)
-
-    def to_dict(self) -> dict:
-        """Returns the settings as JSON can hold them."""
-        return {**dataclasses.asdict(self), "size": list(self.size)}
 
 
 def _height_and_width(size):
@@ -191,12 +188,12 @@ def load_image(
 
 
 def as_pixels(image, name):
-    """Takes an image that a user gives: an array, or a path of a file.
+    """Makes pixels of an image that a user passes: an array, or a path.
 
     Args:
         image: Array `(height, width, 3)` of RGB pixels in [0, 255], or
             `(height, width)` of grey ones; or a path.
-        name: What it is called in messages.
+        name: Its name in messages.
 
     Returns:
         Array `(height, width, 3)`.

@@ -9,7 +9,11 @@ from pathlib import Path
 
 
 class SavedSettings:
-    """Of a frozen dataclass, which has the name of the file as `FILE`."""
+    """Base of frozen dataclasses whose fields lie in a JSON file.
+
+    Attributes:
+        FILE: Name of that file.
+    """
 
     FILE = ""
 
@@ -25,8 +29,8 @@ class SavedSettings:
         Raises:
             ValueError: If a setting is out of range.
         """
-        given = {k: v for k, v in settings.items() if v is not None}
-        return dataclasses.replace(self, **given)
+        changed = {k: v for k, v in settings.items() if v is not None}
+        return dataclasses.replace(self, **changed)
 
     def to_dict(self) -> dict:
         """Returns the settings as JSON can hold them."""
@@ -59,7 +63,7 @@ class SavedSettings:
 
     @classmethod
     def of(cls, path):
-        """Finds how a model's images are read.
+        """Finds the settings by which a model's images are read.
 
         Args:
             path: Folder of a run, a model file (`FILE` lies beside it;
@@ -87,7 +91,7 @@ class SavedSettings:
 
 
 def read_inside(path, name):
-    """Reads what this library's exports have inside of them.
+    """Reads a file that an export of this library has inside of it.
 
     Args:
         path: `pathlib.Path` of a `.tflite` or `.onnx` file.
@@ -109,7 +113,7 @@ def read_inside(path, name):
 
 @functools.lru_cache(maxsize=1)  # a command asks several times
 def _onnx_properties(path, changed):
-    """What `metadata_props` of a file hold, as of the time of its change."""
+    """Reads `metadata_props` of a file, anew once it has changed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return {}
     import onnxruntime

@@ -92,6 +92,33 @@ def test_an_image_over_the_limit_is_refused_before_it_is_decoded(png):
             load_image(whole, 8, max_pixels=1199)
 
 
+@pytest.fixture(params=["PNG", "TIFF", "WEBP"])
+def beyond_pillow(request, monkeypatch):
+    """An encoded image of 1200 pixels, where Pillow refuses over 200."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(file, request.param)
+    yield file.getvalue()
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_limit_takes_the_place_of_pillow_s(beyond_pillow):
+    assert load_image(beyond_pillow, 8, max_pixels=1200).shape == (8, 8, 3)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [64, 1199])
+def test_the_limit_is_named_beyond_pillow_s_too(beyond_pillow, limit):
+    with pytest.raises(ValueError, match=f"over the limit of {limit} pixels"):
+        load_image(beyond_pillow, 8, max_pixels=limit)
+
+
+def test_numpy_s_numbers_are_settings_as_python_s_are():
+    reader = ImageReader(np.int64(32), channels=np.int64(3))
+    assert ImageReader.from_dict(json.loads(reader.to_json())) == reader
+
+
 def test_a_limit_below_the_readers_own_size_is_refused():
     assert ImageReader(64, 0.9, max_pixels=71 * 71).resized_size == (71, 71)
     with pytest.raises(ValueError, match="`max_pixels` must be.*71 x 71"):
