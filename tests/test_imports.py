@@ -41,6 +41,7 @@ MAY_IMPORT = {
     },
     "gcvit_keras.explain": {
         "gcvit_keras.checks",
+        "gcvit_keras.images",
         "gcvit_keras.layers",
         "gcvit_keras.models",
     },

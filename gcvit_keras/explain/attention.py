@@ -79,8 +79,8 @@ class AttentionMap:
             ValueError: If the window has no such place.
         """
         h, w = self.window_size
-        _check_place("y", y, h)
-        _check_place("x", x, w)
+        check_place("y", y, h)
+        check_place("x", x, w)
         return self._stitched(self.weights[..., y * w + x, :])
 
     def mean_map(self) -> np.ndarray:
@@ -106,8 +106,8 @@ class AttentionMap:
             ValueError: If the feature map has no such place.
         """
         h, w = self.window_size
-        _check_place("y", y, self.size[0])
-        _check_place("x", x, self.size[1])
+        check_place("y", y, self.size[0])
+        check_place("x", x, self.size[1])
         whole = np.zeros_like(self.weights[..., 0, :])
         token = y % h * w + x % w
         row, column = y // h, x // w
@@ -155,17 +155,17 @@ def attention_maps(
     ...     mlp_ratio=3, classes=10, input_shape=(64, 64, 3))
     >>> images = 255 * np.random.default_rng(0).random((1, 64, 64, 3))
     >>> maps = gcvit_keras.explain.attention_maps(model, images, block=1)
-    >>> [found.mean_map().shape for found in maps]
+    >>> [block.mean_map().shape for block in maps]
     [(1, 1, 16, 16), (1, 2, 8, 8), (1, 4, 4, 4), (1, 8, 2, 2)]
     """
     images = checked_images(images, model)
-    found = _computed(model, images, level, block, head, batch_size)
     size = input_size(model, images)
-    return [replace(maps, input_size=size) for maps in found]
+    maps = _computed(model, images, level, block, head, batch_size)
+    return [replace(each, input_size=size) for each in maps]
 
 
 def _computed(model, images, level, block, head, batch_size):
-    """Computes `attention_maps`, wherever they lie in the image."""
+    """Computes maps whose `input_size` is that of their feature map."""
     blocks = structure.blocks(model)
     _check_choice("level", level, {n for n, _ in blocks})
     blocks = {k: b for k, b in blocks.items() if level in (None, k[0])}
@@ -188,16 +188,16 @@ def _computed(model, images, level, block, head, batch_size):
                 for k, b in blocks.items()
             ]
         )
-    found = [
+    maps = [
         replace(same[0], weights=np.concatenate([m.weights for m in same]))
         for same in zip(*parts, strict=True)
     ]
-    if not all(np.isfinite(maps.weights).all() for maps in found):
+    if not all(np.isfinite(each.weights).all() for each in maps):
         raise ValueError(
             "`model` must compute finite numbers. "
             f"Received: {model.name!r}, whose attention is NaN"
         )
-    return found
+    return maps
 
 
 def _attention_map(place, block, images, calls, weights, head):
@@ -307,12 +307,12 @@ def attention_rollout(model, images, batch_size=16) -> np.ndarray:
     for part in batches(images, batch_size):
         carried = None
         maps = _computed(model, part, None, None, None, batch_size)
-        for found in reversed(maps):
+        for block in reversed(maps):
             if carried is None:
-                carried = np.ones((len(part), *found.size))
-            elif carried.shape[1:] != found.size:
-                carried = _children(carried, found.size)
-            carried = _before(found, carried)
+                carried = np.ones((len(part), *block.size))
+            elif carried.shape[1:] != block.size:
+                carried = _children(carried, block.size)
+            carried = _before(block, carried)
         parts.append(carried / carried.sum((1, 2), keepdims=True))
     return np.concatenate(parts).astype("float32")
 
@@ -328,16 +328,16 @@ def _children(carried, size):
     return carried
 
 
-def _before(found, carried):
+def _before(block, carried):
     """Carries shares from the places after a block to those before it."""
-    h, w = found.window_size
-    padding = ((0, 0), *((0, added) for added in found.padding))
+    h, w = block.window_size
+    padding = ((0, 0), *((0, added) for added in block.padding))
     images = len(carried)
-    _, rows, columns, *_ = found.weights.shape
+    _, rows, columns, *_ = block.weights.shape
     x = np.pad(carried, padding).reshape(images, rows, h, columns, w)
     x = x.transpose(0, 1, 3, 2, 4).reshape(images, rows, columns, h * w)
-    x = np.einsum("nrcq,nrcqk->nrck", x, found.weights.mean(3))
-    attended = found._stitched(x[:, :, :, None])[:, 0]
+    x = np.einsum("nrcq,nrcqk->nrck", x, block.weights.mean(3))
+    attended = block._stitched(x[:, :, :, None])[:, 0]
     return (carried + attended) / 2
 
 
@@ -349,7 +349,17 @@ def _check_choice(argument, value, choices, why=""):
     raise checks.error(argument, accepted, value)
 
 
-def _check_place(argument, value, size):
+def check_place(argument, value, size):
+    """Refuses a place on an axis that has none of that number.
+
+    Args:
+        argument: Name of the argument, a string.
+        value: The value that was received.
+        size: Number of places of the axis.
+
+    Raises:
+        ValueError: If `value` is no integer from 0 to `size - 1`.
+    """
     if not checks.is_integer(value) or not 0 <= value < size:
         accepted = f"an integer from 0 to {size - 1}"
         raise checks.error(argument, accepted, value)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from gcvit_keras import checks
-from gcvit_keras.explain.cam import METHODS, checked_image, map_of
+from gcvit_keras.explain.cam import METHODS, checked_classes, map_of
+from gcvit_keras.images.reader import as_pixels
 from gcvit_keras.models import structure
 
 DIVISOR = 32
@@ -13,7 +14,7 @@ DIVISOR = 32
 def box_cam(
     model, image, boxes, classes, layer=None, method="gradcam"
 ) -> np.ndarray:
-    """Maps where an image speaks for what a detector sees in boxes.
+    """Maps where an image speaks for the classes of a detector's boxes.
 
     The gradient is of a logit: what the box head gives the class when it
     looks at the box, on average over the stages of a cascade (Grad-CAM,
@@ -22,8 +23,10 @@ def box_cam(
     Args:
         model: `MaskRCNN` or `CascadeMaskRCNN`.
         image: Array `(height, width, 3)` of pixels in [0, 255], of the size
-            that the model is to see.
-        boxes: Array `(n, 4)` in pixels of the image.
+            that the model is to see; or `(height, width)` of grey ones; or
+            the path of an image file.
+        boxes: Array `(n, 4)` of left, top, right and bottom, in pixels of the
+            image.
         classes: `n` integers.
         layer: Layer whose output `(images, height, width, channels)` is
             weighed, or its name in the backbone. Default: for each box the
@@ -54,12 +57,11 @@ def box_cam(
     if not hasattr(model, "class_logits"):
         raise checks.error("model", "a detector", type(model).__name__)
     checks.one_of("method", method, METHODS)
-    image = checked_image(image)
-    boxes = np.asarray(boxes, "float32").reshape(-1, 4)
-    classes = [checks.integer("classes", k, least=0) for k in classes]
-    most = model.num_classes - 1
-    if len(classes) != len(boxes) or max(classes, default=0) > most:
-        accepted = f"a number from 0 to {most} for each of {len(boxes)} boxes"
+    image = as_pixels(image, "image").astype("float32")
+    boxes = _checked_boxes(boxes)
+    classes = checked_classes(classes, model.num_classes)
+    if len(classes) != len(boxes):
+        accepted = f"one for each of {len(boxes)} boxes"
         raise checks.error("classes", accepted, classes)
     height, width = image.shape[:2]
     padding = ((0, -height % DIVISOR), (0, -width % DIVISOR), (0, 0))
@@ -76,8 +78,20 @@ def box_cam(
     ]
 
 
+def _checked_boxes(boxes):
+    """Checks the boxes; returns a float32 array `(n, 4)`."""
+    try:
+        array = np.asarray(boxes, "float32")
+    except (TypeError, ValueError):  # lists of different lengths, for one
+        array = np.full(1, np.nan)
+    array = array if array.size else array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
+        raise checks.error("boxes", "finite numbers of shape (n, 4)", boxes)
+    return array
+
+
 def _cam(model, inputs, box, class_index, layer, method):
-    """The map of one box, of the padded image's size."""
+    """Makes the map of one box, of the padded image's size."""
 
     def logit():
         pyramid = model.features(inputs)["pyramid"]

@@ -73,130 +73,16 @@ def grad_cam(
     checks.one_of("method", method, METHODS)
     layer = _layer(model, layer)
     classes = _classes(model, class_index, len(images))
+    seen = input_size(model, images)
     maps = []
     for part, wanted in zip(
         batches(images, batch_size), batches(classes, batch_size), strict=True
     ):
         if class_index is None:
             wanted = None
-        output, gradient = score_gradient(model, layer, part, wanted)
-        if len(output.shape) != 4:
-            raise ValueError(
-                "`layer` must give a feature map (images, height, width, "
-                f"channels). Received: {layer.name!r}, which gives "
-                f"{tuple(output.shape)}"
-            )
-        if gradient is None:
-            raise ValueError(
-                "`layer` must be one that the scores depend on. "
-                f"Received: {layer.name!r}"
-            )
-        maps.append(
-            weighed(
-                ops.convert_to_numpy(ops.cast(output, "float32")),
-                ops.convert_to_numpy(ops.cast(gradient, "float32")),
-                method,
-            )
-        )
-    maps = np.concatenate(maps)
-    given = input_size(model, images)
-    maps = enlarged(maps, images.shape[1:3], given)
-    highest = maps.max((1, 2), keepdims=True)
-    return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
-
-
-def weighed(output, gradient, method) -> np.ndarray:
-    """Weighs the channels of a feature map by the gradient of a score.
-
-    Args:
-        output: Float32 array `(images, height, width, channels)`.
-        gradient: Array of the same shape.
-        method: See `grad_cam`.
-
-    Returns:
-        Float32 array `(images, height, width)`, at least 0.
-    """
-    if method == "gradcam":
-        weights = gradient.mean((1, 2), keepdims=True)
-    elif method == "layercam":
-        weights = np.maximum(gradient, 0)
-    else:
-        # Of exp(logit), whose derivatives are powers of the logit's first.
-        square, cube = gradient**2, gradient**3
-        total = output.sum((1, 2), keepdims=True)
-        below = 2 * square + total * cube
-        alone = np.divide(
-            square, below, out=np.zeros_like(square), where=below != 0
-        )
-        weights = (alone * np.maximum(gradient, 0)).sum((1, 2), keepdims=True)
-    return np.maximum((weights * output).sum(-1), 0)
-
-
-def enlarged(maps, size, given=None):
-    """Enlarges maps to the images that they are of.
-
-    Args:
-        maps: Float32 array `(images, height, width)`. Each place stands for a
-            square of what the GC ViT was given, of which the last ones may go
-            beyond it.
-        size: `(height, width)` of the images.
-        given: `(height, width)` of what the GC ViT was given, the image
-            resized. Default: `size`.
-
-    Returns:
-        Float32 array `(images, *size)`, bilinear.
-    """
-    rows, columns = (
-        _interpolation(places, side, reach(places, seen))
-        for places, side, seen in zip(
-            maps.shape[1:], size, given or size, strict=True
-        )
-    )
-    return (rows @ maps @ columns.T).astype("float32")
-
-
-def reach(places, given):
-    """Computes how far a side of a map goes, over that of the image.
-
-    Args:
-        places: Number of places of the side of the map.
-        given: Pixels of that side of what the GC ViT was given.
-
-    Returns:
-        Float, 1 or more: strides are powers of two, and the last place may go
-        beyond the image.
-    """
-    stride = 1
-    while -(-given // stride) > places:
-        stride *= 2
-    # A map that is no smaller is of what was there before any resizing.
-    return stride * places / given if stride > 1 else 1.0
-
-
-def _interpolation(places, side, reach):
-    """Makes the bilinear matrix `(side, places)`, half-pixel centres."""
-    at = (np.arange(side) + 0.5) * places / (reach * side) - 0.5
-    numbers = np.arange(places)
-    return np.stack([np.interp(at, numbers, k) for k in np.eye(places)], 1)
-
-
-def checked_image(image):
-    """Checks an image of which boxes or pixels are explained.
-
-    Args:
-        image: Value that the user gave.
-
-    Returns:
-        Float32 array `(height, width, 3)`.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    image = np.asarray(image, "float32")
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        accepted = "of shape (height, width, 3), with pixels"
-        raise checks.error("image", accepted, image.shape)
-    return image
+        tensors = score_gradient(model, layer, part, wanted)
+        maps.append(_weighed(layer, *tensors, method))
+    return _finished(np.concatenate(maps), images.shape[1:3], seen)
 
 
 def map_of(layer, compute, method, size):
@@ -204,7 +90,7 @@ def map_of(layer, compute, method, size):
 
     Args:
         layer: Layer whose output is weighed.
-        compute: As of `layer_gradient`.
+        compute: As `layer_gradient` takes it.
         method: One of `METHODS`.
         size: `(height, width)` of the image.
 
@@ -215,19 +101,124 @@ def map_of(layer, compute, method, size):
         ValueError: If the score does not depend on the layer, or the layer
             gives no feature map.
     """
-    output, gradient = layer_gradient(layer, compute)
-    if gradient is None or len(output.shape) != 4:
+    maps = _weighed(layer, *layer_gradient(layer, compute), method)
+    return _finished(maps, size)[0]
+
+
+def _weighed(layer, output, gradient, method):
+    """Weighs the channels of a layer's output by the gradient of a score.
+
+    Returns:
+        Float32 array `(images, height, width)`, at least 0.
+    """
+    if len(output.shape) != 4:
         raise ValueError(
-            "`layer` must give a feature map that the score depends on. "
+            "`layer` must give a feature map (images, height, width, "
+            f"channels). Received: {layer.name!r}, which gives "
+            f"{tuple(output.shape)}"
+        )
+    if gradient is None:
+        raise ValueError(
+            "`layer` must be one that the scores depend on. "
             f"Received: {layer.name!r}"
         )
-    heat = weighed(
-        ops.convert_to_numpy(ops.cast(output, "float32")),
-        ops.convert_to_numpy(ops.cast(gradient, "float32")),
-        method,
+    output, gradient = (
+        ops.convert_to_numpy(ops.cast(x, "float32")) for x in (output, gradient)
     )
-    (heat,) = enlarged(heat, size)
-    return heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
+    if method == "gradcam":
+        weights = gradient.mean((1, 2), keepdims=True)
+    elif method == "layercam":
+        weights = np.maximum(gradient, 0)
+    else:
+        # The score is exp(logit): its derivatives are powers of the logit's.
+        square, cube = gradient**2, gradient**3
+        total = output.sum((1, 2), keepdims=True)
+        below = 2 * square + total * cube
+        alone = np.divide(
+            square, below, out=np.zeros_like(square), where=below != 0
+        )
+        weights = (alone * np.maximum(gradient, 0)).sum((1, 2), keepdims=True)
+    return np.maximum((weights * output).sum(-1), 0)
+
+
+def _finished(maps, size, seen=None):
+    """Enlarges maps and divides each by its maximum; see `enlarged`."""
+    maps = enlarged(maps, size, seen)
+    highest = maps.max((1, 2), keepdims=True)
+    return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+
+
+def enlarged(maps, size, seen=None):
+    """Enlarges maps to the images that they are of.
+
+    Args:
+        maps: Float32 array `(images, height, width)`. Each place stands for a
+            square of what the GC ViT sees, of which the last ones may go
+            beyond it.
+        size: `(height, width)` of the images.
+        seen: `(height, width)` of what the GC ViT sees, the image resized.
+            Default: `size`.
+
+    Returns:
+        Float32 array `(images, *size)`, bilinear.
+    """
+    rows, columns = (
+        _interpolation(places, side, reach(places, pixels))
+        for places, side, pixels in zip(
+            maps.shape[1:], size, seen or size, strict=True
+        )
+    )
+    return (rows @ maps @ columns.T).astype("float32")
+
+
+def reach(places, pixels):
+    """Computes the length of a side of a map, relative to the image's side.
+
+    A place of the map is a square of pixels whose side, the stride, is a power
+    of two. The last one may go beyond the image.
+
+    Args:
+        places: Number of places along the side of the map.
+        pixels: Number of pixels along that side of what the GC ViT sees.
+
+    Returns:
+        Float, 1 or more.
+    """
+    stride = 1
+    while -(-pixels // stride) > places:
+        stride *= 2
+    # A map no smaller than the GC ViT's input is of a layer before a resizing.
+    return stride * places / pixels if stride > 1 else 1.0
+
+
+def _interpolation(places, side, reach):
+    """Makes the bilinear matrix `(side, places)`, half-pixel centres."""
+    at = (np.arange(side) + 0.5) * places / (reach * side) - 0.5
+    numbers = np.arange(places)
+    return np.stack([np.interp(at, numbers, k) for k in np.eye(places)], 1)
+
+
+def checked_classes(classes, num_classes) -> list[int]:
+    """Checks the classes that are explained.
+
+    Args:
+        classes: Value that the user gave.
+        num_classes: Number of the model's classes.
+
+    Returns:
+        List of `int`.
+
+    Raises:
+        ValueError: If it is no list of integers below `num_classes`.
+    """
+    try:
+        numbers = [checks.integer("classes", k, least=0) for k in classes]
+        if max(numbers, default=0) < num_classes:
+            return numbers
+    except (TypeError, ValueError):  # no list, or not of such integers
+        pass
+    accepted = f"a list of integers from 0 to {num_classes - 1}"
+    raise checks.error("classes", accepted, classes)
 
 
 def _layer(model, layer):
@@ -242,10 +233,9 @@ def _layer(model, layer):
         some = [structure.stem(model), *last.values()]
         names = ", ".join(repr(x.name) for x in some)
         accepted = f"a layer of the model or the name of one, such as {names}"
-        error = checks.error("layer", accepted, layer)
         if named:
-            error.args = (f"{error}, the name of {len(named)} layers",)
-        raise error
+            accepted += f", and not of {len(named)} layers"
+        raise checks.error("layer", accepted, layer)
     return named[0]
 
 
@@ -257,7 +247,7 @@ def _classes(model, class_index, count):
             "`model` must be a classifier, with scores (images, classes). "
             f"Received: {model.name!r}, which gives {shape}"
         )
-    # Of a single score the classes are "not" and "yes".
+    # A single score stands for two classes, "not" and "yes".
     most = max(shape[-1], 2) - 1
     try:
         classes = np.asarray(0 if class_index is None else class_index)

@@ -14,9 +14,10 @@ def score_gradient(model, layer, images, class_index=None):
 
     The logit is what the last activation is given: of a softmax's probability
     the gradient vanishes where the model is sure. The activation is known if
-    it is a layer's own, as of `Dense(activation=...)` and `Activation`, a
-    `Softmax` layer, or `keras.ops.softmax` or `sigmoid`; through any other
-    function, such as a `Lambda` layer, the score itself is differentiated.
+    it is a layer's own, such as that of `Dense(activation=...)` and
+    `Activation`, a `Softmax` layer, or `keras.ops.softmax` or `sigmoid`;
+    through any other function, such as a `Lambda` layer, the score itself is
+    differentiated.
     A single score is that of the second of two classes: the first one's logit
     is its negative.
 

@@ -4,7 +4,8 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.explain.cam import METHODS, checked_image, map_of
+from gcvit_keras.explain.cam import METHODS, checked_classes, map_of
+from gcvit_keras.images.reader import as_pixels
 
 
 def pixel_cam(
@@ -19,7 +20,8 @@ def pixel_cam(
     Args:
         model: `UPerNet`.
         image: Array `(height, width, 3)` of pixels in [0, 255], of the size
-            that the model is to see.
+            that the model is to see; or `(height, width)` of grey ones; or
+            the path of an image file.
         classes: List of integers.
         layer: Layer whose output `(images, height, width, channels)` is
             weighed, or its name in the model. Default: the head's, the map
@@ -51,11 +53,8 @@ def pixel_cam(
     if not hasattr(model, "decode_head"):
         raise checks.error("model", "a segmenter", type(model).__name__)
     checks.one_of("method", method, METHODS)
-    image = checked_image(image)
-    most = model.output_shape[-1] - 1
-    classes = [checks.integer("classes", k, least=0) for k in classes]
-    if max(classes, default=0) > most:
-        raise checks.error("classes", f"from 0 to {most}", classes)
+    image = as_pixels(image, "image").astype("float32")
+    classes = checked_classes(classes, model.output_shape[-1])
     if layer is None:
         layer = model.decode_head
     elif isinstance(layer, str):
@@ -65,12 +64,12 @@ def pixel_cam(
 
 
 def _cam(model, images, class_index, layer, method):
-    """The map of one class, of the image's size."""
+    """Makes the map of one class, of the image's size."""
 
     def logit():
         logits = model(images, training=False)
-        found = ops.argmax(logits, axis=-1) == class_index
-        found = found | ~ops.any(found)
-        return ops.sum(ops.where(found, logits[..., class_index], 0)), logits
+        chosen = ops.argmax(logits, axis=-1) == class_index
+        chosen = chosen | ~ops.any(chosen)  # all, where there are none
+        return ops.sum(ops.where(chosen, logits[..., class_index], 0)), logits
 
     return map_of(layer, logit, method, images.shape[1:3])

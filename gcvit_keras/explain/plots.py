@@ -3,7 +3,7 @@
 import numpy as np
 
 from gcvit_keras import checks
-from gcvit_keras.explain.attention import AttentionMap
+from gcvit_keras.explain.attention import AttentionMap, check_place
 from gcvit_keras.explain.cam import enlarged
 
 COLOURS = "inferno"
@@ -69,7 +69,7 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
     16
     """
     if not isinstance(maps, (list, tuple)) or not all(
-        isinstance(found, AttentionMap) for found in maps
+        isinstance(each, AttentionMap) for each in maps
     ):
         raise ValueError(
             "`maps` must be a list of AttentionMap, as `attention_maps` "
@@ -77,20 +77,18 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
         )
     if not maps:
         raise ValueError("`maps` must hold one map at least. Received: none")
-    most = min(len(found.weights) for found in maps) - 1
-    if not checks.is_integer(index) or not 0 <= index <= most:
-        raise checks.error("index", f"an integer from 0 to {most}", index)
+    check_place("index", index, min(len(each.weights) for each in maps))
     if query is not None and np.shape(query) != (2,):
         raise checks.error("query", "None or (y, x)", query)
     rows = []
-    for found in maps:
-        heads = found.mean_map() if query is None else found.query_map(*query)
-        kind = "global" if found.is_global else "local"
-        name = f"level {found.level}, block {found.block} ({kind})"
+    for block in maps:
+        heads = block.mean_map() if query is None else block.query_map(*query)
+        kind = "global" if block.is_global else "local"
+        name = f"level {block.level}, block {block.block} ({kind})"
         rows.append(
             [
                 (image, heat, f"{name}\nhead {head}")
-                for head, heat in zip(found.heads, heads[index], strict=True)
+                for head, heat in zip(block.heads, heads[index], strict=True)
             ]
         )
     return _grid(rows, opacity, maps[0].input_size)

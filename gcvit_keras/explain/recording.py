@@ -40,8 +40,8 @@ def watched(layers, name, then=None):
     Args:
         layers: The layers, an iterable.
         name: Name of their method.
-        then: Function that is given what the method returns, and may return
-            something else to go on with.
+        then: Function of the method's result, which may return something else
+            to take its place.
 
     Yields:
         Dict from each layer, once it was called, to its arguments, a tuple,
@@ -77,24 +77,6 @@ def watched(layers, name, then=None):
         )
 
 
-def checked_model(model):
-    """Refuses what has no layers to look into.
-
-    Args:
-        model: Value that the user gave.
-
-    Raises:
-        ValueError: If it is no functional or built Sequential model.
-    """
-    if not isinstance(model, keras.Model) or not all(
-        hasattr(model, name) for name in ("input_shape", "output_shape")
-    ):
-        raise ValueError(
-            "`model` must be a functional keras.Model, or a Sequential one "
-            f"that is built. Received: model={model!r}"
-        )
-
-
 def checked_images(images, model):
     """Turns images into an array that the model takes.
 
@@ -106,13 +88,19 @@ def checked_images(images, model):
         Float32 array `(images, height, width, channels)`.
 
     Raises:
-        ValueError: If they are anything else, or `model` is none that can be
-            looked into.
+        ValueError: If they are anything else, or `model` is no functional or
+            built Sequential model.
     """
-    checked_model(model)
+    if not isinstance(model, keras.Model) or not all(
+        hasattr(model, name) for name in ("input_shape", "output_shape")
+    ):
+        raise ValueError(
+            "`model` must be a functional keras.Model, or a Sequential one "
+            f"that is built. Received: model={model!r}"
+        )
     shape = model.input_shape
     try:
-        np.asarray(ops.zeros(()))  # fails while a graph is made
+        ops.convert_to_numpy(ops.zeros(()))  # fails while a graph is made
         images = np.asarray(images)
     except Exception as error:  # TensorFlow and numpy raise several kinds
         raise ValueError(
@@ -128,8 +116,8 @@ def checked_images(images, model):
         or not isinstance(shape, tuple)
         or len(shape) != 4
         or any(
-            size not in (None, given)
-            for size, given in zip(shape[1:], images.shape[1:], strict=True)
+            side not in (None, own)
+            for side, own in zip(shape[1:], images.shape[1:], strict=True)
         )
     ):
         raise ValueError(
@@ -144,9 +132,9 @@ def checked_images(images, model):
 
 
 def input_size(model, images):
-    """Finds the size of what the GC ViT in a model is given.
+    """Finds the size of the images as the GC ViT in a model sees them.
 
-    Maps cover that. Layers before it may resize whole images, and change
+    Maps cover these. Layers before it may resize whole images, and change
     pixels where they are.
 
     Args:

@@ -64,3 +64,23 @@ def test_what_is_no_box_of_a_detector_is_refused(model, image):
         box_cam(model, image, BOXES, [0, 3])
     with pytest.raises(ValueError, match="`image` must be"):
         box_cam(model, image[None], BOXES, [0, 1])
+    with pytest.raises(ValueError, match="`image` must be finite"):
+        box_cam(model, np.full_like(image, np.nan), BOXES, [0, 1])
+
+
+@pytest.mark.parametrize(
+    "boxes", [[[1, 2, 3]], [[1, 2, 3], [4]], 3, [[0, 0, 9, np.nan]], "none"]
+)
+def test_what_is_no_list_of_boxes_is_refused(model, image, boxes):
+    with pytest.raises(ValueError, match="`boxes` must be finite.*Received"):
+        box_cam(model, image, boxes, [0])
+
+
+@pytest.mark.parametrize("classes", [3, [0], [0, 1.5]])
+def test_every_box_has_a_class(model, image, classes):
+    with pytest.raises(ValueError, match="`classes` must be .*Received"):
+        box_cam(model, image, BOXES, classes)
+
+
+def test_no_boxes_have_no_maps(model, image):
+    assert box_cam(model, image, [], []).shape == (0, 64, 96)

@@ -235,7 +235,7 @@ def test_other_models_that_hold_one(images):
         ({"class_index": [[1], [1, 2]]}, "`class_index` must be"),
         ({"method": np.array(["gradcam"])}, "`method` must be.*array"),
         ({"layer": "missing"}, "'level_3_block_1'.*layer='missing'"),
-        ({"layer": "norm1"}, "layer='norm1', the name of \\d+ layers"),
+        ({"layer": "norm1"}, "not of \\d+ layers. Received: layer='norm1'"),
         ({"layer": "pool"}, r"`layer` must give a feature map.*\(1, 128\)"),
         ({"layer": layers.Dense(3)}, "`layer` is not called by the model"),
         ({"layer": 7}, "`layer` must be.*layer=7"),

@@ -50,5 +50,14 @@ def test_what_is_no_segmenter_is_refused(model, image):
     )  # fmt: skip
     with pytest.raises(ValueError, match="`model` must be a segmenter"):
         pixel_cam(classifier, image, [0])
-    with pytest.raises(ValueError, match="`classes` must be from 0 to 3"):
-        pixel_cam(model, image, [4])
+
+
+@pytest.mark.parametrize("classes", [[4], [-1], [1.5], 3])
+def test_what_is_no_list_of_classes_is_refused(model, image, classes):
+    with pytest.raises(ValueError, match="`classes` must be a list.*0 to 3"):
+        pixel_cam(model, image, classes)
+
+
+def test_an_image_of_nan_is_refused(model, image):
+    with pytest.raises(ValueError, match="`image` must be finite"):
+        pixel_cam(model, np.full_like(image, np.nan), [0])
