@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from gcvit_keras.layers.composite import CompositeLayer
-from gcvit_keras.layers.conv import linear_initializer
+from gcvit_keras.layers.composite import CompositeLayer, linear_initializer
 from gcvit_keras.layers.window import (
     checked_window,
     merge_windows,
@@ -60,18 +59,9 @@ class WindowAttention(CompositeLayer):
             )
         # The reference names the fused projection qkv even where it holds
         # key and value only.
-        self.qkv = keras.layers.Dense(
-            (2 if self.global_query else 3) * channels,
-            kernel_initializer=linear_initializer(),
-            dtype=self.dtype_policy,
-            name="qkv",
-        )
-        self.proj = keras.layers.Dense(
-            channels,
-            kernel_initializer=linear_initializer(),
-            dtype=self.dtype_policy,
-            name="proj",
-        )
+        parts = 2 if self.global_query else 3
+        self.qkv = self.dense(parts * channels, "qkv")
+        self.proj = self.dense(channels, "proj")
         self.qkv.build((None, channels))
         self.proj.build((None, channels))
         h, w = self.window_size
@@ -120,7 +110,9 @@ class WindowAttention(CompositeLayer):
         return ops.split(x, parts, axis=0)
 
     def attend(self, q, k, v, bias):
-        """Computes scaled dot-product attention; a method, as `gelu` is.
+        """Computes scaled dot-product attention.
+
+        A method of its own so that `gcvit_training.cpu` can replace it.
 
         Args:
             q: Tensor `(heads, windows, tokens, c)`, scaled.
@@ -164,9 +156,6 @@ class WindowAttention(CompositeLayer):
         )
         bias = ops.cast(bias, self.compute_dtype)
         return ops.reshape(bias, (self.num_heads, 1, *bias.shape[1:]))
-
-    def compute_output_shape(self, inputs_shape, query_shape=None):
-        return inputs_shape
 
     def get_config(self):
         return {

@@ -1,4 +1,4 @@
-"""Batch normalisation as PyTorch computes it, of rows that count only."""
+"""Batch normalisation as PyTorch computes it, with rows left out."""
 
 import keras
 from keras import ops
@@ -17,7 +17,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         momentum: Share of the running statistics that a step keeps; 0.9,
             which PyTorch calls 0.1.
         epsilon: Added to the variance; 1e-5, as in PyTorch.
-        **kwargs: Of `keras.layers.BatchNormalization`.
+        **kwargs: Arguments of `keras.layers.BatchNormalization`.
 
     Call arguments:
         inputs: Tensor `(rows, height, width, channels)`.
@@ -43,10 +43,11 @@ class BatchNorm(keras.layers.BatchNormalization):
         return ops.cast(x * scale + offset, self.compute_dtype)
 
     def linear(self):
-        """Tells what the layer is outside of training: `x * scale + offset`.
+        """Computes the layer's factors: outside of training it is linear.
 
         Returns:
-            Tuple of scale and offset, tensors `(channels,)`.
+            Tuple of scale and offset, tensors `(channels,)`, with which the
+            layer is `x * scale + offset`.
         """
         return self._linear(self.moving_mean, self.moving_variance)
 
@@ -55,7 +56,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         return scale, self.beta - mean * scale
 
     def _batch_statistics(self, x, is_used):
-        """Mean and variance per channel, and of how many values they are."""
+        """Computes mean and variance per channel, and counts their values."""
         rows, height, width, _ = ops.shape(x)
         if is_used is None:
             is_used = ops.ones((rows,), x.dtype)

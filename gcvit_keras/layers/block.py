@@ -5,7 +5,6 @@ from keras import ops
 
 from gcvit_keras.layers.attention import WindowAttention
 from gcvit_keras.layers.composite import CompositeLayer
-from gcvit_keras.layers.conv import linear_initializer
 from gcvit_keras.layers.norm import LayerNorm
 from gcvit_keras.layers.regularization import DropPath, LayerScale
 from gcvit_keras.layers.window import checked_window
@@ -73,18 +72,8 @@ class GCViTBlock(CompositeLayer):
             name="attention",
         )
         self.norm2 = LayerNorm(dtype=dtype, name="norm2")
-        self.mlp_expand = keras.layers.Dense(
-            hidden,
-            kernel_initializer=linear_initializer(),
-            dtype=dtype,
-            name="mlp_expand",
-        )
-        self.mlp_project = keras.layers.Dense(
-            channels,
-            kernel_initializer=linear_initializer(),
-            dtype=dtype,
-            name="mlp_project",
-        )
+        self.mlp_expand = self.dense(hidden, "mlp_expand")
+        self.mlp_project = self.dense(channels, "mlp_project")
         self.norm1.build(inputs_shape)
         self.attention.build(inputs_shape, query_shape)
         self.norm2.build(inputs_shape)
@@ -114,7 +103,7 @@ class GCViTBlock(CompositeLayer):
         return self.residual(self._mlp, self.drop_path2, training, x)
 
     def residual(self, branch, drop_path, training, inputs, query=None):
-        """Adds a branch; a method, so that training can change how.
+        """Adds a residual branch; `gcvit_training.cpu` replaces the method.
 
         Args:
             branch: Function of `inputs` and `query`, shaped like `inputs`.
@@ -146,9 +135,6 @@ class GCViTBlock(CompositeLayer):
         x = ops.reshape(x, (-1, x.shape[-1]))
         x = self.mlp_project(self.gelu(self.mlp_expand(x)))
         return x if self.scale2 is None else self.scale2(x)
-
-    def compute_output_shape(self, inputs_shape, query_shape=None):
-        return inputs_shape
 
     def get_config(self):
         return {

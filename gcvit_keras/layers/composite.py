@@ -6,6 +6,15 @@ import keras
 from keras import ops
 
 
+def linear_initializer():
+    """Makes initial values of dense kernels: normal, deviation 0.02.
+
+    A new instance per layer: one shared by two layers of the same shape would
+    give both the same values.
+    """
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
 class CompositeLayer(keras.layers.Layer):
     """A layer of layers: its GELU, and which of its layers were quantized.
 
@@ -15,8 +24,31 @@ class CompositeLayer(keras.layers.Layer):
     """
 
     def gelu(self, x):
-        """Computes the exact GELU; a method, for training to replace."""
+        """Computes the exact GELU; `gcvit_training.cpu` replaces the method."""
         return ops.gelu(x, approximate=False)
+
+    def dense(self, units, name, use_bias=True):
+        """Makes an inner dense layer.
+
+        Args:
+            units: Width of its output.
+            name: Name of the layer.
+            use_bias: Whether it has a bias.
+
+        Returns:
+            `keras.layers.Dense`, not built.
+        """
+        return keras.layers.Dense(
+            units,
+            use_bias=use_bias,
+            kernel_initializer=linear_initializer(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def compute_output_shape(self, inputs_shape):
+        """Returns the shape of the input, as most of the layers give."""
+        return inputs_shape
 
     def get_config(self):
         policy = policy_with_quantized(self, self.dtype_policy)
@@ -37,7 +69,7 @@ def policy_with_quantized(layer, policy):
         `policy`, or a `DTypePolicyMap` that gives each quantized inner layer
         its own, too.
     """
-    # Private, but what KerasHub's backbones use for the same purpose.
+    # A private method; KerasHub's backbones use it for the same purpose.
     quantized = {
         inner.path: inner.dtype_policy
         for inner in layer._flatten_layers(include_self=False)

@@ -31,15 +31,6 @@ def halved(size):
     return None if size is None else (size + 1) // 2
 
 
-def linear_initializer():
-    """Makes initial values of dense kernels: normal, deviation 0.02.
-
-    A new instance per layer: one shared by two layers of the same shape would
-    give both the same values.
-    """
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
 def conv_initializer():
     """Makes PyTorch's initial values: uniform within fan_in ** -0.5."""
     return keras.initializers.VarianceScaling(
@@ -86,20 +77,8 @@ class SqueezeExcite(CompositeLayer):
             // self.divisor
             * self.divisor,
         )
-        self.reduce = keras.layers.Dense(
-            squeezed,
-            use_bias=False,
-            kernel_initializer=linear_initializer(),
-            dtype=self.dtype_policy,
-            name="reduce",
-        )
-        self.expand = keras.layers.Dense(
-            channels,
-            use_bias=False,
-            kernel_initializer=linear_initializer(),
-            dtype=self.dtype_policy,
-            name="expand",
-        )
+        self.reduce = self.dense(squeezed, "reduce", use_bias=False)
+        self.expand = self.dense(channels, "expand", use_bias=False)
         self.reduce.build((None, channels))
         self.expand.build((None, squeezed))
 
@@ -107,9 +86,6 @@ class SqueezeExcite(CompositeLayer):
         x = ops.mean(inputs, axis=(1, 2))
         x = ops.sigmoid(self.expand(self.gelu(self.reduce(x))))
         return inputs * ops.reshape(x, (-1, 1, 1, x.shape[-1]))
-
-    def compute_output_shape(self, inputs_shape):
-        return inputs_shape
 
     def get_config(self):
         return {**super().get_config(), "divisor": self.divisor}
@@ -172,9 +148,6 @@ class FusedMBConv(CompositeLayer):
     def call(self, inputs):
         x = self.gelu(self.depthwise(inputs))
         return inputs + self.pointwise(self.squeeze_excite(x))
-
-    def compute_output_shape(self, inputs_shape):
-        return inputs_shape
 
     def get_config(self):
         return {**super().get_config(), "se_divisor": self.se_divisor}

@@ -1,5 +1,6 @@
 """Checks of the arguments that the models share."""
 
+import collections.abc
 import os
 
 import keras
@@ -39,7 +40,16 @@ def per_level(argument, values, least=1) -> tuple[int, int, int, int]:
         raise checks.error(argument, accepted, values) from None
 
 
-def architecture(embed_dim, depths, num_heads, mlp_ratio, drop_path_rate):
+def architecture(
+    *,
+    embed_dim,
+    depths,
+    num_heads,
+    mlp_ratio,
+    layer_scale,
+    drop_path_rate,
+    se_divisor,
+):
     """Checks the sizes of a GC ViT.
 
     Args:
@@ -47,7 +57,9 @@ def architecture(embed_dim, depths, num_heads, mlp_ratio, drop_path_rate):
         depths: See `GCViT`.
         num_heads: See `GCViT`.
         mlp_ratio: See `GCViT`.
+        layer_scale: See `GCViT`.
         drop_path_rate: See `GCViT`.
+        se_divisor: See `GCViT`.
 
     Returns:
         Dict of the arguments, as Python's own numbers and tuples.
@@ -62,6 +74,11 @@ def architecture(embed_dim, depths, num_heads, mlp_ratio, drop_path_rate):
         if width % heads:
             accepted = f"divisors of the widths; level {level} has {width}"
             raise checks.error("num_heads", accepted, num_heads)
+    if layer_scale is not None:
+        accepted = "None or a finite number"
+        layer_scale = checks.number(
+            "layer_scale", layer_scale, accepted, lambda _: True
+        )
     return {
         "embed_dim": embed_dim,
         "depths": per_level("depths", depths),
@@ -75,6 +92,8 @@ def architecture(embed_dim, depths, num_heads, mlp_ratio, drop_path_rate):
             "None or a number in [0, 1)",
             lambda x: 0 <= x < 1,
         ),
+        "layer_scale": layer_scale,
+        "se_divisor": checks.integer("se_divisor", se_divisor),
     }
 
 
@@ -85,7 +104,7 @@ def image_input(input_tensor, input_shape, default_shape):
         input_tensor: Keras tensor `(batch, height, width, channels)`, or
             `None` for a new input.
         input_shape: `(height, width, channels)`, or `None`.
-        default_shape: Shape of a new input where none is given.
+        default_shape: Shape of a new input where `input_shape` is `None`.
 
     Returns:
         Keras tensor `(batch, height, width, channels)`.
@@ -98,6 +117,7 @@ def image_input(input_tensor, input_shape, default_shape):
             "GC ViT takes channels_last images only. Call "
             '`keras.config.set_image_data_format("channels_last")` first.'
         )
+    argument, received = "input_shape", input_shape
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
             raise ValueError(
@@ -106,10 +126,13 @@ def image_input(input_tensor, input_shape, default_shape):
                 f"Received: input_tensor of type {type(input_tensor)}"
             )
         shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != shape:
+        is_iterable = isinstance(input_shape, collections.abc.Iterable)
+        if input_shape is not None and (
+            not is_iterable or tuple(input_shape) != shape
+        ):
             accepted = f"that of `input_tensor`, {shape}, or None"
             raise checks.error("input_shape", accepted, input_shape)
-        input_shape = shape
+        argument, received, input_shape = "input_tensor", input_tensor, shape
     elif input_shape is None:
         input_shape = default_shape
     try:
@@ -123,24 +146,26 @@ def image_input(input_tensor, input_shape, default_shape):
             "(height, width, channels), positive integers; height and width "
             "may be None"
         )
-        raise checks.error("input_shape", accepted, input_shape) from None
+        if input_tensor is not None:
+            accepted = f"a batch of images, each {accepted}"
+        raise checks.error(argument, accepted, received) from None
     if height in CHANNELS and channels not in CHANNELS:
         accepted = "(height, width, channels), the channels last"
-        raise checks.error("input_shape", accepted, input_shape)
+        raise checks.error(argument, accepted, received)
     if input_tensor is None:
         return keras.Input((height, width, channels), name="images")
     return input_tensor
 
 
 def source(images):
-    """Finds what a model upon a tensor takes.
+    """Finds the input of a model that is built upon a tensor.
 
     Args:
         images: Keras tensor that `image_input` returned.
 
     Returns:
-        Keras tensor of the input that `images` is made of, `images` itself
-        where it is one, or a list of several.
+        Keras tensor of the input that `images` is computed from, or a list
+        where it is computed from several; `images` where it is an input.
     """
     inputs = keras.utils.get_source_inputs(images)
     return inputs[0] if len(inputs) == 1 else inputs
@@ -198,7 +223,7 @@ def named_weights(variant, weights):
     if not isinstance(weights, str):
         return weights
     preset = find_preset(variant, weights)
-    # What has no suffix, and is no file, was meant as a name.
+    # Without a suffix, and no file, it was meant as a name.
     is_path = os.path.splitext(weights)[1] or os.path.isfile(weights)
     if preset is None and not is_path:
         names = sorted({p.name for p in PRESETS if p.variant == variant})

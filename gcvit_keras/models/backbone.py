@@ -194,6 +194,7 @@ class GCViTBackbone(keras.Model):
             "depths": depths,
             "num_heads": num_heads,
             "mlp_ratio": mlp_ratio,
+            "layer_scale": layer_scale,
             "drop_path_rate": drop_path_rate,
         }
         if variant is not None:
@@ -201,10 +202,8 @@ class GCViTBackbone(keras.Model):
             for size, value in sizes.items():
                 if value is None:
                     sizes[size] = getattr(published, size)
-            if layer_scale is None:
-                layer_scale = published.layer_scale
             weights = arguments.named_weights(variant, weights)
-        sizes = arguments.architecture(**sizes)
+        sizes = arguments.architecture(**sizes, se_divisor=se_divisor)
         query_pools = arguments.per_level("query_pools", query_pools, least=0)
         preset = weights if isinstance(weights, Preset) else None
         images = arguments.image_input(
@@ -217,8 +216,6 @@ class GCViTBackbone(keras.Model):
         levels = stem_and_levels(
             images,
             **sizes,
-            layer_scale=layer_scale,
-            se_divisor=se_divisor,
             windows=windows,
             query_pools=query_pools,
             include_preprocessing=include_preprocessing,
@@ -241,8 +238,6 @@ class GCViTBackbone(keras.Model):
         self._arguments = {
             "variant": variant,
             **sizes,
-            "layer_scale": layer_scale,
-            "se_divisor": se_divisor,
             "window_size": windows,
             "query_pools": query_pools,
             "level_norms": level_norms,
@@ -268,7 +263,7 @@ class GCViTBackbone(keras.Model):
         }
 
     def get_config(self):
-        """The arguments of the constructor, but for the weights.
+        """Returns the arguments of the constructor, but for the weights.
 
         Raises:
             ValueError: If the model was built upon the output of a layer.

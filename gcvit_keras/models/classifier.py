@@ -4,7 +4,7 @@ import keras
 
 from gcvit_keras import checks
 from gcvit_keras.layers import LayerNorm
-from gcvit_keras.layers.conv import linear_initializer
+from gcvit_keras.layers.composite import linear_initializer
 from gcvit_keras.models import arguments, structure
 from gcvit_keras.models.backbone import stem_and_levels
 from gcvit_keras.weights import Preset, load_weights, prepare
@@ -93,7 +93,13 @@ def GCViT(
     (1, 10)
     """
     sizes = arguments.architecture(
-        embed_dim, depths, num_heads, mlp_ratio, drop_path_rate
+        embed_dim=embed_dim,
+        depths=depths,
+        num_heads=num_heads,
+        mlp_ratio=mlp_ratio,
+        layer_scale=layer_scale,
+        drop_path_rate=drop_path_rate,
+        se_divisor=se_divisor,
     )
     classes = checks.integer("classes", classes)
     if pooling not in (None, "avg", "max"):
@@ -119,8 +125,6 @@ def GCViT(
     *_, x = stem_and_levels(
         images,
         **sizes,
-        layer_scale=layer_scale,
-        se_divisor=se_divisor,
         windows=windows,
         include_preprocessing=include_preprocessing,
     )

@@ -1,4 +1,4 @@
-"""ImageNet's mean and deviation, and what `keras.applications` modules have."""
+"""ImageNet's normalisation, and the functions of `keras.applications`."""
 
 import functools
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from gcvit_keras.weights.presets import IMAGENET_MEAN, IMAGENET_STD
+from gcvit_keras.weights.presets import PIXEL_MEAN, PIXEL_STD
 
 
 def normalization(name, channels, dtype=None):
@@ -21,7 +21,7 @@ def normalization(name, channels, dtype=None):
     Returns:
         `keras.layers.Normalization`.
     """
-    mean, std = (255 * np.array(x) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = np.array(PIXEL_MEAN), np.array(PIXEL_STD)
     if channels == 1:
         mean, std = (x.mean(keepdims=True) for x in (mean, std))
     return keras.layers.Normalization(
@@ -90,6 +90,6 @@ def decode_predictions(preds, top=5):
 
 @functools.cache
 def imagenet_classes():
-    """WordNet id and name of each class, as timm 1.0.31 lists them."""
+    """Reads WordNet id and name of each class, as timm 1.0.31 lists them."""
     text = (Path(__file__).parent / "imagenet_classes.txt").read_text()
     return [tuple(line.split()) for line in text.splitlines()]

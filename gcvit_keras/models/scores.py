@@ -3,7 +3,7 @@
 import keras
 
 _PASSING = (keras.layers.Dropout, keras.layers.Identity)
-"""Layers that give what they are given, outside of training."""
+"""Layers that return their input, outside of training."""
 
 
 def scoring_layer(model):

@@ -63,13 +63,13 @@ def blocks(model) -> dict[tuple[int, int], GCViTBlock]:
     Raises:
         ValueError: If the model holds no GC ViT, or more than one.
     """
-    found = _numbered(model, _BLOCK, GCViTBlock)
-    if not found:
+    numbered = _numbered(model, _BLOCK, GCViTBlock)
+    if not numbered:
         raise ValueError(
             "`model` must be a GC ViT of this library or hold one. "
             f"Received: {model.name!r}, which holds none"
         )
-    return found
+    return numbered
 
 
 def last_blocks(model) -> dict[int, GCViTBlock]:
@@ -225,17 +225,17 @@ def feature_pyramid(model: keras.Model) -> keras.Model:
 
 
 def _numbered(model, pattern, kind):
-    """Dict from the numbers in the names of layers of a kind to the layers."""
-    found = {}
+    """Finds the layers of a kind, by the numbers in their names."""
+    numbered = {}
     for layer in all_layers(model):
         match = pattern.fullmatch(layer.name)
         if not match or not isinstance(layer, kind):
             continue
         numbers = tuple(int(number) for number in match.groups())
-        if found.get(numbers, layer) is not layer:
+        if numbered.get(numbers, layer) is not layer:
             raise ValueError(
                 f"`model` must hold one GC ViT. Received: {model.name!r}, in "
                 f"which there are several layers {layer.name}"
             )
-        found[numbers] = layer
-    return dict(sorted(found.items()))
+        numbered[numbers] = layer
+    return dict(sorted(numbered.items()))

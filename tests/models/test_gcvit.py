@@ -283,6 +283,10 @@ def test_drop_path_grows_linearly_from_zero(nano):
         ("input_shape", 224),
         ("input_shape", (224, 224, "3")),
         ("weights", 123),
+        ("se_divisor", 0),
+        ("se_divisor", 1.5),
+        ("layer_scale", "x"),
+        ("layer_scale", float("nan")),
         ("embed_dim", 16.0),
         ("mlp_ratio", 0),
         ("depths", 2),
@@ -318,6 +322,16 @@ def test_numpy_integers_are_integers(nano):
 def test_input_shape_must_agree_with_input_tensor(nano):
     with pytest.raises(ValueError, match="input_shape"):
         nano(input_tensor=keras.Input((32, 32, 3)), input_shape=(64, 64, 3))
+
+
+def test_an_input_shape_beside_an_input_tensor_is_checked(nano):
+    with pytest.raises(ValueError, match="`input_shape` must be that.*=224"):
+        nano(input_tensor=keras.Input((224, 224, 3)), input_shape=224)
+
+
+def test_an_input_tensor_that_is_no_image_is_named(nano):
+    with pytest.raises(ValueError, match="`input_tensor` must be a batch"):
+        nano(input_tensor=keras.Input((10,)))
 
 
 def test_channels_first_names_the_fix(nano):
