@@ -8,9 +8,9 @@ import uuid
 from pathlib import Path
 
 WRITING = ".writing-"
-"""Start of the names of what is being written: hidden, and no number."""
+"""Begin of the names of files that are being written: hidden, no number."""
 ABANDONED = 24 * 3600
-"""Seconds after which what is still being written is a killed process's."""
+"""Age in seconds from which the process that wrote a file was killed."""
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def replacing(path):
 
 
 def remove_abandoned(folder):
-    """Removes what processes that were killed a day ago left half written.
+    """Removes half-written files of processes killed a day ago or earlier.
 
     Args:
         folder: Path of the folder that they wrote to.
