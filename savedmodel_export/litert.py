@@ -8,17 +8,16 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from gcvit_export.fusion import by_rows
-from gcvit_export.kinds.base import AUTO, is_quantized
+from gcvit_export.kinds.base import AUTO, Served, is_quantized
 from gcvit_export.labels import check_labels, same_labels, write_labels
 from gcvit_export.metadata import with_metadata
 from gcvit_export.paths import file_path
 from gcvit_export.samples import checked_images
 from gcvit_export.served import served
 from gcvit_export.signatures import write_fixed
-from gcvit_export.verification import verified_file
+from gcvit_export.verification import written
 from gcvit_keras import checks
 
-QUANTIZE = (None, "float16", "dynamic", "int8")
 IN_FLOAT = ("BATCH_MATMUL", "SOFTMAX", "SQUARED_DIFFERENCE", "RSQRT")
 """Operations of attention and LayerNorm that int8 files compute in float32:
 XNNPACK has no int8 kernels for the last three, and for the first one only of
@@ -48,11 +47,12 @@ def export_litert(
     are in its metadata, as MediaPipe's `ImageClassifier` reads them.
 
     Args:
-        model: Functional or Sequential model of images of a fixed size, or a
-            detector.
+        model: Functional or Sequential model of images of a fixed size, a
+            detector, or a segmenter.
         path: Path of the file, ending in `.tflite`; replaced if it is there,
             once the new one is whole.
-        quantize: `None` for float32; `"float16"` for weights of half the
+        quantize: `None` for float32, the only one of a detector; `"float16"`
+            for weights of half the
             size; `"dynamic"` for int8 weights, computing in int8 with ranges
             found as it runs (in runtimes of TensorFlow 2.17 or newer);
             `"int8"` for weights and activations in int8. int8 weights have a
@@ -67,10 +67,11 @@ def export_litert(
         labels: Names of the classes, in order, for the metadata and for
             `labels.txt` beside the file. Default: none.
         activation: See `export_saved_model`.
-        image_size: Of a detector, `(height, width)` of the images.
+        image_size: Of a detector, or a segmenter of any size,
+            `(height, width)` of the images.
         image_reader: `gcvit_keras.ImageReader`, for the metadata. Default:
-            one of the model's size; of a detector one that stretches images
-            to it.
+            one of the model's size; of a detector or a segmenter one that
+            stretches images to it.
         input_dtype: `"float32"` or `"uint8"`, of the pixels.
         images: See `export_saved_model`.
         verify: Whether to run the file in a process of its own and compare
@@ -103,7 +104,7 @@ def export_litert(
     model.tflite litert float32
     """
     path = file_path(path, ".tflite")
-    checks.one_of("quantize", quantize, QUANTIZE)
+    checks.one_of("quantize", quantize, Served.quantize)
     checks.one_of("input_dtype", input_dtype, ("float32", "uint8"))
     model = served(model, activation)
     if is_quantized(model.model):
@@ -122,22 +123,20 @@ def export_litert(
     if labels is not None:
         labels = check_labels(labels, model.classes)
         _check_labels_beside(labels, labels_file)
-    with verified_file(path, model, images, verify) as (beside, result):
+
+    def write(beside):
         content = _convert(model, quantize, calibration, input_dtype)
         content = with_metadata(
-            content,
-            model.name,
-            labels,
-            reader,
-            output=model.outputs[0],
-            normalize=input_dtype == "float32",
+            content, model, labels, reader, normalize=input_dtype == "float32"
         )
         beside.write_bytes(content)
         if labels is not None:  # which another export may have written now
             _check_labels_beside(labels, labels_file)
+
+    file = written(path, model, images, verify, write)
     if labels is not None:
         write_labels(labels, labels_file)
-    return result[0]
+    return file
 
 
 def _check_labels_beside(labels, path):

@@ -34,7 +34,7 @@ def onnx_properties(labels, reader) -> dict[str, str]:
     return properties
 
 
-def with_metadata(content, name, labels, reader, output, normalize) -> bytes:
+def with_metadata(content, model, labels, reader, normalize) -> bytes:
     """Puts TFLite metadata into a LiteRT file, as MediaPipe reads it.
 
     The table is the one of `metadata_schema.fbs`; files that it names are a
@@ -42,10 +42,9 @@ def with_metadata(content, name, labels, reader, output, normalize) -> bytes:
 
     Args:
         content: The file, bytes.
-        name: Name of the model.
+        model: The `Served` that it is of.
         labels: Names of the classes, or `None`.
         reader: `ImageReader`.
-        output: Name of the output that labels are of.
         normalize: Whether to say that pixels are taken as they are, which
             MediaPipe asks of inputs in float32.
 
@@ -55,23 +54,30 @@ def with_metadata(content, name, labels, reader, output, normalize) -> bytes:
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
-    table = _model_metadata(name, labels, reader, output, normalize)
-    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    file = flatbuffer_utils.convert_bytearray_to_object(content)
+    table = _model_metadata(model, _outputs(file), labels, reader, normalize)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(table, "uint8")
-    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
-    file = io.BytesIO(flatbuffer_utils.convert_object_to_bytearray(model))
-    with zipfile.ZipFile(file, "a") as archive:
+    entry.name, entry.buffer = "TFLITE_METADATA", len(file.buffers)
+    file.buffers.append(buffer)
+    file.metadata = [*(file.metadata or []), entry]
+    whole = io.BytesIO(flatbuffer_utils.convert_object_to_bytearray(file))
+    with zipfile.ZipFile(whole, "a") as archive:
         archive.writestr(zipfile.ZipInfo(reader.FILE), reader.to_json())
         if labels:
             text = labels_text(labels)
             archive.writestr(zipfile.ZipInfo("labels.txt"), text)
-    return file.getvalue()
+    return whole.getvalue()
 
 
-def _model_metadata(name, labels, reader, output, normalize):
+def _outputs(file):
+    """Names of the outputs, in the order that metadata has them in."""
+    signature = file.signatureDefs[0]
+    names = {o.tensorIndex: o.name.decode() for o in signature.outputs}
+    return [names[tensor] for tensor in file.subgraphs[0].outputs]
+
+
+def _model_metadata(model, outputs, labels, reader, normalize):
     """The `ModelMetadata` table, as bytes."""
     b = flatbuffers.Builder()
     height, width = reader.size
@@ -94,13 +100,17 @@ def _model_metadata(name, labels, reader, output, normalize):
     if labels:
         file = {0: _Offset(b.CreateString("labels.txt")), 2: np.int8(2)}
         files = _vector(b, [_table(b, file)])
-    feature = _Offset(_table(b, {}))
-    feature = _table(b, {0: np.int8(1), 1: feature})
-    leaving = _tensor(b, output, "One score per class", feature, None, files)
-    entries, leavings = _vector(b, [entry]), _vector(b, [leaving])
+    leavings = []
+    for name in outputs:
+        feature = _Offset(_table(b, {}))
+        feature = _table(b, {0: np.int8(1), 1: feature})
+        own = files if name == model.labelled else None
+        description = model.descriptions[name]
+        leavings.append(_tensor(b, name, description, feature, None, own))
+    entries, leavings = _vector(b, [entry]), _vector(b, leavings)
     subgraph = _table(b, {2: _Offset(entries), 3: _Offset(leavings)})
     subgraphs = _vector(b, [subgraph])
-    strings = {0: name, 1: INSIDE, 7: "1.5.0"}
+    strings = {0: model.name, 1: INSIDE, 7: "1.5.0"}
     strings = {k: _Offset(b.CreateString(v)) for k, v in strings.items()}
     b.Finish(_table(b, {**strings, 3: _Offset(subgraphs)}), b"M001")
     return bytes(b.Output())

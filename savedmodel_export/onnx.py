@@ -12,7 +12,7 @@ from gcvit_export.labels import check_labels
 from gcvit_export.metadata import onnx_properties
 from gcvit_export.paths import file_path
 from gcvit_export.served import served
-from gcvit_export.verification import verified_file
+from gcvit_export.verification import written
 from gcvit_keras.layers.composite import replaced
 
 
@@ -35,16 +35,17 @@ def export_onnx(
     `labels` and `image_reader` as JSON.
 
     Args:
-        model: Functional or Sequential model of images of a fixed size, or a
-            detector.
+        model: Functional or Sequential model of images of a fixed size, a
+            detector, or a segmenter.
         path: Path of the file, ending in `.onnx`; replaced if it is there,
             once the new one is whole.
         labels: Names of the classes, in order, for its metadata.
         activation: See `export_saved_model`.
-        image_size: Of a detector, `(height, width)` of the images.
+        image_size: Of a detector, or a segmenter of any size,
+            `(height, width)` of the images.
         image_reader: `gcvit_keras.ImageReader`, for its metadata. Default:
-            one of the model's size; of a detector one that stretches images
-            to it.
+            one of the model's size; of a detector or a segmenter one that
+            stretches images to it.
         images: See `export_saved_model`.
         verify: Whether to run the file in a process of its own and compare
             it with the model.
@@ -93,11 +94,13 @@ def export_onnx(
     reader = model.fixed_reader(image_reader)
     if labels is not None:
         labels = check_labels(labels, model.classes)
-    with verified_file(path, model, images, verify) as (beside, result):
+
+    def write(beside):
         with convertible(model.network):
             model.write_onnx(str(beside))
         _finish(beside, onnx_properties(labels, reader))
-    return result[0]
+
+    return written(path, model, images, verify, write)
 
 
 @contextlib.contextmanager
@@ -128,7 +131,7 @@ def convertible(model):
 
 
 class _Erfc:
-    """How tf2onnx writes Erfc: 1 - Erf."""
+    """Writes Erfc, which ONNX does not have, as 1 - Erf."""
 
     @classmethod
     def version_9(cls, ctx, node, **kwargs):

@@ -43,7 +43,7 @@ class Artifact:
         path: Path of the very artifact.
         shape: Shape of one image, `(height, width, channels)`, `None` where
             any size goes.
-        names: Names of the outputs.
+        ranks: Dict from names of outputs to their number of dimensions.
         signatures: Dict from names to functions; of a SavedModel only.
 
     Raises:
@@ -65,12 +65,17 @@ class Artifact:
                 "a SavedModel"
             )
         try:
-            self._run, self.shape, self.names = open_it()
+            self._run, self.shape, self.ranks = open_it()
         except Exception as error:  # runtimes raise many kinds
             reason = str(error).split("\n")[0]
             raise ValueError(
                 f"{self.path} cannot be opened: {reason}"
             ) from error
+
+    @property
+    def names(self):
+        """Names of the outputs, in alphabetical order."""
+        return sorted(self.ranks)
 
     def __call__(self, images):
         """Computes the outputs of images.
@@ -124,7 +129,8 @@ class Artifact:
             return {name: value.numpy() for name, value in outputs.items()}
 
         shape = tuple(inputs["images"].shape[1:])
-        return run, shape, sorted(signature.structured_outputs)
+        outputs = signature.structured_outputs
+        return run, shape, {k: v.shape.rank for k, v in outputs.items()}
 
     def _litert(self):
         from ai_edge_litert.interpreter import Interpreter
@@ -145,14 +151,15 @@ class Artifact:
             }
 
         shape = tuple(int(size) for size in details["shape"][1:])
-        return run, shape, sorted(signature.get_output_details())
+        outputs = signature.get_output_details()
+        return run, shape, {k: len(v["shape"]) for k, v in outputs.items()}
 
     def _onnx(self):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(self.path))
         (entry,) = session.get_inputs()
-        names = [output.name for output in session.get_outputs()]
+        ranks = {o.name: len(o.shape) for o in session.get_outputs()}
 
         def run(images):
             parts = [images]
@@ -160,28 +167,10 @@ class Artifact:
                 parts = [image[None] for image in images]
             values = [session.run(None, {entry.name: part}) for part in parts]
             values = map(np.concatenate, zip(*values, strict=True))
-            return dict(zip(names, values, strict=True))
+            return dict(zip(ranks, values, strict=True))
 
         sizes = (s if isinstance(s, int) else None for s in entry.shape[1:])
-        return run, tuple(sizes), sorted(names)
-
-
-def open_artifact(path):
-    """Opens a SavedModel, a LiteRT or an ONNX file.
-
-    Args:
-        path: As of `Artifact`.
-
-    Returns:
-        Function from images, float32 array `(batch, height, width, channels)`
-        with pixels in [0, 255], to an array `(batch, classes)`; and its input
-        shape `(height, width, channels)`, `None` where any size goes.
-
-    Raises:
-        ValueError: If `path` is none of these, or cannot be opened.
-    """
-    artifact = Artifact(path)
-    return artifact.scores, artifact.shape
+        return run, tuple(sizes), ranks
 
 
 def newest_version(path):

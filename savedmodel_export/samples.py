@@ -47,8 +47,8 @@ def photographs(height, width, channels=3, count=COUNT) -> np.ndarray:
     return images[..., np.arange(channels) % images.shape[-1]]
 
 
-def checked_images(images, shape, argument="images"):
-    """Checks images and rounds them to whole pixels.
+def checked_pixels(images, shape=(None, None, None), argument="images"):
+    """Checks images.
 
     Args:
         images: Array of images, as the user gave it.
@@ -56,8 +56,7 @@ def checked_images(images, shape, argument="images"):
         argument: Name of the argument, a string.
 
     Returns:
-        Float32 array `(images, height, width, channels)` of whole numbers in
-        [0, 255].
+        Float32 array `(images, height, width, channels)` in [0, 255].
 
     Raises:
         ValueError: If they are of another shape, none, or no pixels.
@@ -81,7 +80,31 @@ def checked_images(images, shape, argument="images"):
             f"{(None, *shape)}. Received: an array of {images.dtype} of shape "
             f"{images.shape}{between}"
         )
-    return np.round(images.astype("float32"))
+    return images.astype("float32", copy=False)
+
+
+def checked_images(images, shape, argument="images"):
+    """Checks images, see `checked_pixels`, and rounds them to whole pixels."""
+    return np.round(checked_pixels(images, shape, argument))
+
+
+def encoded(pixels, kind="PNG") -> bytes:
+    """Makes an image file.
+
+    Args:
+        pixels: Array `(height, width)` or `(height, width, channels)` of whole
+            numbers in [0, 255].
+        kind: Pillow's name of the format.
+
+    Returns:
+        Content of the file.
+    """
+    pixels = np.asarray(pixels, "uint8")
+    if pixels.shape[2:] == (1,):
+        pixels = pixels[..., 0]
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind)
+    return content.getvalue()
 
 
 def framed(pixels, reader) -> bytes:
@@ -101,6 +124,4 @@ def framed(pixels, reader) -> bytes:
         for whole, side in zip(frame.shape, reader.size, strict=False)
     )
     frame[top : top + height, left : left + width] = pixels
-    content = io.BytesIO()
-    Image.fromarray(frame.squeeze()).save(content, "PNG")
-    return content.getvalue()
+    return encoded(frame)

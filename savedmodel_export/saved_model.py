@@ -13,6 +13,7 @@ from gcvit_export.kinds.base import AUTO
 from gcvit_export.labels import check_labels, write_labels
 from gcvit_export.paths import check_loadable, check_local, made_folder
 from gcvit_export.runner import FILES, PIXELS
+from gcvit_export.samples import checked_images
 from gcvit_export.served import served
 from gcvit_export.signatures import write_signatures
 from gcvit_export.verification import VERIFICATION_JSON, check, exported
@@ -73,8 +74,20 @@ def export_saved_model(
       beyond the count.
     - `features`: `images` to the maps `P2` to `P6`.
 
+    Of a segmenter:
+
+    - `serve_images`: `images`, of any size where the model takes any, to
+      `logits` `(batch, height / 4, width / 4, classes)`, or of every pixel,
+      as the model gives them.
+    - `serve_bytes`, of a model of any size: files, resized by `image_reader`
+      as `segment` does, each by itself, to `class_png_bytes` `(batch,)`, a PNG
+      of the file's size whose grey levels are the classes; `sizes`, int32
+      `(batch, 2)`, height and width of the files; and `valid`, without which
+      the PNG is empty.
+
     Args:
-        model: Functional or Sequential model of images, or a detector.
+        model: Functional or Sequential model of images, a detector or a
+            segmenter.
         directory: Folder of the versions; made where missing.
         labels: Names of the classes, in order; they travel as the asset
             `labels.txt`. Default: `class 0` and so on.
@@ -88,7 +101,8 @@ def export_saved_model(
         image_reader: `gcvit_keras.ImageReader` of `serve_bytes`. Default: one
             of the model's size. Needed where the model itself is of any size.
             Of a detector a `gcvit_keras.detection.DetectionReader`, by
-            default with the published sides of 800 and 1333.
+            default with the published sides of 800 and 1333; of a segmenter a
+            `gcvit_keras.segmentation.SegmentationReader`.
         default_signature: `"serve_images"`, or `"serve_bytes"` for services
             that call `serving_default` only.
         warmup_batch_sizes: Batch sizes for which the version has a warm-up
@@ -129,15 +143,21 @@ def export_saved_model(
     check_local(directory, "directory")
     directory = Path(directory)
     model = served(model, activation, dynamic_size=dynamic_size, features=True)
-    reader = model.reader(image_reader)
     checks.one_of("default_signature", default_signature, (PIXELS, FILES))
-    if default_signature == FILES and reader is None:
+    reader = None
+    if not model.no_files:
+        reader = model.reader(image_reader)
+    elif image_reader is not None:
+        accepted = f"None: {model.no_files}"
+        raise checks.error("image_reader", accepted, image_reader)
+    elif default_signature == FILES:
         raise ValueError(
-            f"`default_signature` cannot be {FILES!r}: files are not decoded "
-            f"to {model.channels} channels"
+            f"`default_signature` cannot be {FILES!r}: {model.no_files}"
         )
     warmup_sizes = check_batch_sizes(warmup_batch_sizes, "warmup_batch_sizes")
     labels = check_labels(labels, model.classes)
+    if images is not None:
+        images = checked_images(images, model.model_shape)
     with made_folder(directory):
         remove_abandoned(directory)
         # Servers look at numbered folders only.

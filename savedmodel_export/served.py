@@ -1,4 +1,4 @@
-"""What of a model is served: `KINDS` has an entry per kind of model."""
+"""Finds what of a model is served: `KINDS` has a class per kind of model."""
 
 from gcvit_export.kinds.base import AUTO, Served
 from gcvit_export.kinds.classifier import Classifier
@@ -8,12 +8,7 @@ from gcvit_export.kinds.segmenter import Segmenter
 from gcvit_keras import checks
 
 # The first that takes a model is its kind.
-KINDS = {
-    "detector": ServedDetector,
-    "segmenter": Segmenter,
-    "classifier": Classifier,
-    "outputs": Outputs,
-}
+KINDS = (ServedDetector, Segmenter, Classifier, Outputs)
 
 
 def served(
@@ -58,4 +53,4 @@ def kind_of(model, activation=AUTO) -> type[Served]:
     Returns:
         One of `KINDS`.
     """
-    return next(k for k in KINDS.values() if k.takes(model, activation))
+    return next(kind for kind in KINDS if kind.takes(model, activation))

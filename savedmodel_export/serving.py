@@ -169,14 +169,15 @@ def export_serving(
     takes up.
 
     Args:
-        model: A classifier or a detector of this library.
+        model: A classifier, a detector or a segmenter of this library.
         directory: Folder; made where missing.
         labels: Names of the classes, in order.
         name: What the server calls the model: 80 letters, digits, `_`, `-`
             and `.` at most. Default: the model's name.
         batch_sizes: Sizes that the server pads its batches to, ascending;
             the last is the largest. Default: those of the `batching.config`
-            that is there, else 1, 2, 4, 8 and 16, and of a detector 1 and 2.
+            that is there, else 1, 2, 4, 8 and 16, and of a detector or
+            a segmenter 1 and 2.
         **how: See `export_saved_model`.
 
     Returns:
@@ -240,17 +241,10 @@ def export_serving(
 
 
 def _check_served(name, config):
-    """That a server of this configuration has the model."""
+    """Refuses a configuration whose server would not have the model."""
     if not config.exists():
         return
-    try:
-        parsed = text_format.Parse(
-            config.read_bytes(),
-            pb.ModelServerConfig(),
-            allow_unknown_field=True,
-        )
-    except text_format.ParseError as error:
-        raise ValueError(f"{config} cannot be read: {error}") from None
+    parsed = _parsed(config, pb.ModelServerConfig())
     names = [model.name for model in parsed.model_config_list.config]
     if name not in names:
         raise ValueError(
@@ -260,8 +254,18 @@ def _check_served(name, config):
         )
 
 
+def _parsed(config, message):
+    """A message, filled in by a configuration that may have other fields."""
+    try:
+        return text_format.Parse(
+            config.read_bytes(), message, allow_unknown_field=True
+        )
+    except text_format.ParseError as error:
+        raise ValueError(f"{config} cannot be read: {error}") from None
+
+
 def _sizes(config, given, sizes):
-    """The batch sizes of a configuration, where there is one."""
+    """Finds the batch sizes: of the configuration, if there is one."""
     if given is not None:
         sizes = check_batch_sizes(given, "batch_sizes")
         if not sizes:
@@ -271,12 +275,7 @@ def _sizes(config, given, sizes):
             )
     if not config.exists():
         return sizes
-    text = re.sub("#.*", "", config.read_text("utf-8", "replace"))
-    # `name: 1` a line each, or `name: [1, 2]`.
-    fields = re.findall(r"allowed_batch_sizes\s*:\s*([\d\s,[]+)", text)
-    there = [
-        int(size) for field in fields for size in re.findall(r"\d+", field)
-    ]
+    there = list(_parsed(config, pb.BatchingParameters()).allowed_batch_sizes)
     if 0 in there or there != sorted(set(there)):
         raise ValueError(
             f"{config} must have allowed_batch_sizes that are positive and "
@@ -291,7 +290,7 @@ def _sizes(config, given, sizes):
 
 
 def _configurations(model, name, sizes, max_pixels=MAX_PIXELS, image_gib=0.0):
-    """The text of each file beside the versions."""
+    """Writes the text of each file beside the versions."""
     release = ".".join(tf.__version__.split(".")[:2]) + ".0"
     # Kubernetes takes 63 lower case letters, digits and hyphens, of which a
     # letter is the first.

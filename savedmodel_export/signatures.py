@@ -38,7 +38,7 @@ def write_signatures(model, directory, labels_file, reader, default):
         default: Name of the signature that is `serving_default`, too.
 
     Returns:
-        Dict from names of signatures to the name of what they take.
+        Dict from names of signatures to the name of their input.
     """
     spec = tf.TensorSpec((None, *model.shape), tf.float32, "images")
     takes_images = tf.function(

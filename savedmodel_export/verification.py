@@ -1,6 +1,5 @@
 """Compares an exported artifact with the Keras model it came from."""
 
-import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -63,8 +62,8 @@ class Verification(Comparison):
     ...         keras.layers.Dense(2, activation="softmax"),
     ...     ]
     ... )
-    >>> found = export_litert(model, "model.tflite").verification
-    >>> print(found.kind, found.images > 0, sorted(found.outputs))
+    >>> report = export_litert(model, "model.tflite").verification
+    >>> print(report.kind, report.images > 0, sorted(report.outputs))
     litert float32 True ['probabilities']
     """
 
@@ -82,7 +81,11 @@ class Verification(Comparison):
         return self.outputs.get("probabilities", first)
 
     def as_dict(self):
-        """All but the outputs as plain data, with where and when it was."""
+        """Returns all but the outputs as plain data, and where and when it was.
+
+        Returns:
+            Dict that JSON can hold.
+        """
         fields = {k: v for k, v in asdict(self).items() if k != "outputs"}
         versions = {
             package: importlib.metadata.version(package)
@@ -127,8 +130,8 @@ def exported(path, verification) -> Exported:
 def verify(artifact, model, images=None, *, activation=AUTO) -> Verification:
     """Runs an artifact without Keras or this package and compares it.
 
-    It is compared with the model itself, called on the same pixels, and with
-    the activation, where the model lacks one, computed by numpy.
+    It is compared with the model itself, called on the same pixels. Where the
+    model lacks the activation, numpy computes it.
 
     Allowed is a difference of a probability of 1e-5 for a SavedModel, 1e-4
     for LiteRT in float32 and for ONNX, 1e-2 for LiteRT in float16; of other
@@ -149,7 +152,8 @@ def verify(artifact, model, images=None, *, activation=AUTO) -> Verification:
 
     Raises:
         VerificationError: If the artifact differs by more, or does not run.
-        ValueError: If there is no such artifact.
+        ValueError: If there is no such artifact, or `activation` is given for
+            a function.
 
     Examples:
     >>> import keras
@@ -176,44 +180,50 @@ def verify(artifact, model, images=None, *, activation=AUTO) -> Verification:
         )
     if hasattr(model, "layers"):
         model = served(model, activation, features=is_saved_model)
+    elif activation != AUTO:
+        raise ValueError(
+            "`activation` must be 'auto' for a function, which gives "
+            f"probabilities. Received: activation={activation!r}"
+        )
     return check(artifact, model, images)
 
 
-@contextlib.contextmanager
-def verified_file(path, model, images, verify):
-    """Gives a path to write to, which becomes `path` if it is verified.
+def written(path, model, images, verify, write) -> Exported:
+    """Writes a file beside its place, where it is moved if it is verified.
 
-    What was seen is then in `NAME.verification.json` beside it.
+    The report is then in `NAME.verification.json` beside it.
 
     Args:
         path: Path of the file to write or replace; its folder is made where
             missing.
-        model: A `Served`.
+        model: A `Served` of a fixed size.
         images: See `verify`.
         verify: Whether to run it.
+        write: Function of the `pathlib.Path` to write to.
 
-    Yields:
-        `pathlib.Path` to write to, and a list that holds the `Exported` after
-        the block.
+    Returns:
+        An `Exported`.
 
     Raises:
+        ValueError: If `images` are not of the model's shape.
         VerificationError: See `verify`.
         OSError: If the file cannot be made.
     """
+    if images is not None:  # before a conversion of minutes
+        images = checked_images(images, model.shape)
     report = path.with_name(f"{path.name}.{VERIFICATION_JSON}")
-    result = []
     with made_folder(path.parent) as folder, replacing(path) as beside:
         remove_abandoned(folder)
-        yield beside, result
+        write(beside)
         verification = check(beside, model, images, path) if verify else None
         report.unlink(missing_ok=True)  # of the file that is replaced
     if verification:
         verification.write(report)
-    result.append(exported(path, verification))
+    return exported(path, verification)
 
 
 def check(artifact, model, images=None, name=None) -> Verification:
-    """Does what `verify` does, of the very path.
+    """Runs the artifact at this very path, and compares it as `verify` does.
 
     Args:
         artifact: Path of a SavedModel or a file.

@@ -1,14 +1,11 @@
 """Requests that TensorFlow Serving runs before a version is available."""
 
-import io
-
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from gcvit_export.client.answers import Model
 from gcvit_export.client.messages import pb, predict_request
-from gcvit_export.samples import photographs
+from gcvit_export.samples import encoded, photographs
 
 FILE = "tf_serving_warmup_requests"
 """In `assets.extra`, where TensorFlow Serving looks for it."""
@@ -33,13 +30,9 @@ def write_warmup(path, name, batch_sizes, arguments, model, reader):
     """
     contents = []
     if reader is not None:
-        most = max(batch_sizes)
-        size = model.usual_size(reader)
-        for pixels in photographs(*size, reader.channels, count=most):
-            content = io.BytesIO()
-            pixels = pixels.astype("uint8").squeeze()
-            Image.fromarray(pixels).save(content, "JPEG")
-            contents.append(content.getvalue())
+        size, most = model.usual_size(reader), max(batch_sizes)
+        pixels = photographs(*size, reader.channels, count=most)
+        contents = [encoded(each, "JPEG") for each in pixels]
     usual = (*model.usual_size(reader), model.channels)
     shape = tuple(a or b for a, b in zip(model.shape, usual, strict=True))
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -8,8 +8,6 @@ import os
 import re
 import ssl
 
-import numpy as np
-
 HOST = r"([\w-]{1,63}\.)*[\w-]{1,63}|\[[0-9a-fA-F:.]+\]"
 """A name, or an address of IPv4 or, in brackets, IPv6."""
 
@@ -75,37 +73,3 @@ def certificates(tls):
         accepted = f"True or the path of a PEM file of certificates ({error})"
         check("tls", False, accepted, tls)
     return tls
-
-
-def checked_pixels(images) -> np.ndarray:
-    """Checks images given as pixels.
-
-    Args:
-        images: Array of numbers `(batch, height, width, channels)`, in
-            [0, 255].
-
-    Returns:
-        Float32 array.
-
-    Raises:
-        ValueError: If it is anything else.
-    """
-    images = np.asarray(images)
-    if images.dtype.kind not in "uif":
-        raise ValueError(
-            "`images` must hold numbers, as uint8 or float32. "
-            f"Received: an array of {images.dtype}"
-        )
-    if images.ndim != 4 or not images.size:
-        raise ValueError(
-            "`images` must be (batch, height, width, channels), none of them "
-            f"0. Received: an array of shape {images.shape}"
-        )
-    images = images.astype("float32", copy=False)
-    lowest, highest = images.min(), images.max()
-    if not (lowest >= 0 and highest <= 255):  # so that NaN fails
-        raise ValueError(
-            "`images` must hold pixels in [0, 255]. "
-            f"Received: values from {lowest} to {highest}"
-        )
-    return images

@@ -45,7 +45,10 @@ class VersionNotFoundError(ModelNotFoundError):
 
 
 class SignatureNotFoundError(ServingError):
-    """The model was exported without the signature."""
+    """The model was exported without the signature, or it gives other outputs.
+
+    As where a detector is asked for the classes of whole images.
+    """
 
     code = "FAILED_PRECONDITION"
 
@@ -110,7 +113,9 @@ def typed_error(code, message) -> ServingError:
     kind = kinds.get(code, ServingError)
     if "Unrecognized servable version label" in message:
         kind = VersionNotFoundError
-    elif "Serving signature" in message and "not found" in message:
+    elif "alias not found in signature" in message or (
+        "Serving signature" in message and "not found" in message
+    ):
         kind = SignatureNotFoundError
     elif "larger than max" in message:  # bytes, or rows where it batches
         kind = MessageTooLargeError

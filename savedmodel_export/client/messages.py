@@ -52,6 +52,7 @@ FIELDS = {
     },
     "ModelConfig": {"name": (1, "string"), "base_path": (2, "string")},
     "ModelConfigList": {"config": (1, "repeated ModelConfig")},
+    "BatchingParameters": {"allowed_batch_sizes": (6, "repeated int64")},
     "ModelServerConfig": {"model_config_list": (1, "ModelConfigList")},
 }
 """Number and type per field; enumerations are int32, as they are sent."""

@@ -14,6 +14,7 @@ from gcvit_export.client.errors import (
     DeadlineError,
     MessageTooLargeError,
     ServingError,
+    SignatureNotFoundError,
     UnavailableError,
     check_size,
     typed_error,
@@ -26,8 +27,8 @@ CONNECTIONS = 64
 class Rest:
     """Speaks REST, with urllib3's retries.
 
-    Arguments and methods are those of `Grpc`, but for the timeout, which each
-    attempt has. TensorFlow Serving itself speaks REST without TLS only: `tls`
+    Arguments and methods are those of `Grpc`, but the timeout is that of an
+    attempt. TensorFlow Serving itself speaks REST without TLS only: `tls`
     is for a proxy before it.
     """
 
@@ -73,9 +74,8 @@ class Rest:
         if not isinstance(outputs, dict):  # the only one comes without a name
             outputs = {wanted[0] if wanted else "": outputs}
         if not set(wanted) <= set(outputs):
-            raise self._other(
-                f"there is no {sorted(set(wanted) - set(outputs))}"
-            )
+            missing = ", ".join(sorted(set(wanted) - set(outputs)))
+            raise SignatureNotFoundError(f"{signature} gives no {missing}")
         return {k: _array(v) for k, v in outputs.items()}
 
     def status(self, model):

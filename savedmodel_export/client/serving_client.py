@@ -16,7 +16,6 @@ from gcvit_export.client.answers import (
 from gcvit_export.client.arguments import (
     certificates,
     check,
-    checked_pixels,
     integer,
     is_address,
     is_name,
@@ -34,6 +33,7 @@ from gcvit_export.client.files import (
     read_files,
     rows_of,
 )
+from gcvit_export.samples import checked_pixels
 
 MOST_RETRIES = 4
 """gRPC sends a request five times at most, whatever its retry policy says."""

@@ -19,13 +19,13 @@ class Served(abc.ABC):
     Nothing outside of `gcvit_export.kinds` asks what a model is for.
 
     Attributes:
-        model: The user's own model, which verification compares with; of one
-            that computes in half precision its copy in float32.
+        model: The user's own model, which verification compares with, or its
+            copy in float32 where it computes in half precision.
         network: `keras.Model` whose layers and variables the artifact has.
         outputs: Names of what `serve_images` gives.
         features: Names of the feature maps, which only a SavedModel has.
         channels: Of the images, an integer.
-        what: End of the name of the kind of its artifacts; see `Verification`.
+        what: End of `Verification.kind`, `" detections"` of a detector.
         batch_sizes: Sizes that `export_serving` has batches padded to.
         image_gib: Memory in GiB that an image takes while it is computed,
             where that is much.
@@ -105,30 +105,44 @@ class Served(abc.ABC):
             reader: What the user gave, or `None`.
 
         Returns:
-            `ImageReader` of the model's size.
+            `ImageReader` of the model's size and, where files have such,
+            channels.
 
         Raises:
-            ValueError: If it has another.
+            ValueError: If it has another size.
         """
         size = tuple(self.shape[:2])
         if reader is None:
-            return self.default_reader(size)
-        if not isinstance(reader, ImageReader) or reader.size != size:
+            reader = self.default_reader(size)
+        elif not isinstance(reader, ImageReader) or reader.size != size:
             accepted = f"a gcvit_keras.ImageReader of the model's size, {size}"
             raise checks.error("image_reader", accepted, reader)
+        if self.channels in (1, 3, 4):
+            reader = reader.replace(channels=self.channels)
         return reader
 
     def default_reader(self, size) -> ImageReader:
         """Chooses how images of a fixed size are read."""
-        return ImageReader(
-            size, channels=self.channels if self.channels in (1, 3, 4) else 3
-        )
+        return ImageReader(size)
+
+    @property
+    @abc.abstractmethod
+    def descriptions(self) -> dict:
+        """A sentence on each output by its name, for the metadata."""
+
+    @property
+    def labelled(self) -> str:
+        """Name of the output whose classes the labels name."""
+        return self.outputs[0]
 
     @abc.abstractmethod
     def write_onnx(self, path):
         """Writes an ONNX file, within `gcvit_export.onnx.convertible`."""
 
     # Reading files.
+
+    no_files: str | None = None
+    """Why a SavedModel has no signature of files; `None` where it has."""
 
     @abc.abstractmethod
     def saved_reader(self, path, size, crop_ratio, max_pixels):
@@ -152,11 +166,13 @@ class Served(abc.ABC):
     def reader(self, reader):
         """Checks, or chooses, how signatures of files read them.
 
+        Not asked where `no_files` says why there are none.
+
         Args:
             reader: What the user gave, or `None`.
 
         Returns:
-            A reader, or `None` for no signature of files.
+            A reader.
 
         Raises:
             ValueError: If it does not go with the model.
@@ -222,8 +238,8 @@ class Served(abc.ABC):
             reader: As `reader` returns.
 
         Returns:
-            List of the contents of PNG files, and what `check` is to know of
-            them.
+            List of the contents of PNG files, and what `check` takes as
+            `files`.
         """
 
     @abc.abstractmethod
@@ -243,6 +259,29 @@ class Served(abc.ABC):
         Raises:
             VerificationError: If something differs by more than is allowed.
         """
+
+
+def height_and_width(size) -> tuple:
+    """Checks the argument `image_size`.
+
+    Args:
+        size: As the user gave it.
+
+    Returns:
+        Tuple of two integers.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise checks.error("image_size", "(height, width)", size)
+    return tuple(checks.integer("image_size", side) for side in size)
+
+
+def is_half(model) -> bool:
+    """Returns whether a layer computes in half precision."""
+    half = ("float16", "bfloat16")
+    return any(x.compute_dtype in half for x in model._flatten_layers())
 
 
 def is_quantized(model) -> bool:

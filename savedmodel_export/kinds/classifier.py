@@ -38,8 +38,6 @@ class Classifier(Outputs):
         return self.network.output[PROBABILITIES].shape[-1]
 
     def best_classes(self, module, labels_file):
-        if not labels_file:
-            return super().best_classes(module, labels_file)
         labels = labels_table(module, labels_file)
         most = min(TOP, self.classes)
 

@@ -4,12 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_export import runner
-from gcvit_export.kinds.base import Served
+from gcvit_export.comparison import VerificationError
+from gcvit_export.kinds.base import Served, is_quantized
 from gcvit_export.kinds.classifier import labels_table
-from gcvit_export.kinds.detector_checks import (
-    check_file_signatures,
-    rows_of,
-)
+from gcvit_export.kinds.detector_checks import check_file_signatures, rows_of
 from gcvit_export.kinds.detector_files import (
     OUTPUTS,
     detect_file,
@@ -27,6 +25,14 @@ from gcvit_keras.detection.shapes import fixed_sizes
 OPSET = 18
 """Version of ONNX's operations."""
 FEATURES = ("P2", "P3", "P4", "P5", "P6")
+DESCRIPTIONS = {
+    "boxes": "x1, y1, x2, y2 of each detection, in pixels",
+    "scores": "The probability of each detection, the best first",
+    "classes": "The number of each detection's class",
+    "masks": "28 x 28 probabilities over each detection's box",
+    "count": "The number of detections; rows beyond it are empty",
+}
+"""Of `OUTPUTS`, for the metadata of files."""
 
 
 class ServedDetector(WholeImages, Served):
@@ -38,6 +44,8 @@ class ServedDetector(WholeImages, Served):
     """
 
     outputs = OUTPUTS
+    descriptions = DESCRIPTIONS
+    labelled = "classes"
     channels = 3
     shape = model_shape = (None, None, 3)
     what = " detections"
@@ -57,6 +65,12 @@ class ServedDetector(WholeImages, Served):
 
     @classmethod
     def of(cls, model, activation, dynamic_size, features):
+        if is_quantized(model):
+            raise ValueError(
+                "`model` must not be quantized: boxes that are nearly the same "
+                "would change places. Received: a detector that is; export it "
+                "as it was before `quantize`"
+            )
         model = cls.in_float32(model, activation)
         return cls(model, features)
 
@@ -120,7 +134,7 @@ class ServedDetector(WholeImages, Served):
         return {**self.model.detections_from(features), **maps}
 
     def file_signatures(self, module, compute, labels_file, reader):
-        labels = labels_file and labels_table(module, labels_file)
+        labels = labels_table(module, labels_file)
         takes_files = tf.function(
             input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
             autograph=False,
@@ -138,8 +152,6 @@ class ServedDetector(WholeImages, Served):
             )
 
         def named(answer):
-            if not labels:
-                return answer
             classes = tf.cast(answer["classes"], tf.int64)
             return {**answer, "labels": labels.lookup(classes)}
 
@@ -165,6 +177,12 @@ class ServedDetector(WholeImages, Served):
     # Verification.
 
     def check(self, artifact, seen, images, files, users_images):
+        missing = [k for k in self.outputs if f"images/{k}" not in seen]
+        if missing:
+            raise VerificationError(
+                f"{artifact.name} gives no {', '.join(missing)}, as the "
+                "detector does"
+            )
         expected = in_parts(self._outputs, images)
         found = {key: seen[f"images/{key}"] for key in self.outputs}
         comparisons = [
@@ -176,7 +194,7 @@ class ServedDetector(WholeImages, Served):
                 self.model.score_threshold,
             )
         ]
-        comparisons += check_features(self, artifact, seen, images)
+        check_features(self, artifact, seen, images)
         if f"{runner.FILES}/valid" in seen:
             pixels, reader = files
             sides = reader.short_side, reader.long_side

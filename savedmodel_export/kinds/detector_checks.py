@@ -13,7 +13,7 @@ from gcvit_keras.detection.masks import paste_masks_numpy
 
 
 def check_file_signatures(artifact, seen, expected, model):
-    """Compares both signatures of files, each by its own kind of masks.
+    """Compares both signatures of files, which differ in their masks.
 
     Args:
         artifact: `gcvit_export.comparison.Seen`.

@@ -112,7 +112,7 @@ def box_overlaps(boxes, others):
 
 
 def _certain(detections, threshold, tolerance):
-    """Tells which are not so close to a limit that they may be missing."""
+    """Tells which rows the other side must have: none close to a limit."""
     scores = detections["scores"]
     least = threshold
     if detections.get("is_full") and len(scores):

@@ -12,7 +12,12 @@ from gcvit_export.comparison import (
     compared,
     same_shape,
 )
-from gcvit_export.kinds.base import FILES_CHECKED, Served
+from gcvit_export.kinds.base import (
+    FILES_CHECKED,
+    Served,
+    height_and_width,
+    is_half,
+)
 from gcvit_export.kinds.functional import (
     feature_maps,
     functional,
@@ -73,8 +78,7 @@ class Outputs(Served):
     def of(cls, model, activation, dynamic_size, features):
         meanings, added = told(model, activation)
         model = functional(model)
-        half = ("float16", "bfloat16")
-        if any(x.compute_dtype in half for x in model._flatten_layers()):
+        if is_half(model):
             # Half precision rounds differently on every processor.
             model = in_float32(model)
         outputs = cls.named_outputs(model)
@@ -110,6 +114,17 @@ class Outputs(Served):
     def channels(self):
         return self.shape[-1]
 
+    @property
+    def descriptions(self):
+        scores = "One score per class"
+        return {k: scores if v else "Values" for k, v in self.meanings.items()}
+
+    @property
+    def no_files(self):
+        if self.channels in CHANNELS:
+            return None
+        return f"files are not decoded to {self.channels} channels"
+
     def saved_reader(self, path, size, crop_ratio, max_pixels):
         reader = ImageReader.of(path)
         *own, channels = self.model_shape
@@ -128,8 +143,6 @@ class Outputs(Served):
 
     def reader(self, reader):
         *size, channels = self.model_shape
-        if channels not in CHANNELS:
-            return None
         if reader is None:
             if None in size:
                 raise ValueError(
@@ -157,7 +170,7 @@ class Outputs(Served):
                 "`input_shape=(height, width, channels)`. "
                 f"Received: a model of input shape {self.shape}"
             )
-        if size is not None and tuple(size) != self.shape[:2]:
+        if size is not None and height_and_width(size) != self.shape[:2]:
             accepted = f"the model's own, {self.shape[:2]}, or None"
             raise checks.error("image_size", accepted, size)
         return self
@@ -277,29 +290,22 @@ def check_features(model, artifact, seen, images):
         seen: Dict of arrays.
         images: Array of images.
 
-    Returns:
-        List of `Comparison`.
-
     Raises:
         VerificationError: If one differs by more than is allowed.
     """
-    comparisons = []
-    if not any(key.startswith(f"{runner.FEATURES}/") for key in seen):
-        return comparisons
-    if not model.features:
-        return comparisons
+    has_features = any(k.startswith(f"{runner.FEATURES}/") for k in seen)
+    if not has_features or not model.features:
+        return
     expected = model.expected_features(images[: runner.BATCH])
     for key, values in expected.items():
         title = f"{artifact.name}: {key}"
-        found = same_shape(title, seen[f"{runner.FEATURES}/{key}"], values)
-        result = compared(found, values, None)
+        maps = same_shape(title, seen.get(f"{runner.FEATURES}/{key}"), values)
+        result = compared(maps, values, None)
         check_allowed(title, artifact.kind, result, None)
-        comparisons.append(result)
-    return comparisons
 
 
 def _read(image_bytes, reader):
-    """Images and whether they could be read, of a batch of files."""
+    """Reads a batch of files: the images, and whether each is one."""
 
     def read(content):
         return or_grey(

@@ -11,7 +11,6 @@ from gcvit_export import runner
 from gcvit_export.comparison import VerificationError
 from gcvit_export.kinds.outputs import Outputs
 from gcvit_export.kinds.whole import Stretched, WholeImages
-from gcvit_keras import checks
 from gcvit_keras.segmentation import SegmentationReader, UPerNet
 from gcvit_keras.segmentation.inference import Inference, segment_file
 
@@ -37,6 +36,12 @@ class Segmenter(WholeImages, Outputs):
     @classmethod
     def of(cls, model, activation, dynamic_size, features):
         model = cls.in_float32(model, activation)
+        if dynamic_size and None not in model.input_shape[1:]:
+            raise ValueError(
+                "`dynamic_size` must be False for a segmenter of a fixed size: "
+                "build it without `input_shape`. Received: a model of input "
+                f"shape {model.input_shape}"
+            )
         network = keras.Model(
             model.input, {LOGITS: model.output}, name=model.name
         )
@@ -46,13 +51,14 @@ class Segmenter(WholeImages, Outputs):
     def classes(self):
         return self.network.output[LOGITS].shape[-1]
 
+    @property
+    def descriptions(self):
+        return {LOGITS: "One logit per class, at each place of the image"}
+
     def at_size(self, size, what):
-        fixed = self.shape[:2]
-        if None not in fixed:
-            if size is not None and tuple(size) != fixed:
-                accepted = f"the model's own, {fixed}, or None"
-                raise checks.error("image_size", accepted, size)
-            size = fixed
+        if None not in self.shape:
+            super().at_size(size, what)
+            size = self.shape[:2]
         sides = self.fixed_size(size, what)
         images = keras.Input((*sides, 3), name="images")
         network = keras.Model(
@@ -62,16 +68,16 @@ class Segmenter(WholeImages, Outputs):
 
     # Reading files.
 
-    def reader(self, reader):
-        if None not in self.model_shape:
-            return None  # files of any size do not go with one
-        return super().reader(reader)
+    @property
+    def no_files(self):
+        if None in self.model_shape:
+            return None
+        return "files, of any size, do not go with a segmenter of a fixed one"
 
     # Graphs.
 
     def file_signatures(self, module, compute, labels_file, reader):
-        if labels_file:
-            module.labels_file = tf.saved_model.Asset(str(labels_file))
+        module.labels_file = tf.saved_model.Asset(str(labels_file))
         inference = Inference(reader.short_side, reader.long_side)
 
         def segmented(content):

@@ -1,11 +1,12 @@
 """Models of whole images, which keep their ratio: detectors and segmenters."""
 
-import io
-
-from PIL import Image
-
-from gcvit_export.kinds.base import AUTO, is_quantized
-from gcvit_export.samples import photographs
+from gcvit_export.kinds.base import (
+    AUTO,
+    height_and_width,
+    is_half,
+    is_quantized,
+)
+from gcvit_export.samples import encoded, photographs
 from gcvit_keras import ImageReader, checks
 
 
@@ -47,8 +48,7 @@ class WholeImages:
                 f"`activation` must be 'auto' for a {cls.kind}, which gives "
                 f"{cls.gives}. Received: activation={activation!r}"
             )
-        half = ("float16", "bfloat16")
-        if not any(x.compute_dtype in half for x in model._flatten_layers()):
+        if not is_half(model):
             return model
         if is_quantized(model):
             raise ValueError(
@@ -99,7 +99,7 @@ class WholeImages:
         sizes = self.checked, self.checked[::-1]
         pixels = [photographs(*size, count=1)[0] for size in sizes]
         pixels = [each.astype("uint8") for each in pixels]
-        return [_png(each) for each in pixels], (pixels, reader)
+        return [encoded(each) for each in pixels], (pixels, reader)
 
     def fixed_size(self, size, what):
         """Checks the size of a file of a fixed one.
@@ -119,9 +119,7 @@ class WholeImages:
                 f"{what} needs a fixed input size of a {self.kind}: "
                 "`image_size=(height, width)`, of `gcvit export` --input-size"
             )
-        if not isinstance(size, (tuple, list)) or len(size) != 2:
-            raise checks.error("image_size", "(height, width)", size)
-        return tuple(checks.integer("image_size", side) for side in size)
+        return height_and_width(size)
 
 
 class Stretched:
@@ -134,9 +132,3 @@ class Stretched:
     def default_reader(self, size):
         """See `Served`."""
         return ImageReader(size, crop_mode="squash", interpolation="bilinear")
-
-
-def _png(pixels):
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()

@@ -69,6 +69,13 @@ def test_unknown_signature(server, connect, exported, tmp_path, pixels):
         client.features(pixels)
 
 
+def test_a_model_of_another_kind_is_no_fault_of_the_images(
+    server, connect, files
+):
+    with pytest.raises(SignatureNotFoundError, match="boxes"):
+        connect(server).detect(files[:2], masks=False)
+
+
 def test_wrong_size_tells_the_right_one(server, connect, images):
     with pytest.raises(
         InvalidRequestError,
@@ -85,7 +92,7 @@ def test_wrong_size_tells_the_right_one(server, connect, images):
         (np.full((1, 64, 64, 3), "a"), "array of <U1"),
         (np.zeros((1, 64, 64, 3), bool), "array of bool"),
         (np.full((1, 64, 64, 3), 255.5), "from 255.5 to 255.5"),
-        (np.full((1, 64, 64, 3), -1), "from -1.0 to -1.0"),
+        (np.full((1, 64, 64, 3), -1), "from -1 to -1"),
         (np.full((1, 64, 64, 3), np.nan), "from nan to nan"),
     ],
 )

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from detectors import detector
+from tflite_tables import follow, text, tflite_metadata, vector
 
 from gcvit_export import export_litert, export_onnx
 from gcvit_export.runner import Artifact
@@ -53,6 +55,24 @@ def test_boxes_of_many_classes_are_kept_in_onnx(model, tmp_path, monkeypatch):
     monkeypatch.setattr(nms, "PAIRS_LIMIT", 9)
     path = export("onnx", model, tmp_path)
     assert path.verification.agreement == 1
+
+
+@pytest.mark.slow
+def test_labels_are_those_of_the_classes(model, tmp_path):
+    path = export("tflite", model, tmp_path, labels=LABELS, verify=False)
+    outputs = vector(follow(tflite_metadata(path), 3, 0), 3)
+    labelled = {text(o, 0): bool(o.Offset(4 + 2 * 6)) for o in outputs}
+    assert labelled == {
+        "boxes": False,
+        "scores": False,
+        "classes": True,
+        "masks": False,
+        "count": False,
+    }
+    names = Interpreter(str(path)).get_output_details()
+    shapes = [len(one["shape"]) for one in names]
+    expected = {"boxes": 3, "scores": 2, "classes": 2, "masks": 4, "count": 1}
+    assert [expected[name] for name in labelled] == shapes
 
 
 def test_a_detector_needs_a_size_and_float32(model, tmp_path):

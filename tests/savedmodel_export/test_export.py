@@ -22,7 +22,7 @@ from gcvit_export import (
     export_saved_model,
     verify,
 )
-from gcvit_export.runner import open_artifact
+from gcvit_export.runner import Artifact
 from gcvit_keras import ImageReader
 
 MODEL = {**SHALLOW, "layer_scale": 0.1, "drop_path_rate": 0.1}
@@ -125,11 +125,11 @@ def test_dynamic_sizes_stay_dynamic_in_a_saved_model(nano, images, tmp_path):
     version = export_saved_model(
         model, tmp_path, image_reader=ImageReader(64), verify=False
     )
-    predict, shape = open_artifact(version)
-    assert shape == (None, None, 3)
+    artifact = Artifact(version)
+    assert artifact.shape == (None, None, 3)
     for size in ((64, 64), (50, 77)):
         x = images(2, *size, 3)
-        np.testing.assert_allclose(predict(x), model(x), atol=1e-5)
+        np.testing.assert_allclose(artifact.scores(x), model(x), atol=1e-5)
 
 
 def test_litert_holds_builtin_operations_only(file):
@@ -179,11 +179,11 @@ def test_a_broken_artifact_is_an_error_that_names_it(
     with pytest.raises(ValueError, match="model.tflite"):
         verify(path, model, images(1, 64, 64, 3))
     with pytest.raises(ValueError, match="model.tflite"):
-        open_artifact(path)
+        Artifact(path)
     version = shutil.copytree(version, tmp_path / "models" / "1")
     (version / "saved_model.pb").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="models/1"):
-        open_artifact(version)
+        Artifact(version)
     with pytest.raises(ValueError, match="does not exist"):
         verify(tmp_path / "missing", model, images(1, 64, 64, 3))
 

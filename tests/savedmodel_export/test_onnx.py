@@ -11,7 +11,7 @@ from nano import SHALLOW
 
 from gcvit_export import export_onnx
 from gcvit_export.onnx import convertible
-from gcvit_export.runner import open_artifact
+from gcvit_export.runner import Artifact
 from gcvit_keras import ImageReader
 
 
@@ -28,9 +28,9 @@ def test_a_file_computes_what_the_model_does(nano, images, tmp_path):
         x = images(batch, 64, 64, 3)
         (scores,) = session.run(None, {"images": x})
         np.testing.assert_allclose(scores, model(x), atol=1e-5)
-    predict, shape = open_artifact(path)
-    assert shape == (64, 64, 3)
-    np.testing.assert_array_equal(predict(x), scores)
+    artifact = Artifact(path)
+    assert artifact.shape == (64, 64, 3)
+    np.testing.assert_array_equal(artifact.scores(x), scores)
     found = json.loads((tmp_path / "model.onnx.verification.json").read_text())
     assert found["kind"] == "onnx" and found["difference"] <= 1e-4
     # The model's layers are as they were.

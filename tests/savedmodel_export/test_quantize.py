@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from nano import SHALLOW, SMALL
-from tensorflow.lite.python import schema_py_generated as schema
+from tflite_tables import follow, tflite_metadata
 
 import gcvit_keras
 from gcvit_export import export_litert
@@ -194,29 +194,6 @@ def test_names_and_reading_are_in_the_file(plain, tmp_path):
         assert file.String(file.Pos + file.Offset(4)) == b"labels.txt"
         # What MediaPipe asks of float32, and refuses of bytes.
         assert bool(entry.Offset(4 + 2 * 4)) == (dtype == "float32")
-
-
-def tflite_metadata(path):
-    """The root table of the metadata of a LiteRT file."""
-    model = schema.Model.GetRootAs(path.read_bytes())
-    for i in range(model.MetadataLength()):
-        entry = model.Metadata(i)
-        if entry.Name() == b"TFLITE_METADATA":
-            content = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-    assert content[4:8] == b"M001"
-    (root,) = np.frombuffer(content[:4], "<u4")
-    return flatbuffers.table.Table(bytearray(content), int(root))
-
-
-def follow(table, *places):
-    """The table behind fields: place and index, `None` for no vector."""
-    for place, index in zip(places[::2], places[1::2], strict=True):
-        offset = table.Offset(4 + 2 * place)
-        at = table.Indirect(table.Pos + offset)
-        if index is not None:
-            at = table.Indirect(table.Vector(offset) + 4 * index)
-        table = flatbuffers.table.Table(table.Bytes, at)
-    return table
 
 
 def test_labels_beside_may_begin_with_a_mark(plain, tmp_path):
