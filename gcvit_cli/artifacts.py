@@ -44,7 +44,7 @@ def load_keras(path):
 
     import gcvit_keras  # noqa: F401  registers the layers
 
-    # Of a file that is no archive Keras says that it is not there.
+    # Keras says of a file that is no archive that it is not there.
     if path.is_file() and not zipfile.is_zipfile(path):
         raise ValueError(
             f"{path} cannot be opened: no zip archive, as .keras files are"
@@ -122,12 +122,13 @@ def model_file(path):
 
 
 def find_labels(path, model, classes):
-    """Finds class names: as given, else in an export, or beside the model.
+    """Finds class names: in the file given, in an export, or beside a model.
 
     Args:
         path: Path of a text file, `imagenet`, or `None`.
         model: Path of the model, or `None`.
-        classes: How many it has, or `None` to take as many as there are.
+        classes: How many it has, or `None` to take as many as there are. Of a
+            single score one name, or two, of which the second is its own.
 
     Returns:
         List of strings, or `None` where there are none.
@@ -150,7 +151,8 @@ def find_labels(path, model, classes):
         inside = read_inside(model, "labels.txt")
         if inside is not None:
             is_json = model.suffix == ".onnx"
-            return json.loads(inside) if is_json else inside.splitlines()
+            names = json.loads(inside) if is_json else inside.splitlines()
+            return _counted(names, classes, model, given)
         # A version of a SavedModel lies one folder below its name.
         from gcvit_export.runner import newest_version
 
@@ -172,7 +174,12 @@ def find_labels(path, model, classes):
         raise ValueError(
             f"--labels cannot be read: {path}: {error.strerror}"
         ) from None
-    if classes in (None, len(names)):
+    return _counted(names, classes, path, given)
+
+
+def _counted(names, classes, path, given):
+    """Names that are as many as the classes; see `find_labels`."""
+    if classes in (None, len(names)) or (classes, len(names)) == (1, 2):
         return names
     message = f"{path} has {len(names)} labels for {classes} classes"
     if given:

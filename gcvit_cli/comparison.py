@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gcvit_cli.console import UsageError, console
-from gcvit_cli.dataset import open_split, reader_for, run_data
+from gcvit_cli.dataset import open_source, reader_for
 
 CALIBRATION = 200
 """Images that int8's ranges are found from."""
@@ -50,14 +50,21 @@ class Source:
                 "--calibration-split goes with --quantize int8 only"
             )
 
-    def check_kind(self, served):
+    def check_kind(self, served, calibrates):
         """Refuses a dataset of classes where the model has none.
 
         Args:
             served: `gcvit_export.kinds.base.Served`.
+            calibrates: Whether there is something to calibrate.
         """
-        if self.data is not None and not served.has_classes:
-            raise UsageError("--data does not go with a detector")
+        if self.data is None or served.has_classes:
+            return
+        if calibrates and "int8" in served.quantize:
+            raise UsageError(
+                f"--quantize int8 does not go with a {served.kind}: "
+                "gcvit_export.export_litert takes its images"
+            )
+        raise UsageError(f"--data does not go with a {served.kind}")
 
     def verification(self, path, model):
         """Reads the images to compare on.
@@ -85,49 +92,56 @@ class Source:
     def _read(self, split, count, option, path, model):
         import numpy as np
 
+        from gcvit_training import read_config
+        from gcvit_training.data import evaluation_batches
+        from gcvit_training.tasks import DEFAULT, find_task
         from gcvit_training.tasks.classification.sources import Sample
 
-        run = run_data(path)
-        source, batches = open_split(
-            self.data,
-            self.data_dir,
-            split,
+        run = path.parent / "config.yaml"
+        config = None
+        if run.is_file():  # it says which images are its `test`
+            config = read_config(run)
+        kind = find_task(DEFAULT if config is None else config.task)
+        config = kind.to_evaluate(
+            config,
+            path,
             reader_for(path, model.input_shape[1:]),
+            dataset=self.data,
+            train_split=split,  # no other has to be there
+            evaluation_split=split,
             batch_size=32,
-            option=option,
-            holdout=run and run.holdout,  # the run's own test images
         )
+        source = open_source(kind, config, self.data_dir, option)
+        batches = evaluation_batches(kind(config, Sample(source, count)))
         kept = [
             images[weights > 0]
-            for images, _, weights in batches(
-                Sample(source, count)
-            ).as_numpy_iterator()
+            for images, _, weights in batches.as_numpy_iterator()
         ]
         if not sum(map(len, kept)):
             raise ValueError(f"{self.data} has no readable images in {split}")
         return np.concatenate(kept)
 
 
-def print_verification(found):
+def print_verification(report):
     """Prints a `Verification`, given as a dict, as a table."""
     table = Table(show_header=False)
     rows = {
-        "kind": found["kind"],
-        "images compared": str(found["images"]),
-        "largest difference": f"{found['difference']:.1e}",
+        "kind": report["kind"],
+        "images compared": str(report["images"]),
+        "largest difference": f"{report['difference']:.1e}",
         "allowed": "-"
-        if found["tolerance"] is None
-        else f"{found['tolerance']:.0e}",
-        "same top class": f"{found['agreement']:.1%}",
+        if report["tolerance"] is None
+        else f"{report['tolerance']:.0e}",
+        "same top class": f"{report['agreement']:.1%}",
         "boxes that match": None,
-        "logits, signal to noise": f"{found['snr_db']:.1f} dB",
-        "one image": f"{found['milliseconds']:.1f} ms",
-        "size": f"{found['size'] / 1e6:.1f} MB",
+        "logits, signal to noise": f"{report['snr_db']:.1f} dB",
+        "one image": f"{report['milliseconds']:.1f} ms",
+        "size": f"{report['size'] / 1e6:.1f} MB",
     }
-    if found["detections"] is not None:
+    if report["detections"] is not None:
         rows["same top class"] = rows["logits, signal to noise"] = None
         rows["boxes that match"] = (
-            f"{found['agreement']:.1%} of {found['detections']}"
+            f"{report['agreement']:.1%} of {report['detections']}"
         )
     for name, text in rows.items():
         if text is not None:

@@ -36,8 +36,8 @@ def print_page(lines):
 def error_line(message):
     """Prints the first line of a message to standard error.
 
-    Of what fails while a graph is made it is the last one: the others say
-    where in the code that was.
+    Where making a graph failed it is the last line: the others say where in
+    the code that was.
     """
     lines = (message.strip() or "no message").splitlines()
     first = lines[-1].strip() if lines[0] == "in user code:" else lines[0]

@@ -39,21 +39,17 @@ def reader_for(artifact, shape, size=None, crop_ratio=None):
     return reader.replace(size=sides, crop_ratio=crop_ratio, channels=shape[2])
 
 
-def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
-    """Opens a split of a dataset.
+def open_source(kind, config, data_dir, option="--split"):
+    """Opens the dataset of a task's configuration.
 
     Args:
-        dataset: As `data.dataset` of a run.
+        kind: The task, a subclass of `gcvit_training.tasks.Task`.
+        config: As its `to_evaluate` returns; its `train_split` is the split.
         data_dir: Folder of TFDS's datasets, or `None`.
-        split: Name of the split.
-        reader: `gcvit_keras.ImageReader`.
-        batch_size: Images at once.
         option: Option that names the split, for messages.
-        holdout: Share of class folders that is `test`, or `None`.
 
     Returns:
-        A source, and a function from a source to its batches of images,
-        one-hot labels, and weights: 0 for images that cannot be read.
+        What the task's constructor takes as its source.
 
     Raises:
         ValueError: If there is no such dataset or split.
@@ -61,57 +57,9 @@ def open_split(dataset, data_dir, split, reader, batch_size, option, holdout):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    from gcvit_training.tasks.classification import evaluation_batches
-    from gcvit_training.tasks.classification.config import ImageDataConfig
-    from gcvit_training.tasks.classification.sources import (
-        has_split,
-        open_source,
-    )
-
-    settings = {
-        "dataset": dataset,
-        "image_size": reader.size,
-        "channels": reader.channels,
-        "batch_size": batch_size,
-        "crop_ratio": reader.crop_ratio,
-        "crop_mode": reader.crop_mode,
-        "interpolation": reader.interpolation,
-    }
-    if holdout is not None:
-        settings["holdout"] = holdout
-    config = ImageDataConfig(**settings)
-    with contextlib.redirect_stdout(sys.stderr):  # --json has the other
-        source = open_source(dataset, data_dir, config.holdout)
-    has_split(source, split, option)
-
-    def batches(source):
-        return evaluation_batches(source, split, config, batch_size)
-
-    return source, batches
-
-
-def run_data(run):
-    """Reads what data a run was made with; `None` of what is no run.
-
-    Args:
-        run: Folder of the run, or a file in it.
-
-    Returns:
-        The `data` of its configuration.
-
-    Raises:
-        ValueError: If the run's task has no classes.
-    """
-    config = (run if run.is_dir() else run.parent) / "config.yaml"
-    if not config.is_file():
-        return None
-    from gcvit_training import read_config
-    from gcvit_training.tasks import DEFAULT
-
-    config = read_config(config)
-    if config.task != DEFAULT:
-        raise ValueError(
-            f"{run} is of the task {config.task}; this command knows only "
-            f"{DEFAULT}"
-        )
-    return config.data
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
+            return kind.open_source(config, data_dir)
+    except ValueError as error:
+        words = str(error).replace("data.train_split", option)
+        raise ValueError(words) from error

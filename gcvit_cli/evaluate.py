@@ -1,8 +1,6 @@
 """`gcvit evaluate`."""
 
-import contextlib
 import functools
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +16,7 @@ from gcvit_cli.console import (
     print_json,
     print_page,
 )
-from gcvit_cli.dataset import reader_for
+from gcvit_cli.dataset import open_source, reader_for
 from gcvit_cli.options import CropRatio, DataDir, Json, Labels
 from gcvit_cli.predictors import kind_of
 
@@ -30,7 +28,8 @@ def command(
         Path,
         typer.Argument(
             metavar="ARTIFACT",
-            help="Folder of a run, a .keras or .tflite file, or a SavedModel.",
+            help="Folder of a run, a .keras, .tflite or .onnx file, or a "
+            "SavedModel.",
         ),
     ],
     data: Annotated[
@@ -81,12 +80,11 @@ def command(
     """
     path = in_run(artifact)
     is_run = path != artifact
+    if data == "":
+        raise UsageError("--data is empty")
     if data is None and not is_run:
         raise UsageError(f"--data is missing: {artifact} is no folder of a run")
     import_tensorflow()
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
     from gcvit_training import read_config
     from gcvit_training.data import evaluation_batches
     from gcvit_training.evaluator import evaluate, predict_in_graph
@@ -122,12 +120,7 @@ def command(
         evaluation_split=split,
         batch_size=batch_size,
     )
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
-            task = kind(config, kind.open_source(config, data_dir))
-    except ValueError as error:
-        words = str(error).replace("data.train_split", "--split")
-        raise ValueError(words) from error
+    task = kind(config, open_source(kind, config, data_dir))
     for line in task.use_classes(find_labels(labels, path, None), str(path)):
         note_line(line)
 

@@ -1,7 +1,6 @@
 """`gcvit explain`."""
 
 import contextlib
-import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +10,9 @@ from gcvit_cli.artifacts import load_keras, model_file
 from gcvit_cli.choice import choose
 from gcvit_cli.console import UsageError, console, quietly
 from gcvit_cli.options import CropRatio, Labels, Variant, Weights
+from gcvit_cli.predictors import kind_of
 
 EXAMPLE = "gcvit explain cat.jpg --model run --out report.html"
-
-
-PAGES = {
-    "detector": "gcvit_cli.explain_objects",
-    "segmenter": "gcvit_cli.explain_pixels",
-    "classifier": "gcvit_cli.explain_classes",
-}
-"""Modules by kind of model; the first that takes one writes its page."""
 
 
 def command(
@@ -83,10 +75,18 @@ def _page(image, choice, box, crop_ratio):
         name = str(path)
         with quietly():
             network = load_keras(path)
-    for kind, file in PAGES.items():
-        module = importlib.import_module(file)
-        if module.takes(network):
-            if crop_ratio is not None and kind != "classifier":
-                raise UsageError(f"--crop-ratio does not go with a {kind}")
-            return module.page(network, image, choice, path, name, box)
-    raise ValueError(f"{choice.name} is a model of no kind")
+    kind = kind_of(network)
+    for option, value, task in (
+        ("--crop-ratio", crop_ratio, "classification"),
+        ("--box", box, "detection"),
+    ):
+        if value is not None and kind.task != task:
+            raise UsageError(f"{option} does not go with {kind.kind}")
+    from gcvit_cli import explain_classes, explain_objects, explain_pixels
+
+    arguments = (network, image, choice, path, name)
+    if kind.task == "detection":
+        return explain_objects.page(*arguments, box)
+    if kind.task == "segmentation":
+        return explain_pixels.page(*arguments)
+    return explain_classes.page(*arguments)

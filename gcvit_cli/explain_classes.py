@@ -3,26 +3,15 @@
 import numpy as np
 
 from gcvit_cli.artifacts import find_labels
-from gcvit_cli.console import UsageError, quietly
-from gcvit_cli.explain_page import (
-    attention,
-    picture,
-    place,
-    png,
-    rendered,
-    sameness,
-)
+from gcvit_cli.console import quietly
+from gcvit_cli.explain_page import place, png, rendered
+from gcvit_cli.predictors.classifier import as_shares, gives_logits
 
 TOP = 5
 """Classes that are named and can be explained."""
 
 
-def takes(model) -> bool:
-    """Takes what no other kind has taken."""
-    return True
-
-
-def page(network, image, choice, path, name, box):
+def page(network, image, choice, path, name):
     """Writes the page of a classifier.
 
     Args:
@@ -31,17 +20,13 @@ def page(network, image, choice, path, name, box):
         choice: `gcvit_cli.choice.Choice`.
         path: Path of the model, or `None`.
         name: What the model is called.
-        box: Number of an object, which a classifier has not.
 
     Returns:
         HTML.
 
     Raises:
-        UsageError: If `box` is given.
         ValueError: If the model or the image cannot be used.
     """
-    if box is not None:
-        raise UsageError("--box does not go with a classifier")
     shape = getattr(network, "input_shape", None)
     if not isinstance(shape, tuple) or shape[3:] not in ((1,), (3,)):
         raise ValueError(
@@ -52,8 +37,9 @@ def page(network, image, choice, path, name, box):
         pixels = choice.reader_for(shape[1:]).read(image)
     except ValueError as error:
         raise ValueError(f"IMAGE cannot be used: {error}") from error
-    classes = max(network.output_shape[1], 2)  # a single score is of two
-    names = find_labels(choice.labels, path, classes)
+    names = find_labels(choice.labels, path, network.output_shape[1])
+    if names and len(names) == 1:  # a single score is of two classes
+        names = [f"not {names[0]}", *names]
     try:
         with quietly():
             return page_of(network, pixels, names, image.name, name)
@@ -101,7 +87,10 @@ def page_of(model, pixels, names, image_name, model_name):
     # The last level may have one place only, whose map says nothing.
     cam_map = next((m for m in maps[::-1] if np.prod(m.size) > 1), maps[-1])
     layer = structure.blocks(model)[cam_map.level, cam_map.block]
-    scores, what = _shares(model, np.asarray(model(images, training=False))[0])
+    (scores,) = np.asarray(model(images, training=False))
+    scores, what = as_shares(scores, gives_logits(model))
+    if len(scores) == 1:
+        scores = np.array([1 - scores[0], scores[0]])
     best = np.argsort(-scores, kind="stable")[:TOP]
     names = names or [f"class {k}" for k in range(len(scores))]
     cams = grad_cam(model, images.repeat(len(best), 0), best, layer)
@@ -122,20 +111,9 @@ def page_of(model, pixels, names, image_name, model_name):
             (names[k], number, scores[k] if is_share else None)
             for k, number in zip(best, numbers, strict=True)
         ],
-        cam=picture(
-            "cam",
-            f"Grad-CAM, level {cam_map.level}",
-            "What speaks for",
-            [
-                (names[k] + sameness(heat), heat)
-                for k, heat in zip(best, cams, strict=True)
-            ],
-            photo,
-            (1, 1),
-        ),
-        kinds="classes",
+        cams=cams,
+        cam_title=f"Grad-CAM, level {cam_map.level}",
         kind="class",
-        a_kind="a class",
         cam_of=f"these are of the last block of level {cam_map.level}, each "
         f"of {place(cam_map, size)}"
         + (
@@ -143,37 +121,5 @@ def page_of(model, pixels, names, image_name, model_name):
             if cam_map is not maps[-1]
             else ""
         ),
-        attention=attention(maps, size, photo),
+        maps=maps,
     )
-
-
-def _shares(model, scores):
-    """Scores that can be shown, and what they are.
-
-    Logits become the shares that they stand for, and a single score those of
-    the class and of its opposite.
-
-    Args:
-        model: The classifier.
-        scores: Array `(classes,)`, as it gives them.
-
-    Returns:
-        Float64 array of two classes or more, and text.
-    """
-    import keras
-
-    from gcvit_keras.models.scores import scoring_layer
-
-    activation = getattr(scoring_layer(model), "activation", None)
-    logits = activation is keras.activations.linear
-    scores = scores.astype("float64")
-    if len(scores) == 1 and (logits or not 0 <= scores[0] <= 1):
-        scores, logits = np.array([0, scores[0]]), True
-    elif len(scores) == 1:
-        scores = np.array([1 - scores[0], scores[0]])
-    if logits:
-        scores = np.exp(scores - scores.max())
-        return scores / scores.sum(), "share, from the model’s logits"
-    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
-        return scores, "share"
-    return scores, "score"

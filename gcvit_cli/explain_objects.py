@@ -3,25 +3,10 @@
 import numpy as np
 
 from gcvit_cli.console import UsageError, quietly
-from gcvit_cli.explain_page import (
-    attention,
-    last_maps,
-    opened,
-    picture,
-    png,
-    rendered,
-    sameness,
-)
+from gcvit_cli.explain_page import last_maps, opened, png, rendered
 
 TOP = 5
 """Objects that are named and explained."""
-
-
-def takes(model) -> bool:
-    """Takes a detector."""
-    from gcvit_keras.detection.detector import Detector
-
-    return isinstance(model, Detector)
 
 
 def page(network, image, choice, path, name, box):
@@ -71,28 +56,17 @@ def page(network, image, choice, path, name, box):
         model=name,
         size=pixels.shape[:2],
         photo=photo,
-        kinds="objects",
         kind="object",
-        a_kind="an object",
         what="score",
         rows=[
             (title, f"{score:.1%}", float(score))
             for title, score in zip(titles, found["scores"], strict=True)
         ],
-        cam=picture(
-            "cam",
-            "Grad-CAM of a box’s score",
-            "What speaks for",
-            [
-                (title + sameness(heat), heat)
-                for title, heat in zip(titles, cams, strict=True)
-            ],
-            photo,
-            (1, 1),
-        ),
+        cams=cams,
+        cam_title="Grad-CAM of a box’s score",
         cam_of="these are of the last block of the level that the box is read "
         "from, level 0 for small ones to level 3 for large ones",
-        attention=attention(maps, pixels.shape[:2], photo),
+        maps=maps,
     )
 
 

@@ -3,15 +3,30 @@
 import base64
 import html
 import importlib.resources
-import io
 from string import Template
 
 import numpy as np
 
 from gcvit_cli.artifacts import find_labels
 
+KINDS = {"class": ("classes", "a class"), "object": ("objects", "an object")}
+"""How the page calls many, and one, of a kind."""
 
-def rendered(*, image, model, size, photo, what, rows, **parts):
+
+def rendered(
+    *,
+    image,
+    model,
+    size,
+    photo,
+    what,
+    rows,
+    cams,
+    cam_title,
+    cam_of,
+    kind,
+    maps,
+):
     """Fills in the page.
 
     Args:
@@ -21,11 +36,21 @@ def rendered(*, image, model, size, photo, what, rows, **parts):
         photo: The image, as `png` gives it.
         what: What the scores are.
         rows: List of (name, score as text, share or `None`), best first.
-        **parts: Other fields of the template, as they are.
+        cams: A map for each of the rows.
+        cam_title: Text below them.
+        cam_of: Text that says which layer they are of.
+        kind: What the rows are, of `KINDS`.
+        maps: List of `AttentionMap`.
 
     Returns:
         HTML.
     """
+    kinds, a_kind = KINDS[kind]
+    choices = [
+        (name + sameness(heat), heat)
+        for (name, *_), heat in zip(rows, cams, strict=True)
+    ]
+    title = "What speaks for"
     template = importlib.resources.files("gcvit_cli") / "explain.html"
     return Template(template.read_text("utf-8")).substitute(
         image=html.escape(image),
@@ -44,7 +69,12 @@ def rendered(*, image, model, size, photo, what, rows, **parts):
             for name, number, share in rows
         ),
         colours=_gradient(),
-        **parts,
+        cam=picture("cam", cam_title, title, choices, photo, (1, 1)),
+        cam_of=cam_of,
+        kind=kind,
+        kinds=kinds,
+        a_kind=a_kind,
+        attention=attention(maps, size, photo),
     )
 
 
@@ -75,29 +105,29 @@ def opened(image, choice, path, reader, classes):
 
 
 def attention(maps, size, photo):
-    """Pictures of the last global block of each level, or why there is none."""
+    """Makes pictures of the last global block of each level that has one."""
     from gcvit_keras.explain.cam import reach
 
     pictures, without = [], {m.level for m in maps}
     last = {m.level: m for m in maps if m.is_global}
-    for level, found in last.items():
+    for level, last_map in last.items():
         without.remove(level)
-        heads = found.mean_map()[0]
+        heads = last_map.mean_map()[0]
         choices = [("all heads, on average", heads.mean(0))]
         choices += [
             (f"head {k}", heat)
-            for k, heat in zip(found.heads, heads, strict=True)
+            for k, heat in zip(last_map.heads, heads, strict=True)
         ]
-        h, w = found.window_size
+        h, w = last_map.window_size
         pictures.append(
             picture(
                 f"level-{level}",
                 f"Level {level}: windows of {h} by {w} places of "
-                f"{place(found, size)}",
+                f"{place(last_map, size)}",
                 "Attention of",
                 [(text + sameness(heat), heat) for text, heat in choices],
                 photo,
-                list(map(reach, found.size, found.input_size)),
+                list(map(reach, last_map.size, last_map.input_size)),
             )
         )
     parts = []
@@ -138,17 +168,17 @@ def last_maps(network, pixels):
     return maps
 
 
-def place(found, size):
-    """How large a place of a map is, in pixels of the image."""
+def place(map_, size):
+    """Tells how large a place of a map is, in pixels of the image."""
     sides = [
-        4 * 2**found.level * side / given
-        for side, given in zip(size, found.input_size, strict=True)
+        4 * 2**map_.level * side / own
+        for side, own in zip(size, map_.input_size, strict=True)
     ]
     return " by ".join(f"{side:.4g}" for side in sides) + " pixels"
 
 
 def _meter(name, share):
-    """A cell with a bar of a share."""
+    """Makes a cell with a bar of a share."""
     return (
         f'<td><meter min="0" max="1" value="{share:.4f}" '
         f'aria-label="{html.escape(name)}"></meter></td>'
@@ -156,7 +186,7 @@ def _meter(name, share):
 
 
 def _gradient():
-    """The colours of the maps from the least to the greatest, as CSS."""
+    """Writes the colours of the maps, least to greatest, as CSS."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -167,7 +197,7 @@ def _gradient():
 
 
 def sameness(heat):
-    """What colours cannot show of a map."""
+    """Says in words what colours cannot show of a map."""
     if heat.max() > heat.min():
         return ""
     if heat.max() > 0:
@@ -176,7 +206,7 @@ def sameness(heat):
 
 
 def picture(name, title, label, choices, photo, extent):
-    """The image with a map over it, and a list of maps to choose from.
+    """Makes the image with a map over it, and a list of maps to choose from.
 
     Args:
         name: Identifier of the list.
@@ -204,7 +234,7 @@ def picture(name, title, label, choices, photo, extent):
 
 
 def _coloured(heat):
-    """A map in colours, from its least to its greatest value.
+    """Colours a map from its least to its greatest value.
 
     One that is the same everywhere is bright, or dark where it is zero.
     """
@@ -218,10 +248,8 @@ def _coloured(heat):
 
 
 def png(pixels):
-    """Pixels as an address that holds the image itself."""
-    from PIL import Image
+    """Makes an address that holds the image itself, of its pixels."""
+    from gcvit_export.samples import encoded
 
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    text = base64.b64encode(content.getvalue()).decode()
+    text = base64.b64encode(encoded(pixels)).decode()
     return f"data:image/png;base64,{text}"

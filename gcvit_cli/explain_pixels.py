@@ -2,29 +2,14 @@
 
 import numpy as np
 
-from gcvit_cli.console import UsageError, quietly
-from gcvit_cli.explain_page import (
-    attention,
-    last_maps,
-    opened,
-    picture,
-    png,
-    rendered,
-    sameness,
-)
+from gcvit_cli.console import quietly
+from gcvit_cli.explain_page import last_maps, opened, png, rendered
 
 TOP = 5
 """Classes that are named and explained."""
 
 
-def takes(model) -> bool:
-    """Takes a segmenter."""
-    from gcvit_keras.segmentation import UPerNet
-
-    return isinstance(model, UPerNet)
-
-
-def page(network, image, choice, path, name, box):
+def page(network, image, choice, path, name):
     """Writes the page of a segmenter.
 
     Args:
@@ -33,20 +18,16 @@ def page(network, image, choice, path, name, box):
         choice: `gcvit_cli.choice.Choice`.
         path: Path of the model.
         name: What the model is called.
-        box: Must be `None`.
 
     Returns:
         HTML.
 
     Raises:
-        UsageError: If `box` is given.
         ValueError: If the image cannot be used.
     """
     from gcvit_keras.explain import pixel_cam
     from gcvit_keras.segmentation import SegmentationReader, draw_classes
 
-    if box is not None:
-        raise UsageError("--box does not go with a segmenter")
     reader = SegmentationReader.of(path) or SegmentationReader()
     picture_file, names = opened(
         image, choice, path, reader, network.output_shape[-1]
@@ -67,28 +48,17 @@ def page(network, image, choice, path, name, box):
         model=name,
         size=pixels.shape[:2],
         photo=photo,
-        kinds="classes",
         kind="class",
-        a_kind="a class",
         what="share of the pixels",
         rows=[
             (title, f"{share:.1%}", float(share))
             for title, share in zip(titles, shares, strict=True)
         ],
-        cam=picture(
-            "cam",
-            "Grad-CAM of the pixels of a class",
-            "What speaks for",
-            [
-                (title + sameness(heat), heat)
-                for title, heat in zip(titles, cams, strict=True)
-            ],
-            photo,
-            (1, 1),
-        ),
+        cams=cams,
+        cam_title="Grad-CAM of the pixels of a class",
         cam_of="these are of the map that the classifier reads, a quarter of "
         "the image",
-        attention=attention(maps, pixels.shape[:2], photo),
+        maps=maps,
     )
 
 

@@ -85,7 +85,8 @@ def command(
         tuple[int, int] | None,
         typer.Option(
             metavar="HEIGHT WIDTH",
-            help="litert, onnx: size of the images of a detector.",
+            help="litert, onnx: size of the images of a detector, or of a "
+            "segmenter of any size.",
         ),
     ] = None,
     crop_ratio: CropRatio = None,
@@ -122,25 +123,25 @@ def command(
 ):
     """Export a model, and check it in a process without Keras.
 
-    What computes something else than the model is not written.
+    If the export does not compute what the model does, nothing is written.
     """
     source = Source(data, data_dir, split, calibration_split)
     is_served = format in (Format.savedmodel, Format.serving)
-    _check_options(
-        format,
-        {
-            "--quantize": quantize and format != Format.litert,
-            "--input-dtype": input_dtype and format != Format.litert,
-            "--name": name is not None and format != Format.serving,
-            "--default-signature": not is_served
-            and default_signature != Signature.serve_images,
-            "--image-size": image_size and not is_served,
-            "--input-size": input_size and is_served,
-            "--dynamic-size": dynamic_size and not is_served,
-            "--crop-ratio": crop_ratio and not is_served,
-            "--max-pixels": max_pixels and not is_served,
-        },
-    )
+    misplaced = {
+        "--quantize": quantize and format != Format.litert,
+        "--input-dtype": input_dtype and format != Format.litert,
+        "--name": name is not None and format != Format.serving,
+        "--default-signature": not is_served
+        and default_signature != Signature.serve_images,
+        "--image-size": image_size and not is_served,
+        "--input-size": input_size and is_served,
+        "--dynamic-size": dynamic_size and not is_served,
+        "--crop-ratio": crop_ratio and not is_served,
+        "--max-pixels": max_pixels and not is_served,
+    }
+    for option, is_misplaced in misplaced.items():
+        if is_misplaced:
+            raise UsageError(f"{option} does not go with --format {format}")
     source.check(calibrates=quantize == Quantize.int8)
     if quantize == Quantize.int8 and data is None:
         raise UsageError(
@@ -155,19 +156,25 @@ def command(
         network = load_compiled(model)
     activation = None if activation == "none" else activation.value
     kind = served(network, activation)
-    source.check_kind(kind)
+    source.check_kind(kind, calibrates=quantize == Quantize.int8)
+    reading = (image_size, crop_ratio, max_pixels)
     if not is_served:
         kind = kind.at_size(input_size, str(format))
+    elif kind.no_files and any(reading):
+        raise UsageError(
+            "--image-size, --crop-ratio and --max-pixels are of no use: "
+            f"{kind.no_files}"
+        )
     if kind.classes is not None:
         labels = find_labels(labels, model, kind.classes)
+        labels = labels and labels[-kind.classes :]
     how = {
         "images": source.verification(model, network),
         "activation": activation,
         "labels": labels,
-        "image_reader": kind.saved_reader(
-            model, image_size, crop_ratio, max_pixels
-        ),
     }
+    if not (is_served and kind.no_files):
+        how["image_reader"] = kind.saved_reader(model, *reading)
     if input_size is not None:
         how["image_size"] = input_size
     if is_served:
@@ -195,24 +202,12 @@ def command(
         raise ValueError(
             f"--out cannot be written: {out}: {error.strerror or error}{where}"
         ) from error
-    found = path.verification.as_dict()
+    report = path.verification.as_dict()
     if json:
-        print_json({"artifact": str(path), **found})
+        print_json({"artifact": str(path), **report})
         return
     console.print(f"Wrote {path}", soft_wrap=True)
-    print_verification(found)
+    print_verification(report)
     if format == "serving":
         folder = shlex.quote(str(out))
         console.print(f"Serve it: cd {folder} && docker compose up")
-
-
-def _check_options(format, misplaced):
-    """Options that the format has no use for are errors.
-
-    Args:
-        format: The format.
-        misplaced: For each option, whether it is given and of no use.
-    """
-    for option, is_misplaced in misplaced.items():
-        if is_misplaced:
-            raise UsageError(f"{option} does not go with --format {format}")

@@ -24,7 +24,8 @@ def command(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a run, a .keras or .tflite file, or a SavedModel."
+            help="Folder of a run, a .keras, .tflite or .onnx file, or a "
+            "SavedModel."
         ),
     ] = None,
     variant: Variant = None,
@@ -89,6 +90,8 @@ def _files(paths):
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             try:
                 Image.open(file).close()
+            except Image.DecompressionBombError:
+                pass  # an image that is too large, as reading it will tell
             except OSError:
                 others += 1
                 continue

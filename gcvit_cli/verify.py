@@ -49,15 +49,12 @@ def command(
     with quietly():
         model = load_compiled(against)
         told = None if activation == "none" else activation.value
-        source.check_kind(served(model, told))
+        source.check_kind(served(model, told), calibrates=False)
         images = source.verification(against, model)
-        found = gcvit_export.verify(
-            artifact,
-            model,
-            images,
-            activation=told,
+        report = gcvit_export.verify(
+            artifact, model, images, activation=told
         ).as_dict()
     if json:
-        print_json({"artifact": str(artifact), **found})
+        print_json({"artifact": str(artifact), **report})
     else:
-        print_verification(found)
+        print_verification(report)

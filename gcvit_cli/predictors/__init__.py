@@ -1,16 +1,6 @@
 """What `gcvit predict` does with a model, a file per kind of model."""
 
-import importlib
-
 from gcvit_cli.artifacts import open_model
-
-PREDICTORS = {
-    "detector": "Detections",
-    "segmenter": "ClassMaps",
-    "classifier": "Classes",
-}
-"""Kinds: the file here, and the class in it. The first that takes a model is
-its kind."""
 
 
 def predictor(choice, options):
@@ -40,10 +30,11 @@ def kind_of(model):
     Returns:
         A subclass of `gcvit_cli.predictors.base.Predictor`.
     """
-    kinds = (
-        getattr(importlib.import_module(f"{__name__}.{file}"), name)
-        for file, name in PREDICTORS.items()
-    )
+    from gcvit_cli.predictors.classifier import Classes
+    from gcvit_cli.predictors.detector import Detections
+    from gcvit_cli.predictors.segmenter import ClassMaps
+
+    kinds = (Detections, ClassMaps, Classes)
     return next(kind for kind in kinds if kind.takes(model))
 
 

@@ -82,9 +82,11 @@ class Predictor(abc.ABC):
 
     Attributes:
         task: Name of the `gcvit_training` task that measures such models.
+        kind: Such a model in words, for messages.
     """
 
     task: str
+    kind: str
 
     @staticmethod
     @abc.abstractmethod

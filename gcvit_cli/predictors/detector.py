@@ -1,50 +1,35 @@
 """Objects in images."""
 
-import io
-
 import numpy as np
 
-from gcvit_cli.artifacts import find_labels
-from gcvit_cli.console import quietly
-from gcvit_cli.predictors.base import Pictures, Predictor
+from gcvit_cli.predictors.whole import WholeImages
 
 SCORE_THRESHOLD = 0.3
 """Least score of what is shown."""
 
 
-class Detections(Predictor):
+class Detections(WholeImages):
     """Boxes, masks, names and scores of objects; see `Predictor`."""
 
     task = "detection"
+    kind = "a detector"
+    of_no_use = ("crop_ratio",)
+    output = "boxes"
 
     def __init__(self, choice, model, options):
         """Finds how the model is asked."""
-        options.refuse(("crop_ratio",), "a detector")
-        import keras
-
         from gcvit_keras.detection import DetectionReader
 
+        super().__init__(choice, model, options, DetectionReader)
         self._least = options.score_threshold
         if self._least is None:
             self._least = SCORE_THRESHOLD
-        self._top = options.top
-        self._pictures = options.out and Pictures(options.out)
-        classes = None
-        self._reader = DetectionReader.of(choice.model) or DetectionReader()
-        if isinstance(model, keras.Model):
-            classes = model.num_classes
-            self._detect = _by_keras(model, self._reader)
-        elif model.signatures:
-            self._detect = _by_signature(model)
-        else:
-            self._detect = _by_pixels(model)
-        self._names = find_labels(choice.labels, choice.model, classes)
 
     @staticmethod
     def network(model):
         """Gives the objects of an image, which is asked without its padding.
 
-        To a file of a fixed size it is stretched, and the boxes back.
+        For a file of a fixed size it is stretched, and the boxes back.
         """
         import tensorflow as tf
 
@@ -69,27 +54,54 @@ class Detections(Predictor):
         names = set(getattr(model, "names", ()))
         return isinstance(model, Detector) or {"boxes", "masks"} <= names
 
-    def predict(self, path):
-        """See `Predictor`."""
-        from gcvit_keras.images.load import open_image
+    @staticmethod
+    def classes(model):
+        """Returns the number of classes of a Keras model."""
+        return model.num_classes
+
+    def by_keras(self, model):
+        """Asks a Keras model for the objects of pixels."""
+        sides = self._reader.short_side, self._reader.long_side
+        return lambda pixels: model.detect([pixels], 1, *sides)[0]
+
+    def by_pixels(self, artifact):
+        """Asks a file of a fixed size, to which the image is stretched."""
+        from PIL import Image
+
+        height, width, _ = artifact.shape
+
+        def detect(pixels):
+            image = Image.fromarray(pixels)
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            factors = pixels.shape[0] / height, pixels.shape[1] / width
+            rows = artifact(np.asarray(image, "float32")[None])
+            return _rows(rows, factors, pixels.shape)
+
+        return detect
+
+    def of_file(self, outputs, pixels):
+        """See `WholeImages`."""
+        return _rows(outputs, (1, 1), pixels.shape)
+
+    def row(self, path, pixels, answer):
+        """See `WholeImages`."""
+        from gcvit_keras.detection import draw_detections
         from gcvit_training.tasks.detection.masks import encode
 
-        _, image = open_image(path, 3, self._reader.max_pixels)
-        pixels = np.asarray(image)
-        with quietly():
-            found = self._detect(pixels)
-        shown = found["scores"] >= self._least
-        found = {k: v[shown][: self._top] for k, v in found.items()}
-        names = [self._name(k) for k in found["classes"]]
+        shown = answer["scores"] >= self._least
+        shown = {k: v[shown][: self._top] for k, v in answer.items()}
         objects = [
             {
-                "class": int(found["classes"][i]),
-                "label": name,
-                "score": float(found["scores"][i]),
-                "box": [float(x) for x in found["boxes"][i]],
-                "mask": encode(found["masks"][i]),
+                "class": int(k),
+                "label": self.name(k),
+                "score": float(score),
+                "box": [float(x) for x in box],
+                "mask": encode(mask),
             }
-            for i, name in enumerate(names)
+            for k, score, box, mask in zip(
+                *(shown[x] for x in ("classes", "scores", "boxes", "masks")),
+                strict=True,
+            )
         ]
         lines = [
             f"{one['score']:7.2%}  {one['label']}  "
@@ -98,75 +110,13 @@ class Detections(Predictor):
         ]
         row = {"size": list(pixels.shape[:2]), "objects": objects}
         if self._pictures:
-            row["picture"] = self._draw(path, pixels, found)
+            most = max([int(k) for k in shown["classes"]], default=0)
+            names = [self.name(k) for k in range(most + 1)]
+            picture = draw_detections(pixels, shown, names)
+            place = self._pictures.place(path)
+            row["picture"] = self.write(place, ".png", picture)
             lines.append(f"drawn: {row['picture']}")
         return row, lines or ["nothing found"]
-
-    def _name(self, k):
-        if self._names is None or k >= len(self._names):
-            return f"class {k}"
-        return self._names[k]
-
-    def _draw(self, path, pixels, found):
-        """Writes the picture of a file; returns its path."""
-        from PIL import Image
-
-        from gcvit_keras.detection import draw_detections
-        from gcvit_keras.files import replacing
-
-        most = max([int(k) for k in found["classes"]], default=0)
-        names = [self._name(k) for k in range(most + 1)]
-        place = self._pictures.place(path)
-        # Not `with_suffix`, which takes `.1` of `scan.1` for one.
-        target = place.with_name(place.name + ".png")
-        with replacing(target) as beside:
-            picture = draw_detections(pixels, found, names)
-            Image.fromarray(picture).save(beside)
-        return str(target)
-
-
-def _by_keras(model, reader):
-    """Asks a Keras model for the objects of pixels."""
-
-    def detect(pixels):
-        sides = reader.short_side, reader.long_side
-        return model.detect([pixels], 1, *sides)[0]
-
-    return detect
-
-
-def _by_signature(artifact):
-    """Asks the signature of files, which resizes images as `detect` does."""
-    import tensorflow as tf
-    from PIL import Image
-
-    from gcvit_export.runner import FILES
-
-    signature = artifact.signatures[FILES]
-
-    def detect(pixels):
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, "PNG")
-        rows = signature(image_bytes=tf.constant([content.getvalue()]))
-        return _rows(rows, (1, 1), pixels.shape)
-
-    return detect
-
-
-def _by_pixels(artifact):
-    """Asks a file of a fixed size, to which the image is stretched."""
-    from PIL import Image
-
-    height, width, _ = artifact.shape
-
-    def detect(pixels):
-        image = Image.fromarray(pixels)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-        factors = pixels.shape[0] / height, pixels.shape[1] / width
-        rows = artifact(np.asarray(image, "float32")[None])
-        return _rows(rows, factors, pixels.shape)
-
-    return detect
 
 
 def _rows(outputs, factors, shape):
