@@ -15,12 +15,12 @@ side.
 
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 import inference
 import train
+from compare_worker import CONTENDERS as OTHERS
 from contenders import Contender, machine, measure, print_versions
 
 ROWS = (
@@ -64,68 +64,7 @@ ROWS = (
     ("448 x 448, a pixel", ["448"], ["224"], 1, 1.15),
     ("896 x 896, a pixel", ["896"], ["224"], 1, 1.15),
 )
-
-CONSTRUCT = """
-import time
-def run():
-    seconds = []
-    for _ in range(3):
-        keras.backend.clear_session()
-        start = time.perf_counter()
-        build()
-        seconds.append(time.perf_counter() - start)
-    return {"1": seconds}
-build()
-"""
-
-IMPORT = """
-import os, subprocess, time
-def run():
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
-        seconds.append(time.perf_counter() - start)
-    return {"1": seconds}
-serve(run, "keras", "gcvit-keras")
-"""
-
-SIDE = """
-import time
-import keras, tensorflow as tf, gcvit_keras
-model = gcvit_keras.GCViTTiny(
-    weights=None, input_shape=(side, side, 3), window_size=(7, 7, 14, 7)
-)
-function = tf.function(lambda x: model(x, training=False), autograph=False)
-images = tf.random.uniform((1, side, side, 3), 0, 255)
-def run():
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        function(images).numpy()
-        seconds.append((time.perf_counter() - start) / side**2)
-    return {"1": seconds}
-run()
-serve(run, "keras", "tensorflow", "gcvit-keras")
-"""
-
-OTHERS = {
-    "construct gcvit-keras": (
-        "import keras, gcvit_keras\n"
-        "def build(): gcvit_keras.GCViTTiny(weights=None)\n"
-        + CONSTRUCT
-        + 'serve(run, "keras", "gcvit-keras")'
-    ),
-    "construct gcvit": (
-        "import keras, gcvit\n"
-        "def build(): gcvit.GCViTTiny(input_shape=(224, 224, 3))\n"
-        + CONSTRUCT
-        + 'serve(run, "keras", "gcvit")'
-    ),
-    "import keras": f'package = "keras"{IMPORT}',
-    "import gcvit_keras": f'package = "gcvit_keras"{IMPORT}',
-    **{str(side): f"side = {side}{SIDE}" for side in (224, 448, 896)},
-}
+WORKER = Path(__file__).with_name("compare_worker.py")
 
 
 def main():
@@ -189,7 +128,7 @@ def print_runs(runs):
 def start_other(title, folder):
     """The contender of a title."""
     path = f"{folder}/gcvit" if title == "construct gcvit" else None
-    return Contender("import sys\n" + OTHERS[title], sys.executable, path, ())
+    return Contender(WORKER, None, path, (title,))
 
 
 def compared(results, what, ours, others, batch, target):

@@ -23,213 +23,12 @@ from pathlib import Path
 
 from alternatives import MATPLOTLIB
 from contenders import Contender, install, machine, measure, print_versions
+from inference_worker import CONTENDERS
 
 BATCHES = (1, 8)
 
-BUILD = """
-import sys
-from pathlib import Path
-import keras
-import numpy as np
-import tensorflow as tf
-import gcvit_keras, gcvit_export
-from gcvit_export.fusion import fused
-from gcvit_export.samples import photographs
-folder = Path(sys.argv[1])
-def build():
-    keras.utils.set_random_seed(0)
-    model = gcvit_keras.GCViTTiny(weights=None)
-    # Converters leave out ones and zeros, which no trained model has.
-    rng = np.random.default_rng(0)
-    for layer in model._flatten_layers():
-        if isinstance(layer, gcvit_keras.layers.LayerNorm):
-            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
-            layer.beta.assign(rng.normal(0, 0.2, layer.beta.shape))
-        if isinstance(layer, keras.layers.Dense) and layer.use_bias:
-            layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
-    return model
-def save(model, name):
-    function = tf.function(
-        lambda images: {"probabilities": model(images, training=False)},
-        input_signature=[tf.TensorSpec((None, 224, 224, 3), name="images")],
-        autograph=False,
-    ).get_concrete_function()
-    module = tf.Module()
-    module.variables_served = [v.value for v in model.variables]
-    tf.saved_model.save(module, folder / name / "1", signatures=function)
-def save_bfloat16():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = build()
-    with fused(model):
-        save(model, "bfloat16")
-    keras.config.set_dtype_policy("float32")
-"""
-
-EXPORT = (
-    BUILD
-    + """
-save_bfloat16()
-model = build()
-model.save(folder / "tiny.keras")
-gcvit_export.export_saved_model(model, folder / "saved")
-gcvit_export.export_onnx(model, folder / "tiny.onnx")
-for name in (None, "float16", "dynamic", "int8"):
-    calibration = photographs(224, 224, count=32) if name == "int8" else None
-    path = folder / f"tiny_{name or 'float32'}.tflite"
-    gcvit_export.export_litert(model, path, name, calibration)
-"""
-)
-
-TIMM_EXPORT = """
-import sys
-import timm, torch
-torch.manual_seed(0)
-model = timm.create_model("gcvit_tiny").eval()
-for module in model.modules():  # as those of ours
-    if isinstance(module, torch.nn.LayerNorm):
-        torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-        torch.nn.init.normal_(module.bias, std=0.2)
-    elif getattr(module, "bias", None) is not None:
-        torch.nn.init.normal_(module.bias, std=0.2)
-torch.onnx.export(
-    model, (torch.zeros(2, 3, 224, 224),), sys.argv[1], dynamo=False,
-    opset_version=17, input_names=["images"], output_names=["logits"],
-    dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
-)
-"""
-
-CALLS = """
-import sys, time
-import numpy as np
-folder, calls, cores = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-batches = [int(b) for b in sys.argv[4:]]
-images = np.random.default_rng(0).uniform(0, 255, (8, 224, 224, 3))
-images = images.astype("float32")
-def run():
-    seconds = {}
-    for batch in batches:
-        given = prepare(images[:batch])
-        call(given)
-        seconds[batch] = []
-        for _ in range(calls):
-            start = time.perf_counter()
-            call(given)
-            seconds[batch].append(time.perf_counter() - start)
-    return seconds
-def prepare(images):
-    return images
-"""
-
-KERAS = """
-import keras, gcvit_keras
-model = keras.models.load_model(folder + "/tiny.keras", compile=False)
-"""
-
-SAVED = """
-import tensorflow as tf
-loaded = tf.saved_model.load(folder + f"/{kind}/1")
-signature = loaded.signatures["serving_default"]
-prepare = tf.constant
-def call(images):
-    signature(images=images)["probabilities"].numpy()
-"""
-
-LITERT = """
-from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(folder + f"/tiny_{kind}.tflite", num_threads=cores)
-interpreter.allocate_tensors()
-entry = interpreter.get_input_details()[0]["index"]
-leaving = interpreter.get_output_details()[0]["index"]
-def call(images):
-    interpreter.set_tensor(entry, images)
-    interpreter.invoke()
-    interpreter.get_tensor(leaving)
-"""
-
-ONNX = """
-import onnxruntime
-session = onnxruntime.InferenceSession(folder + file)
-(entry,) = session.get_inputs()
-def call(images):
-    session.run(None, {entry.name: images})
-"""
-
-NCHW = """
-def prepare(images):
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-"""
-
-TIMM = """
-import timm, torch
-model = timm.create_model("gcvit_tiny").eval()
-def prepare(images):
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-def call(images):
-    with torch.inference_mode(), torch.autocast(
-        "cpu", torch.bfloat16, enabled=bfloat16
-    ):
-        model(images).float().numpy()
-"""
-
-PREDICT = """
-def call(images):
-    model.predict(images, verbose=0)
-"""
-
-FUNCTION = """
-import tensorflow as tf
-function = tf.function(lambda x: model(x, training=False), autograph=False)
-prepare = tf.constant
-def call(images):
-    function(images).numpy()
-"""
-
-GCVIT = """
-import gcvit
-model = gcvit.GCViTTiny(input_shape=(224, 224, 3))
-"""
-
-KECAM = """
-from keras_cv_attention_models import gcvit
-model = gcvit.GCViT_Tiny(pretrained=None)
-"""
-
-OPENVINO = """
-import openvino
-compiled = openvino.Core().compile_model(
-    folder + "/timm.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-)
-def call(images):
-    compiled(images)[0]
-"""
-
-OURS = '"tensorflow", "keras", "gcvit-keras"'
-SERVE_GCVIT = 'serve(run, "keras", "tensorflow", "gcvit")'
-RUNTIME = '"ai-edge-litert", "gcvit-keras"'
-CONTENDERS = {
-    "Keras predict": KERAS + PREDICT + f"serve(run, {OURS})",
-    "Keras in tf.function": KERAS + FUNCTION + f"serve(run, {OURS})",
-    "SavedModel": f'kind = "saved"{SAVED}serve(run, {OURS})',
-    "SavedModel, bfloat16": f'kind = "bfloat16"{SAVED}serve(run, {OURS})',
-    **{
-        f"LiteRT {kind}": f'kind = "{kind}"{LITERT}serve(run, {RUNTIME})'
-        for kind in ("float32", "float16", "dynamic", "int8")
-    },
-    "ONNX Runtime": f'file = "/tiny.onnx"{ONNX}serve(run, "onnxruntime")',
-    "timm, eager": f'bfloat16 = False{TIMM}serve(run, "torch", "timm")',
-    "timm, eager, bfloat16": (
-        f'bfloat16 = True{TIMM}serve(run, "torch", "timm")'
-    ),
-    "timm in ONNX Runtime": (
-        f'file = "/timm.onnx"{ONNX}{NCHW}serve(run, "onnxruntime")'
-    ),
-    "timm in OpenVINO": OPENVINO + NCHW + 'serve(run, "openvino")',
-    "gcvit 1.1.6, predict": GCVIT + PREDICT + SERVE_GCVIT,
-    "gcvit 1.1.6 in tf.function": GCVIT + FUNCTION + SERVE_GCVIT,
-    "keras-cv-attention-models 1.4.3 in tf.function": (
-        KECAM + FUNCTION + 'serve(run, "keras", "tensorflow")'
-    ),
-}
+HERE = Path(__file__).parent
+EXPORTS = "bfloat16 keras saved onnx float32 float16 dynamic int8".split()
 PACKAGES = {
     "gcvit": ("gcvit==1.1.6", *MATPLOTLIB.split()),
     "keras-cv-attention-models": ("keras-cv-attention-models==1.4.3", "ftfy"),
@@ -238,28 +37,28 @@ PACKAGES = {
 """What contenders need in folders of their own, by how titles begin."""
 
 
+def export(python, *arguments):
+    """Runs exports.py; raises `RuntimeError`, its last line, if it fails."""
+    process = subprocess.run(
+        [python, HERE / "exports.py", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+    )
+    if process.returncode:
+        raise RuntimeError(process.stderr.strip().splitlines()[-1])
+
+
 def measure_calls(arguments, folder):
     """Results by contender; of one that did not run, why."""
-    run = {"check": True, "stderr": subprocess.PIPE, "text": True}
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
-    subprocess.run(
-        [sys.executable, "-c", EXPORT, folder], env=environment, **run
-    )
+    export(sys.executable, folder, "--verify", *EXPORTS)
 
     def start(title):
         path, python, batches = None, sys.executable, BATCHES
         if title.startswith("timm, eager"):
             python = arguments.torch_python
         elif title == "timm in ONNX Runtime":
-            try:
-                subprocess.run(
-                    [arguments.torch_python, "-c", TIMM_EXPORT]
-                    + [f"{folder}/timm.onnx"],
-                    **run,
-                )
-            except subprocess.CalledProcessError as error:
-                reason = error.stderr.strip().splitlines()[-1]
-                raise RuntimeError(reason) from error
+            export(arguments.torch_python, folder, "timm")
         elif title.startswith("LiteRT"):
             batches = BATCHES[:1]
         for beginning, packages in PACKAGES.items():
@@ -269,10 +68,10 @@ def measure_calls(arguments, folder):
                     install(path, *packages)
         cores = len(os.sched_getaffinity(0))
         return Contender(
-            CALLS + CONTENDERS[title],
+            HERE / "inference_worker.py",
             python,
             path,
-            (folder, arguments.calls, cores, *batches),
+            (title, folder, arguments.calls, cores, *batches),
         )
 
     results = measure(CONTENDERS, start, arguments.rounds)

@@ -14,164 +14,15 @@ rounds.
 import argparse
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import train
 from contenders import Contender, install, machine, measure, print_versions
+from input_worker import CONTENDERS
 from PIL import Image
 
-COMMON = """
-import os, sys, time
-folder, count, batch, core = sys.argv[1], *map(int, sys.argv[2:])
-os.sched_setaffinity(0, {core})
-os.environ["KERAS_BACKEND"] = "tensorflow"
-import keras, tensorflow as tf
-def pass_over(batches):
-    start = time.perf_counter()
-    seen = 0
-    for images, labels in batches.take(count // batch):
-        seen += len(images)
-    return (time.perf_counter() - start) / seen
-"""
-
-# Each stage of ours on top of those before it.
-OURS = """
-from gcvit_training import read_config
-from gcvit_training.data import training_batches
-from gcvit_training.tasks.classification.sources import open_source
-from gcvit_training.tasks.classification import Classification
-RESIZED = {
-    "flip": 0.0, "rand_augment_layers": 0, "erasing": 0.0, "mixup": 0.0,
-    "cutmix": 0.0,
-}
-STAGES = {
-    "decode the crop, resize": RESIZED,
-    "flip": {"flip": 0.5},
-    "RandAugment": {"rand_augment_layers": 2},
-    "random erasing": {"erasing": 0.25},
-    "mixup, CutMix": {"mixup": 0.8, "cutmix": 1.0},
-}
-changes, pipelines = {}, {}
-for name, stage in STAGES.items():
-    changes |= stage
-    config = read_config("imagenet", [
-        f"data.dataset={folder}", f"data.batch_size={batch}",
-        *(f"augment.{field}={value}" for field, value in changes.items()),
-    ])
-    source = open_source(folder)
-    if not pipelines:
-        files = source.examples("train", 0, 1000).map(lambda e: source.load(e))
-        pipelines["read"] = files.batch(batch).repeat()
-    pipelines[name] = training_batches(Classification(config, source))
-def run():
-    return {name: pass_over(p) for name, p in pipelines.items()}
-run()
-serve(run, "keras", "tensorflow", "gcvit-keras")
-"""
-
-# What is not of the contender: files, labels and the random box.
-PEER = """
-import pathlib
-files = sorted(map(str, pathlib.Path(folder, "train").rglob("*.jpg")))
-labels = [int(pathlib.Path(f).parent.name) for f in files]
-def read(name, label):
-    return tf.io.read_file(name), tf.one_hot(label, 1000)
-def crop(encoded):
-    box = tf.image.sample_distorted_bounding_box(
-        tf.io.extract_jpeg_shape(encoded), tf.zeros((1, 0, 4)),
-        area_range=(0.08, 1.0), aspect_ratio_range=(0.75, 4 / 3),
-        use_image_if_no_bounding_boxes=True,
-    )
-    (top, left, _), (height, width, _) = map(tf.unstack, box[:2])
-    image = tf.io.decode_and_crop_jpeg(
-        encoded, tf.stack((top, left, height, width)), channels=3
-    )
-    image = tf.image.resize(image, (224, 224), "bicubic", antialias=True)
-    return tf.clip_by_value(image, 0, 255)
-def batches(augment, mix):
-    data = tf.data.Dataset.from_tensor_slices((files, labels)).shuffle(1000)
-    data = data.repeat().map(read, tf.data.AUTOTUNE).map(
-        lambda encoded, label: (augment(crop(encoded)), label),
-        tf.data.AUTOTUNE,
-    )
-    return data.batch(batch).map(mix, tf.data.AUTOTUNE).prefetch(2)
-"""
-
-# After the contender's layers: `augment`, `mixup` and `cutmix`.
-PEER_RUN = """
-def mix(images, labels):
-    both = {"images": images, "labels": labels}
-    mixed = tf.cond(
-        tf.random.uniform(()) < 0.5,
-        lambda: mixup(both, training=True), lambda: cutmix(both, training=True),
-    )
-    return mixed["images"], mixed["labels"]
-pipeline = batches(augment, mix)
-def run():
-    return {"all": pass_over(pipeline)}
-run()
-"""
-
-KERAS = """
-layers = [
-    keras.layers.RandomFlip("horizontal"),
-    keras.layers.RandAugment((0, 255), num_ops=2, factor=0.9),
-    keras.layers.RandomErasing(0.25, value_range=(0, 255)),
-]
-mixup, cutmix = keras.layers.MixUp(0.8), keras.layers.CutMix(1.0)
-def augment(image):
-    for layer in layers:
-        image = layer(image[None], training=True)[0]
-    return image
-"""
-
-KERAS_CV = """
-import keras_cv
-flip = keras_cv.layers.RandomFlip("horizontal")
-rand_augment = keras_cv.layers.RandAugment(
-    (0, 255), augmentations_per_image=2, magnitude=0.9, magnitude_stddev=0.05
-)
-erase = keras_cv.layers.RandomCutout(
-    (0.02, 0.58), (0.02, 0.58), "gaussian_noise"
-)
-mixup, cutmix = keras_cv.layers.MixUp(0.8), keras_cv.layers.CutMix(1.0)
-def augment(image):
-    image = rand_augment(flip(image, training=True), training=True)
-    return tf.cond(
-        tf.random.uniform(()) < 0.25, lambda: erase(image, training=True),
-        lambda: image,
-    )
-"""
-
-# A batch of eight, three steps a round.
-STEP = (
-    "sys.argv[1:] = ['8', '3']\nrecompute = False\n"
-    + train.BATCH
-    + train.OURS
-    + train.FIT
-    + """
-serve(
-    lambda: {"all": min(run()) / batch}, "keras", "tensorflow", "gcvit-keras"
-)
-"""
-)
-
-CONTENDERS = {
-    "gcvit-keras": OURS,
-    "Keras's layers": (
-        PEER + KERAS + PEER_RUN + 'serve(run, "keras", "tensorflow")'
-    ),
-    "keras-cv's layers": (
-        PEER
-        + KERAS_CV
-        + PEER_RUN
-        + 'serve(run, "keras", "keras-cv", "tensorflow")'
-    ),
-    "training step of tiny": STEP,
-}
+WORKER = Path(__file__).with_name("input_worker.py")
 KERAS_CV_PACKAGES = ("keras-cv==0.9.0", "keras-core==0.1.7", "regex")
 
 
@@ -201,10 +52,10 @@ def measure_images(arguments):
             path = str(Path(folder, "packages"))
             install(path, *KERAS_CV_PACKAGES)
         return Contender(
-            COMMON + CONTENDERS[title],
-            sys.executable,
+            WORKER,
+            None,
             path,
-            (folder, arguments.images, arguments.batch, core()),
+            (title, folder, arguments.images, arguments.batch, core()),
         )
 
     with tempfile.TemporaryDirectory() as folder:

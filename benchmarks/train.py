@@ -22,93 +22,9 @@ from pathlib import Path
 
 from alternatives import MATPLOTLIB
 from contenders import Contender, install, machine, measure, print_versions
+from train_worker import CONTENDERS
 
-BATCH = """
-import sys, time
-import numpy as np
-batch, steps = map(int, sys.argv[1:])
-generator = np.random.default_rng(0)
-images = generator.random((batch, 224, 224, 3), "float32")
-labels = generator.integers(0, 1000, batch)
-"""
-
-FIT = """
-import keras, tensorflow as tf
-data = tf.data.Dataset.from_tensors(
-    (255 * images, keras.utils.to_categorical(labels, 1000))
-).repeat()
-class Timer(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        self.seconds = []
-    def on_train_batch_begin(self, batch, logs=None):
-        self.start = time.perf_counter()
-    def on_train_batch_end(self, batch, logs=None):
-        self.seconds.append(time.perf_counter() - self.start)
-def run(steps=steps):
-    timer = Timer()
-    model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[timer])
-    return timer.seconds
-run(2)
-"""
-
-OURS = """
-from gcvit_training import read_config
-from gcvit_training.cpu import fast_on_cpu
-from gcvit_training.optimizer import LayerwiseAdamW
-from gcvit_training.tasks.classification import Classification
-from gcvit_training.tasks.classification.network import build_network
-from gcvit_training.trainer import Trainer
-config = read_config(
-    "imagenet", ["precision=float32", f"model.recompute={recompute}"]
-)
-network = build_network(config, 1000)
-model = Trainer(network, Classification(config, None))
-optimizer = LayerwiseAdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0)
-optimizer.build(network.trainable_variables)
-model.compile(optimizer, jit_compile=False, auto_scale_loss=False)
-single_loops = fast_on_cpu(network)  # until the process ends
-single_loops.__enter__()
-"""
-
-TIMM = """
-import timm, torch
-model = timm.create_model("gcvit_tiny", drop_path_rate=0.2).train()
-optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.05)
-loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
-x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-y = torch.from_numpy(labels)
-def run(steps=steps):
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        loss(model(x), y).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    return seconds
-run(2)
-"""
-
-GCVIT = """
-import gcvit
-import keras
-model = gcvit.GCViTTiny(input_shape=(224, 224, 3), head_act=None)
-model.compile(
-    keras.optimizers.AdamW(1e-4, weight_decay=0.05, global_clipnorm=5.0),
-    keras.losses.CategoricalCrossentropy(True, label_smoothing=0.1),
-    jit_compile=False,
-)
-"""
-
-SERVE_OURS = 'serve(run, "keras", "tensorflow", "gcvit-keras")'
-
-CONTENDERS = {
-    "gcvit-keras": "recompute = False" + OURS + FIT + SERVE_OURS,
-    "gcvit-keras, recomputing": "recompute = True" + OURS + FIT + SERVE_OURS,
-    "timm": TIMM + 'serve(run, "torch", "timm")',
-    "gcvit": GCVIT + FIT + 'serve(run, "keras", "tensorflow", "gcvit")',
-}
+WORKER = Path(__file__).with_name("train_worker.py")
 
 
 def measure_steps(arguments):
@@ -121,10 +37,7 @@ def measure_steps(arguments):
             install(path, "gcvit==1.1.6", *MATPLOTLIB.split())
         python = arguments.torch_python if title == "timm" else sys.executable
         return Contender(
-            BATCH + CONTENDERS[title],
-            python,
-            path,
-            (arguments.batch, arguments.steps),
+            WORKER, python, path, (title, arguments.batch, arguments.steps)
         )
 
     with tempfile.TemporaryDirectory() as packages:
