@@ -11,25 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-_SERVE = """
-import json, platform, sys
-from importlib.metadata import version
-def peak():  # not ru_maxrss, which a process inherits from its parent
-    status = dict(l.split(":") for l in open("/proc/self/status"))
-    return int(status["VmHWM"].split()[0]) / 1024
-def serve(run, *packages):
-    versions = {"Python": platform.python_version()}
-    print(json.dumps(versions | {p: version(p) for p in packages}), flush=True)
-    for line in sys.stdin:
-        print(json.dumps({"result": run(), "peak": peak()}), flush=True)
-"""
-
 
 class Contender:
     """A process that runs steps when told to.
 
     Args:
-        code: Code, or the path of a script, that ends with `serve(run,
+        worker: Path of a script that ends with `worker.serve(run,
             *packages)`; what `run` returns, as JSON, is a round's result.
         python: The Python that runs it; `None` for this one.
         path: Folder added to `PYTHONPATH`, or `None`.
@@ -41,7 +28,7 @@ class Contender:
         peak: The most memory it had so far, in MiB.
     """
 
-    def __init__(self, code, python, path, arguments):
+    def __init__(self, worker, python, path, arguments):
         """Starts it; raises `RuntimeError` if it ends before it is ready."""
         environment = {
             "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -55,12 +42,10 @@ class Contender:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self.rounds = []
         self.peak = None
-        is_script = isinstance(code, Path)
-        program = [str(code)] if is_script else ["-c", _SERVE + code]
         # A file: nobody reads a pipe while the process runs.
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [python or sys.executable, *program, *map(str, arguments)],
+            [python or sys.executable, worker, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -16,87 +16,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
+from pathlib import Path
 
 from contenders import Contender, machine, measure, print_versions
 
 from gcvit_keras.variants import VARIANTS
 
-MODEL = """
-import sys, time
-import keras, numpy as np, tensorflow as tf
-from gcvit_keras.models.constructors import CONSTRUCTORS
-name, folder, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
-keras.utils.set_random_seed(0)
-model = CONSTRUCTORS[name](weights=None)
-assert model.count_params() == int(sys.argv[4])
-images = tf.random.uniform((8, 224, 224, 3), 0, 255)
-def timed(call):
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        call()
-        seconds.append(1000 * (time.perf_counter() - start))
-    return seconds
-"""
-
-GRAPH = (
-    MODEL
-    + """
-function = tf.function(lambda x: model(x, training=False), autograph=False)
-def run():
-    found = {}
-    for batch in (1, 8):
-        given = images[:batch]
-        function(given).numpy()
-        calls = timed(lambda: function(given).numpy())
-        found[f"batch {batch}"] = [call / batch for call in calls]
-    return found
-serve(run, "keras", "tensorflow", "gcvit-keras")
-"""
-)
-
-STEP = (
-    MODEL
-    + """
-model.compile(keras.optimizers.AdamW(1e-4), "sparse_categorical_crossentropy")
-labels = tf.range(8)
-model.train_on_batch(images, labels)
-def run():
-    return {"step": timed(lambda: model.train_on_batch(images, labels))}
-serve(run, "keras", "tensorflow", "gcvit-keras")
-"""
-)
-
-WRITE = (
-    MODEL
-    + """
-from gcvit_export import export_litert
-path = f"{folder}/{name}.tflite"
-export_litert(model, path, "dynamic", verify=False)
-"""
-)
-
-FILE = """
-import os, sys, time
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-name, folder, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
-path = f"{folder}/{name}.tflite"
-interpreter = Interpreter(path, num_threads=len(os.sched_getaffinity(0)))
-interpreter.allocate_tensors()
-entry = interpreter.get_input_details()[0]["index"]
-images = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3))
-interpreter.set_tensor(entry, images.astype("float32"))
-interpreter.invoke()
-def run():
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        interpreter.invoke()
-        seconds.append(1000 * (time.perf_counter() - start))
-    return {"file": seconds, "mb": [os.path.getsize(path) / 1e6]}
-serve(run, "ai-edge-litert")
-"""
+WORKER = Path(__file__).with_name("variants_worker.py")
 
 
 def main():
@@ -113,21 +40,19 @@ def main():
     facts = machine()
     with tempfile.TemporaryDirectory() as folder:
 
-        def given(name):
-            return name, folder, arguments.calls, VARIANTS[name].parameters
-
-        def start(code, name):
-            return Contender(code, None, None, given(name))
+        def start(kind, name):
+            options = (kind, name, folder, arguments.calls)
+            return Contender(WORKER, None, None, options)
 
         for name in names:
-            command = [sys.executable, "-c", WRITE, *map(str, given(name))]
+            command = [sys.executable, WORKER, "write", name, folder, "0"]
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         rounds = arguments.rounds
-        files = measure(names, lambda name: start(FILE, name), rounds)
-        graphs = measure(names, lambda name: start(GRAPH, name), rounds)
+        files = measure(names, partial(start, "file"), rounds)
+        graphs = measure(names, partial(start, "graph"), rounds)
         steps = {}
         for name in names:
-            steps |= measure([name], lambda name: start(STEP, name), rounds)
+            steps |= measure([name], partial(start, "step"), rounds)
     print(
         f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, "
         f"{rounds} rounds of {arguments.calls} calls\n"
