@@ -59,7 +59,7 @@ def test_the_table_lists_what_the_benchmark_compares():
     source = (
         Path(__file__).parent.parent / "benchmarks" / "alternatives.py"
     ).read_text()
-    peers = re.findall(r'"([a-z-]+)",\n\s+"(\d+\.\d+\.\d+)"', source)
+    peers = re.findall(r'"([a-z-]+)",\s+"(\d+\.\d+\.\d+)"', source)
     assert len(peers) == 4
     for package, version in peers:
         assert f"| {package} {version} " in README
