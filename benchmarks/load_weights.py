@@ -24,52 +24,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-OURS = """
-import json, sys, time
-def peak():  # not ru_maxrss, which a process inherits from its parent
-    status = dict(l.split(":") for l in open("/proc/self/status"))
-    return int(status["VmHWM"].split()[0]) / 1024
-variant, weights = sys.argv[1:]
-import gcvit_keras
-from gcvit_keras.models.constructors import CONSTRUCTORS
-imported = peak()
-start = time.perf_counter()
-model = CONSTRUCTORS[variant](weights=None)
-built = time.perf_counter()
-if "." not in weights:
-    weights = gcvit_keras.find_preset(variant, weights)
-gcvit_keras.load_weights(model, weights)
-loaded = time.perf_counter()
-print(json.dumps({"build": built - start, "load": loaded - built,
-                  "peak": peak(), "imported": imported}))
-"""
-TORCH = """
-import json, sys, time
-def peak():  # not ru_maxrss, which a process inherits from its parent
-    status = dict(l.split(":") for l in open("/proc/self/status"))
-    return int(status["VmHWM"].split()[0]) / 1024
-import torch
-imported = peak()
-start = time.perf_counter()
-tensors = torch.load(sys.argv[2], map_location="cpu", weights_only=True)
-print(json.dumps({"build": 0.0, "load": time.perf_counter() - start,
-                  "peak": peak(), "imported": imported}))
-"""
-
-SAVE = """
-import sys, torch
-from pathlib import Path
-from safetensors.torch import load_file
-folder, variant = Path(sys.argv[1]), sys.argv[2]
-torch.save(load_file(folder / f"{variant}.safetensors"),
-           folder / f"{variant}.pth")
-tensors = load_file(folder / "official.safetensors")
-moments = {i: {"exp_avg": t.clone(), "exp_avg_sq": t.clone()}
-           for i, t in enumerate(tensors.values())}
-torch.save({"state_dict": {"module." + k: t for k, t in tensors.items()},
-            "optimizer": {"state": moments}},
-           folder / f"gcvit_1k_{variant}.pth.tar")
-"""
+WORKER = Path(__file__).with_name("load_weights_worker.py")
 
 
 def drop_pages(path):
@@ -79,10 +34,10 @@ def drop_pages(path):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def run(code, variant, weights, python=sys.executable, **environment):
+def run(kind, variant, weights, python=sys.executable, **environment):
     """One measurement in a new process."""
     process = subprocess.run(
-        [python, "-c", code, variant, str(weights)],
+        [python, WORKER, kind, variant, weights],
         capture_output=True,
         text=True,
         check=True,
@@ -104,7 +59,7 @@ def make_files(folder, variant, torch_python):
     save_file(pytorch_tensors(model, "timm"), folder / f"{variant}.safetensors")
     save_file(pytorch_tensors(model, "official"), official)
     if torch_python:
-        command = [torch_python, "-c", SAVE, folder, variant]
+        command = [torch_python, WORKER, "save", variant, folder]
         subprocess.run(command, check=True)
     else:
         tensors = load_file(folder / f"{variant}.safetensors")
@@ -141,18 +96,18 @@ def measure(variant, folder, server, torch_python, repeats):
         folder / f"{variant}.pth",
         folder / f"gcvit_1k_{variant}.pth.tar",
     ]
-    contenders = [(file.name, OURS, file, sys.executable) for file in files]
+    contenders = [(file.name, "ours", file, sys.executable) for file in files]
     if torch_python:
         contenders += [
-            (f"{file.name}, torch.load alone", TORCH, file, torch_python)
+            (f"{file.name}, torch.load alone", "torch", file, torch_python)
             for file in files[1:]
         ]
     runs = {title: ([], []) for title, *_ in contenders}
     for _ in range(repeats):  # interleaved
-        for title, code, file, python in contenders:
+        for title, kind, file, python in contenders:
             drop_pages(file)
-            runs[title][0].append(run(code, variant, file, python))
-            runs[title][1].append(run(code, variant, file, python))
+            runs[title][0].append(run(kind, variant, file, python))
+            runs[title][1].append(run(kind, variant, file, python))
     for title, _, file, _ in contenders:
         print(row(title, file.stat().st_size, *runs[title]), flush=True)
 
@@ -163,9 +118,9 @@ def measure(variant, folder, server, torch_python, repeats):
     for i in range(repeats):
         home = folder / f"home{i}"
         environment = {"HF_ENDPOINT": server.url, "GCVIT_HOME": str(home)}
-        first.append(run(OURS, variant, "nvidia", **environment))
+        first.append(run("ours", variant, "nvidia", **environment))
         drop_pages(home / file.name)
-        second.append(run(OURS, variant, "nvidia", **environment))
+        second.append(run("ours", variant, "nvidia", **environment))
     title, size = f'{variant}, weights="nvidia"', file.stat().st_size
     print(row(f"{title}, first: with the download", size, first, []))
     print(row(f"{title}, again", size, second, []), flush=True)
