@@ -116,7 +116,7 @@ def prepare_targets(targets, sizes, num_classes):
     }
     if "masks" in masks:  # in files of masks 255 is as good as 1
         masks["masks"] = ops.not_equal(masks["masks"], 0)
-    if boxes.shape[1] == 0:
+    if boxes.shape[1] in (0, None):  # which may be 0 in a graph's batch
         boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)))
         classes = ops.pad(classes, ((0, 0), (0, 1)), constant_values=-1)
         masks = {
@@ -222,7 +222,7 @@ def _check_values(images, sizes, boxes, classes, num_classes):
     known = np.isin(classes, np.arange(-1, num_classes))
     if not known.all():
         raise checks.error(
-            "classes",
+            "targets['classes']",
             f"from 0 to {num_classes - 1}, or -1 for no object",
             sorted(set(classes.ravel().tolist())),
         )
@@ -231,11 +231,13 @@ def _check_values(images, sizes, boxes, classes, num_classes):
             x1, y1, x2, y2 = box
             if not np.isfinite(box).all() or not (x1 < x2 and y1 < y2):
                 raise checks.error(
-                    "boxes", "x1, y1, x2, y2 of positive area", box.tolist()
+                    "targets['boxes']",
+                    "x1, y1, x2, y2 of positive area",
+                    box.tolist(),
                 )
             if not (x1 < size[1] and y1 < size[0] and x2 > 0 and y2 > 0):
                 raise checks.error(
-                    "boxes",
+                    "targets['boxes']",
                     f"inside of their image of {size[0]} x {size[1]}",
                     box.tolist(),
                 )

@@ -73,7 +73,7 @@ def sample_rois(
         valid: Boolean tensor `(batch, n)`: which proposals are real.
         targets: Dict of `"boxes"` `(batch, m, 4)` and `"classes"` `(batch,
             m)`, -1 where there is no object.
-        choose: Function of `(candidates, wanted)`; see
+        choose: Function of `(candidates, wanted, limit)`; see
             `gcvit_keras.detection.sample`.
         num_classes: Classes without the background, an integer.
         iou_threshold: Overlap from which a proposal is an object, below which

@@ -137,8 +137,8 @@ def sample_indices(assigned, count, max_positive, choose):
     n = ops.shape(assigned)[1]
     kind = ops.where(positive, 0, ops.where(negative, 1, 2))
     order = kind * n + ops.arange(n)[None]
-    missing = max(count - assigned.shape[1], 0)
-    order = ops.pad(order, ((0, 0), (0, missing)), constant_values=2 * n)
+    # By `count`, for a graph that does not know how many there are.
+    order = ops.pad(order, ((0, 0), (0, count)), constant_values=2 * n)
     order = -ops.top_k(-order, count)[0]
     kind = order // n
     indices = ops.where(kind < 2, order % n, 0)

@@ -42,6 +42,28 @@ def test_images_without_objects_have_only_background(model, objects):
             assert value == 0, name
 
 
+def test_the_number_of_objects_may_be_unknown_and_none():
+    """As of batches that `padded_batch` makes."""
+    model = make()
+    images, targets = batch(objects=3)
+    shapes = {k: (2, None, *v.shape[2:]) for k, v in targets.items()}
+    signature = [
+        tf.TensorSpec(images.shape, tf.float32),
+        {k: tf.TensorSpec(s, targets[k].dtype) for k, s in shapes.items()},
+    ]
+
+    @tf.function(input_signature=signature)
+    def in_a_graph(images, targets):
+        return model.losses(images, targets, choose=choose_first)
+
+    for objects in (3, 1, 0):
+        fewer = {k: v[:, :objects] for k, v in targets.items()}
+        expected = total(model.losses(images, fewer, choose=choose_first))
+        assert total(in_a_graph(images, fewer)) == pytest.approx(
+            expected, rel=1e-4
+        )
+
+
 def test_without_masks_there_is_no_mask_loss(model):
     images, targets = batch()
     del targets["masks"]
@@ -73,6 +95,7 @@ def test_ground_truth_that_cannot_be_meant(model, case):
     name, index, value, message = BAD[case]
     images, targets = batch()
     bad = change(targets, name, index, value)
+    message = rf"`targets\['{name}'\]` must be .*{message}"
     with pytest.raises(ValueError, match=message):
         model.losses(images, bad)
 
