@@ -3,12 +3,11 @@
 import dataclasses
 
 from gcvit_keras import checks
-from gcvit_keras.images.reader import MAX_PIXELS
-from gcvit_keras.images.settings import SavedSettings
+from gcvit_keras.images.sides import SidesReader
 
 
 @dataclasses.dataclass(frozen=True)
-class DetectionReader(SavedSettings):
+class DetectionReader(SidesReader):
     """Resizes images as `MaskRCNN.detect` does, keeping their ratio.
 
     Exports of detectors have one in a file.
@@ -31,14 +30,11 @@ class DetectionReader(SavedSettings):
     """
 
     FILE = "detection_reader.json"
-    channels = 3
 
     short_side: int = 800
     long_side: int = 1333
-    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
-        """Checks the settings."""
-        short = checks.integer("short_side", self.short_side)
-        checks.integer("long_side", self.long_side, least=short)
-        checks.integer("max_pixels", self.max_pixels)
+        """Checks the settings; a detector's images always have a size."""
+        checks.integer("short_side", self.short_side)
+        super().__post_init__()

@@ -19,7 +19,10 @@ BROKEN = 32
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """How an image is computed, as mmsegmentation's test settings say.
+    """The settings by which images are computed, as mmsegmentation tests.
+
+    Sizes are mmcv's; but images are reduced with antialiasing, as in training,
+    and mmsegmentation's are not.
 
     Args:
         short_side: Pixels that the shorter side of an image is resized to, at
@@ -49,6 +52,8 @@ class Inference:
             value = getattr(self, name)
             if value is not None or name == "long_side":
                 checks.integer(name, value)
+        if np.ndim(self.scales) != 1 or not len(self.scales):
+            raise checks.error("scales", "a list of numbers", self.scales)
         for scale in self.scales:
             checks.number("scales", scale, "positive", lambda s: s > 0)
         if self.stride and self.stride > (self.window or 0):
@@ -115,14 +120,16 @@ class Inference:
 
     def _resized(self, image, scale):
         size = tf.shape(image)[1:3]
-        sides = tf.cast(size, tf.float32)
-        factor = tf.constant(float(scale))
+        sides = tf.cast(size, tf.float64)
+        factor = tf.constant(float(scale), tf.float64)
         if self.short_side is not None:
             factor *= tf.minimum(
                 self.short_side / tf.reduce_min(sides),
                 self.long_side / tf.reduce_max(sides),
             )
-        target = tf.maximum(1, tf.cast(tf.round(sides * factor), tf.int32))
+        # As mmcv; `tf.round` would round halves to the even number.
+        target = tf.cast(tf.floor(sides * factor + 0.5), tf.int32)
+        target = tf.maximum(1, target)
         return tf.cond(
             tf.reduce_all(target == size),
             lambda: image,

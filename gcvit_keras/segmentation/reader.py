@@ -2,13 +2,11 @@
 
 import dataclasses
 
-from gcvit_keras import checks
-from gcvit_keras.images.reader import MAX_PIXELS
-from gcvit_keras.images.settings import SavedSettings
+from gcvit_keras.images.sides import SidesReader
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationReader(SavedSettings):
+class SegmentationReader(SidesReader):
     """Resizes images as `UPerNet.segment` does, keeping their ratio.
 
     A run of a segmenter, and its exports, have one in a file.
@@ -31,15 +29,6 @@ class SegmentationReader(SavedSettings):
     """
 
     FILE = "segmentation_reader.json"
-    channels = 3
 
     short_side: int | None = 512
     long_side: int = 2048
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self):
-        """Checks the settings."""
-        if self.short_side is not None:
-            checks.integer("short_side", self.short_side)
-        checks.integer("long_side", self.long_side, self.short_side or 1)
-        checks.integer("max_pixels", self.max_pixels)

@@ -1,10 +1,13 @@
 """Detection for a person: any size, files and arrays, results in pixels."""
 
+import json
+
 import numpy as np
 import pytest
 from models import make
 from PIL import Image
 
+from gcvit_keras.detection import DetectionReader
 from gcvit_keras.detection.results import resize_image, resized_size
 
 
@@ -22,6 +25,11 @@ from gcvit_keras.detection.results import resize_image, resized_size
 )
 def test_sizes_are_mmdet_s(size, expected):
     assert resized_size(*size) == expected
+
+
+def test_a_reader_of_numpy_s_integers_is_saved():
+    reader = DetectionReader(np.int64(480), np.int32(640), np.int64(1000))
+    assert DetectionReader.from_dict(json.loads(reader.to_json())) == reader
 
 
 @pytest.mark.torch

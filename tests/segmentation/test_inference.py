@@ -80,3 +80,9 @@ def test_images_are_measured_in_the_size_that_the_recipe_says():
     scores = Inference(short_side=20, long_side=35).scores(network, image)
     # 20 x 40 would be too long.
     assert network.seen == [(18, 35)] and scores.shape == (30, 60, 3)
+
+
+def test_halves_of_a_pixel_are_rounded_up_as_mmcv_does():
+    network = Mean()
+    Inference(short_side=32).scores(network, np.zeros((64, 81, 3), "float32"))
+    assert network.seen == [(32, 41)]  # 40.5 wide

@@ -1,6 +1,7 @@
 """Class maps for a person: of images of any size, and in colours."""
 
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from segmenters import small
 
 from gcvit_keras.segmentation import (
+    SegmentationReader,
     class_colours,
     draw_classes,
     overlay,
@@ -46,6 +48,17 @@ def test_what_is_no_image_is_refused(model):
         model.segment([np.zeros((8, 8, 5))])
     with pytest.raises(ValueError, match="`short_side` must be a positive"):
         model.segment([np.zeros((8, 8, 3))], short_side=0)
+
+
+@pytest.mark.parametrize("scales", [(), 0.5, (1.0, -1.0)])
+def test_scales_are_positive_numbers(model, scales):
+    with pytest.raises(ValueError, match="`scales` must be"):
+        model.segment([np.zeros((8, 8, 3), "uint8")], scales=scales)
+
+
+def test_a_reader_of_numpy_s_integers_is_saved():
+    reader = SegmentationReader(np.int64(480), np.int32(640), np.int64(1000))
+    assert SegmentationReader.from_dict(json.loads(reader.to_json())) == reader
 
 
 def test_one_class_after_the_other_is_what_all_at_once_are(model):
