@@ -23,7 +23,8 @@ class Detector(keras.Model):
     def __init__(self, **kwargs):
         # Sizes are not to be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
-        self.jit_compile = False  # see `compile`
+        if keras.backend.backend() == "tensorflow":
+            self.jit_compile = False  # see `compile`
         self.batch_mean = _BatchMean(name="batch_mean")
 
     def call(self, inputs, training=False):
@@ -38,12 +39,14 @@ class Detector(keras.Model):
         Args:
             *args: Of `keras.Model.compile`.
             jit_compile: Whether XLA compiles them, for images of one size.
-                `"auto"` is `False`: RoIAlign and suppression are faster where
-                tensors may have the size of what there is.
+                `"auto"` is `False` with TensorFlow, where RoIAlign and
+                suppression are faster if tensors may have the size of what
+                there is, and Keras's default on other backends.
             **kwargs: Of `keras.Model.compile`.
         """
-        compiles = jit_compile != "auto" and jit_compile
-        super().compile(*args, jit_compile=compiles, **kwargs)
+        if jit_compile == "auto" and keras.backend.backend() == "tensorflow":
+            jit_compile = False
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -106,6 +109,12 @@ class Detector(keras.Model):
         data = with_sizes(inputs, targets), targets
         return super().test_step(*state, data)
 
+    def stateless_call(self, *args, return_losses=False, **kwargs):
+        # JAX's trainer asks for Keras's `losses`, which are a method here;
+        # `compute_loss` adds what is of them.
+        results = super().stateless_call(*args, **kwargs)
+        return (*results, []) if return_losses else results
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
@@ -119,7 +128,8 @@ class Detector(keras.Model):
             training: Whether `y_pred` is of a step of training.
 
         Returns:
-            Scalar: the mean over the batch of the sum of all losses.
+            Scalar: the mean over the batch of the sum of all losses, and what
+            layers add, such as regularisers.
         """
         if training:
             losses = self.losses_from(y_pred, y)
@@ -128,7 +138,8 @@ class Detector(keras.Model):
         for name, value in losses.items():
             self.loss_means[name].update_state(value)
         total = sum(losses.values())
-        return self.batch_mean(ops.zeros_like(total), total)
+        total = self.batch_mean(ops.zeros_like(total), total)
+        return total + sum(map(self._aggregate_additional_loss, super().losses))
 
     def detect(self, images, batch_size=4, short_side=800, long_side=1333):
         """Finds the objects in images of any size, for a person to read.

@@ -94,5 +94,8 @@ def of_class(values, classes):
     Returns:
         Tensor `(batch, n, 4)`.
     """
-    choice = ops.one_hot(classes, ops.shape(values)[2], dtype=values.dtype)
+    count = ops.shape(values)[2]
+    # PyTorch refuses a class that is too large, no backend a negative one.
+    classes = ops.where(classes < count, classes, -1)
+    choice = ops.one_hot(classes, count, dtype=values.dtype)
     return ops.sum(values * choice[..., None], axis=2)

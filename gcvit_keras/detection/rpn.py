@@ -205,13 +205,15 @@ def _best_of_level(scores, deltas, anchors, count, per_level):
         Tuple of scores `(batch, n)`, deltas and anchors `(batch, n, 4)`.
     """
     anchors = ops.broadcast_to(anchors, ops.shape(deltas))
-    if isinstance(count, int) and count <= per_level:
+    is_known = isinstance(count, int)
+    if is_known and count <= per_level:
         return scores, deltas, anchors
-    number = ops.minimum(count, per_level)
+    # Python's integer where it may be, as JAX needs it to compile `top_k`.
+    number = per_level if is_known else ops.minimum(count, per_level)
     scores, best = ops.top_k(scores, number)
     deltas = ops.take_along_axis(deltas, best[..., None], axis=1)
     anchors = ops.take_along_axis(anchors, best[..., None], axis=1)
-    if isinstance(count, int):
+    if is_known:
         return scores, deltas, anchors
     # Filled up with boxes without area: with a size that is known when a graph
     # is made, suppression is much faster.
@@ -247,7 +249,7 @@ def rpn_losses(
         image_sizes: Integer tensor `(batch, 2)` of heights and widths.
         targets: Dict of `"boxes"` `(batch, m, 4)` and `"classes"` `(batch,
             m)`, -1 where there is no object.
-        choose: Function of `(candidates, wanted)`; see
+        choose: Function of `(candidates, wanted, limit)`; see
             `gcvit_keras.detection.sample`.
         beta: Of the smooth L1 loss of boxes; 0 makes it L1.
         inside_only: Whether anchors that cross the image's border take no

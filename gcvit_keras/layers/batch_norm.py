@@ -71,5 +71,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         return mean, variance, count
 
     def _follow(self, running, value, is_known):
-        value = ops.where(is_known, value, running)
+        # A tensor, as JAX's `where` refuses a variable while it compiles.
+        before = ops.convert_to_tensor(running)
+        value = ops.where(is_known, value, before)
         running.assign(running * self.momentum + value * (1 - self.momentum))

@@ -98,11 +98,10 @@ def averages(x, cells):
 
 def _averaging_matrix(size, cells, dtype):
     """Tensor `(cells, size)` of the share of each pixel in each cell."""
-    size = ops.cast(size, "int32")
-    cell, pixel = ops.arange(cells, dtype="int32"), ops.arange(size)
+    cell = ops.arange(cells, dtype="int32")
+    pixel = ops.arange(size, dtype="int32")[None]
     first = cell * size // cells
     last = ((cell + 1) * size + cells - 1) // cells
-    pixel = ops.cast(pixel, "int32")[None]
     inside = (pixel >= first[:, None]) & (pixel < last[:, None])
     count = ops.cast(last - first, "float32")[:, None]
     return ops.cast(ops.cast(inside, "float32") / count, dtype)

@@ -7,7 +7,7 @@ from gcvit_keras import checks
 from gcvit_keras.layers.composite import policy_with_quantized
 from gcvit_keras.models.backbone import GCViTBackbone
 from gcvit_keras.segmentation.fcn_head import FCNHead, pixel_classifier
-from gcvit_keras.segmentation.losses import PixelCrossentropy
+from gcvit_keras.segmentation.losses import IGNORED, PixelCrossentropy
 from gcvit_keras.segmentation.resize import ResizeLike, resized
 from gcvit_keras.segmentation.uper_head import UPerHead
 from gcvit_keras.variants import VARIANTS
@@ -41,7 +41,7 @@ class UPerNet(keras.Model):
             32nd, a 32nd, a 16th and a 32nd of 512 x 512 crops, as the
             classifiers have them at every size. So crops are padded nowhere,
             and level 2 sees the whole map at once. Or a `GCViTBackbone`.
-        num_classes: Number of classes, an integer.
+        num_classes: Number of classes, an integer of at most 255.
         weights: `None` for random heads; or the path of a checkpoint of the
             whole model: `.safetensors` or `.pth` in mmsegmentation's naming,
             or Keras's `.weights.h5`.
@@ -113,6 +113,9 @@ class UPerNet(keras.Model):
         trainable=True,
     ):
         num_classes = checks.integer("num_classes", num_classes)
+        if num_classes > IGNORED:
+            accepted = f"at most {IGNORED}, which is no class in a label map"
+            raise checks.error("num_classes", accepted, num_classes)
         channels = checks.integer("channels", channels)
         auxiliary_channels = checks.integer(
             "auxiliary_channels", auxiliary_channels
@@ -183,7 +186,7 @@ class UPerNet(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Adds the auxiliary loss to that of the logits.
+        """Adds up the losses of the logits, the auxiliary ones and the layers.
 
         Args:
             x: Images.
@@ -195,18 +198,18 @@ class UPerNet(keras.Model):
         Returns:
             Scalar.
         """
-        loss = self._loss_of(x, y, _main(y_pred), sample_weight, training)
+        loss = self._loss_of(y, _main(y_pred), sample_weight)
         if isinstance(y_pred, dict):
             loss += AUXILIARY_WEIGHT * self._loss_of(
-                x, y, y_pred["auxiliary"], sample_weight, training
+                y, y_pred["auxiliary"], sample_weight
             )
-        return loss
+        # Keras's own would add those of the layers per output.
+        return loss + sum(map(self._aggregate_additional_loss, self.losses))
 
-    def _loss_of(self, x, y, logits, sample_weight, training):
+    def _loss_of(self, y, logits, sample_weight):
         if self.loss is None:  # as `compile` leaves it
             return PixelCrossentropy()(y, logits, sample_weight)
-        logits = _of_size(logits, y)
-        return super().compute_loss(x, y, logits, sample_weight, training)
+        return self._compile_loss(y, _of_size(logits, y), sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Measures the logits, in the label maps' size."""
@@ -231,8 +234,10 @@ class UPerNet(keras.Model):
             List of uint8 arrays `(height, width)`, a class per pixel.
 
         Raises:
-            ValueError: If an image is none, or a setting is out of range.
+            ValueError: If an image is none, a setting is out of range, or
+                Keras has another backend.
         """
+        checks.tensorflow_backend("UPerNet.segment")
         from gcvit_keras.segmentation.inference import Inference, segment
 
         return segment(self, images, Inference(**settings))

@@ -13,7 +13,9 @@ import numpy as np
 
 import gcvit_keras
 from gcvit_keras import GCViT, GCViTBackbone, explain
-from gcvit_keras.detection import MaskRCNN
+from gcvit_keras.detection import CascadeMaskRCNN, MaskRCNN
+from gcvit_keras.detection.sample import choose_first
+from gcvit_keras.segmentation import UPerNet
 
 BACKEND = keras.backend.backend()
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
@@ -50,13 +52,20 @@ def make(folder):
     keras.utils.set_random_seed(0)
     classifier = GCViT(**TINY)
     backbone = GCViTBackbone(**LEVELS, mlp_ratio=1, level_norms=True)
-    detector = MaskRCNN(backbone, 3, fpn_channels=8, fc_channels=8)
+    widths = {"fpn_channels": 8, "fc_channels": 8}
+    detector = MaskRCNN(backbone, 3, **widths)
+    cascade = CascadeMaskRCNN(backbone, 3, **widths)
+    segmenter = UPerNet(
+        backbone, 3, channels=8, auxiliary_channels=8, dropout=0.0
+    )
     for variable in classifier.weights:
         if "normalization" not in variable.path and variable.trainable:
             noise = np.random.default_rng(1).normal(0, 0.1, variable.shape)
             variable.assign(np.asarray(variable) + noise)
     classifier.save(folder / "tensorflow.keras")
     detector.save(folder / "detector.keras")
+    cascade.save(folder / "cascade.keras")
+    segmenter.save(folder / "segmenter.keras")
 
 
 def trained(classifier):
@@ -71,6 +80,55 @@ def trained(classifier):
         )
         losses.append(history.history["loss"][0])
     return losses
+
+
+def detection(models):
+    """Detections, losses, and whether a step of `fit` changes all heads."""
+    detector = keras.models.load_model(models / "detector.keras")
+    images = pixels(1, 64, 96, 3)
+    results = {
+        f"detector_{name}": np.asarray(value)
+        for name, value in detector.predict(images, verbose=0).items()
+    }
+    masks = np.zeros((1, 2, 64, 96), "uint8")
+    masks[0, 0, 4:40, 8:60] = masks[0, 1, 30:60, 40:90] = 1
+    targets = {
+        "boxes": np.float32([[[8, 4, 60, 40], [40, 30, 90, 60]]]),
+        "classes": np.int32([[0, 2]]),
+        "masks": masks,
+    }
+    cascade = keras.models.load_model(models / "cascade.keras")
+    for name, model in (("detector", detector), ("cascade", cascade)):
+        losses = model.losses(images, targets, choose=choose_first)
+        results[f"{name}_losses"] = np.array(
+            [float(keras.ops.mean(losses[key])) for key in sorted(losses)]
+        )
+        model.compile(keras.optimizers.SGD(0.01))
+        before = model.get_layer("rpn_head").get_weights()
+        history = model.fit(images, targets, verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+        for old, new in zip(
+            before, model.get_layer("rpn_head").get_weights(), strict=True
+        ):
+            assert not np.array_equal(old, new)
+    results["detector_jit"] = detector.jit_compile
+    return results
+
+
+def segmentation(models):
+    """Scores, losses of training, and what `segment` says."""
+    segmenter = keras.models.load_model(models / "segmenter.keras")
+    images = pixels(2, 64, 96, 3)
+    labels = np.random.default_rng(0).integers(0, 3, (2, 64, 96))
+    results = {"segmenter_scores": segmenter.predict(images, verbose=0)}
+    segmenter.compile(keras.optimizers.SGD(0.01))
+    history = segmenter.fit(images, labels, epochs=2, verbose=0).history
+    results["segmenter_losses"] = history["loss"]
+    try:
+        segmenter.segment(list(images))
+    except ValueError as error:
+        results["segment_refusal"] = str(error)
+    return results
 
 
 def main(folder):
@@ -94,13 +152,7 @@ def main(folder):
         )
     (block,) = explain.attention_maps(classifier, images, level=2, block=1)
     results["attention"] = block.weights
-    detector = keras.models.load_model(models / "detector.keras")
-    results |= {
-        f"detector_{name}": np.asarray(value)
-        for name, value in detector.predict(
-            pixels(1, 64, 96, 3), verbose=0
-        ).items()
-    }
+    results |= detection(models) | segmentation(models)
     # And back: what this backend saves, TensorFlow loads.
     classifier.save(models / f"{BACKEND}.keras")
     classifier.save_weights(models / f"{BACKEND}.weights.h5")

@@ -75,6 +75,8 @@ def test_tensorflow_is_not_imported_with_the_library(results):
         *("P2", "P3", "P4", "P5"),
         *("gradcam", "gradcam++", "layercam", "attention"),
         *("detector_boxes", "detector_scores", "detector_masks"),
+        *("detector_losses", "cascade_losses"),
+        *("segmenter_scores", "segmenter_losses"),
     ],
 )
 def test_the_same_file_computes_the_same(results, expected, name):
@@ -112,6 +114,17 @@ def test_export_on_another_backend_refuses_in_one_line(results, backend):
         "gcvit_export needs Keras's TensorFlow backend: set KERAS_BACKEND="
         f"tensorflow. Received: KERAS_BACKEND={backend}"
     )
+
+
+def test_segment_on_another_backend_refuses_in_one_line(results, backend):
+    assert str(results["segment_refusal"]) == (
+        "UPerNet.segment needs Keras's TensorFlow backend: set KERAS_BACKEND="
+        f"tensorflow. Received: KERAS_BACKEND={backend}"
+    )
+
+
+def test_detectors_are_compiled_where_that_makes_them_faster(results, backend):
+    assert bool(results["detector_jit"]) == (backend == "jax")
 
 
 @pytest.mark.parametrize("backend", ["jax"], indirect=True)

@@ -136,6 +136,43 @@ def test_fit_learns_by_the_model_s_own_losses(detector_class):
     assert "rpn_cls" in model.evaluate(data, verbose=0, return_dict=True)
 
 
+def test_losses_of_layers_count_once():
+    """Regularisers, for instance, which the detector itself has none of."""
+    model = make()
+    model.compile("sgd")
+    kernel = model.get_layer("neck").weights[0]
+    kernel.regularizer = keras.regularizers.L2(1.0)
+    images, targets = batch()
+    own = float(np.sum(np.square(kernel)))
+    for training in (True, False):
+        outputs = model(images, training=training)
+        model.reset_metrics()
+        loss = model.compute_loss(images, targets, outputs, training=training)
+        parts = sum(float(m.result()) for m in model.loss_means.values())
+        assert float(loss) == pytest.approx(parts + own, rel=1e-4)
+
+
+def test_fit_takes_batches_of_different_numbers_of_objects():
+    images, targets = batch(3)
+    model = make()
+    model.compile("sgd")
+
+    def examples():
+        for i, n in enumerate((3, 0, 1)):
+            yield images[i], {k: v[i, :n] for k, v in targets.items()}
+
+    signature = (
+        tf.TensorSpec((64, 96, 3)),
+        {
+            k: tf.TensorSpec((None, *v.shape[2:]), v.dtype)
+            for k, v in targets.items()
+        },
+    )
+    data = tf.data.Dataset.from_generator(examples, output_signature=signature)
+    history = model.fit(data.padded_batch(1), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_a_compiled_detector_is_loaded_compiled(tmp_path):
     model = make()
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9))

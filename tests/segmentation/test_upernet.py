@@ -6,7 +6,11 @@ import pytest
 import tensorflow as tf
 from segmenters import small
 
-from gcvit_keras.segmentation import Fusion, PyramidPooling
+from gcvit_keras.segmentation import (
+    Fusion,
+    PixelCrossentropy,
+    PyramidPooling,
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,22 @@ def test_the_auxiliary_head_is_a_layer_that_learns():
     assert not np.array_equal(before[0], head.get_weights()[0])
 
 
+@pytest.mark.parametrize("loss", [None, PixelCrossentropy()])
+@pytest.mark.parametrize("training", [True, False])
+def test_losses_of_layers_count_once(loss, training):
+    """Regularisers, for instance, which the segmenter itself has none of."""
+    model = small()
+    model.compile("sgd", loss)
+    images, labels = pixels(1, 32, 32), np.ones((1, 32, 32))
+    outputs = model(images, training=training)
+    without = float(model.compute_loss(images, labels, outputs))
+    kernel = model.classifier.kernel
+    kernel.regularizer = keras.regularizers.L2(1000.0)
+    own = 1000 * float(np.sum(np.square(kernel)))
+    loss = float(model.compute_loss(images, labels, outputs))
+    assert loss == pytest.approx(without + own, rel=1e-4)
+
+
 @pytest.mark.parametrize("auxiliary, output_stride", [(True, 4), (False, 1)])
 def test_a_saved_model_is_the_same(tmp_path, auxiliary, output_stride):
     model = small(auxiliary=auxiliary, output_stride=output_stride)
@@ -189,6 +209,7 @@ def test_pooled_grids_are_pytorch_s_where_cells_share_pixels():
         ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
         ({"channels": 0}, "`channels` must be a positive integer"),
         ({"classes": 0}, "`num_classes` must be a positive integer"),
+        ({"classes": 256}, "`num_classes` must be at most 255"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, words):
