@@ -16,18 +16,16 @@ STRIDES = (4, 8, 16, 32, 64)
 """Pixels per cell of P2 to P6."""
 
 
-def level_anchors(height, width, stride, scale=8.0, ratios=RATIOS):
+def level_anchors(height, width, stride):
     """Makes the anchors of one level: sides 8 * stride * sqrt(ratio).
 
     Args:
         height: Rows of the map, an integer or a scalar tensor.
         width: Columns of the map, an integer or a scalar tensor.
         stride: Pixels per cell, an integer.
-        scale: Side of a square anchor in cells. Defaults to 8.
-        ratios: Heights over widths. Defaults to 0.5, 1 and 2.
 
     Returns:
-        Float32 tensor `(height * width * len(ratios), 4)`.
+        Float32 tensor `(height * width * 3, 4)`.
 
     Examples:
     >>> import numpy as np
@@ -36,8 +34,8 @@ def level_anchors(height, width, stride, scale=8.0, ratios=RATIOS):
     [[-16. -16.  16.  16.]
      [-12. -16.  20.  16.]]
     """
-    ratios = np.sqrt(np.asarray(ratios, "float64"))
-    halves = np.stack([1 / ratios, ratios], axis=-1) * stride * scale / 2
+    ratios = np.sqrt(RATIOS)
+    halves = np.stack([1 / ratios, ratios], axis=-1) * stride * 8 / 2
     corners = np.concatenate([-halves, halves], axis=-1).astype("float32")
 
     def positions(count):
@@ -48,24 +46,23 @@ def level_anchors(height, width, stride, scale=8.0, ratios=RATIOS):
     return ops.reshape(centres + corners, (-1, 4))
 
 
-def pyramid_anchors(map_sizes, strides=STRIDES):
+def pyramid_anchors(map_sizes):
     """Makes the anchors of all levels, one after the other.
 
     Args:
-        map_sizes: List with height and width of each level's map: integers
-            or scalar tensors.
-        strides: Pixels per cell of each level. Defaults to P2 to P6's.
+        map_sizes: List with height and width of the maps P2 to P6: integers or
+            scalar tensors.
 
     Returns:
         Float32 tensor `(anchors, 4)`.
     """
-    levels = zip(map_sizes, strides, strict=True)
+    levels = zip(map_sizes, STRIDES, strict=True)
     return ops.concatenate(
         [level_anchors(*size, stride) for size, stride in levels]
     )
 
 
-def anchors_in_use(map_sizes, padded_sizes, strides=STRIDES, ratios=RATIOS):
+def anchors_in_use(map_sizes, padded_sizes, strides=STRIDES):
     """Tells which anchors are on cells that cover an image.
 
     A cell takes part in training if its row < ceil(height / stride) and its
@@ -76,7 +73,6 @@ def anchors_in_use(map_sizes, padded_sizes, strides=STRIDES, ratios=RATIOS):
         padded_sizes: Integer tensor `(batch, 2)`: heights and widths of the
             images, each rounded up to the multiple of 32 (mmdet's `pad_shape`).
         strides: Pixels per cell of each level.
-        ratios: Heights over widths; only their number matters.
 
     Returns:
         Boolean tensor `(batch, anchors)`.
@@ -87,8 +83,8 @@ def anchors_in_use(map_sizes, padded_sizes, strides=STRIDES, ratios=RATIOS):
         rows = ops.arange(height)[None] < covered[:, :1]
         columns = ops.arange(width)[None] < covered[:, 1:]
         cells = rows[:, :, None, None] & columns[:, None, :, None]
-        cells = ops.repeat(cells, len(ratios), axis=3)
-        in_use.append(ops.reshape(cells, (-1, height * width * len(ratios))))
+        cells = ops.repeat(cells, len(RATIOS), axis=3)
+        in_use.append(ops.reshape(cells, (-1, height * width * len(RATIOS))))
     return ops.concatenate(in_use, axis=1)
 
 

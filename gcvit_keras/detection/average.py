@@ -1,4 +1,4 @@
-"""Averages over the chosen rows of a batch, told apart by image."""
+"""Averages over the chosen rows of a batch, as a value per image."""
 
 from keras import ops
 
@@ -6,13 +6,13 @@ from gcvit_keras.layers.replicas import sum_over_replicas
 
 
 def per_image(values, chosen, number):
-    """Spreads a batch's average over its images.
+    """Computes values per image whose mean is the batch's average.
 
     Args:
         values: Float tensor `(batch, n)`.
         chosen: Boolean tensor `(batch, n)`: which values count.
-        number: Float tensor `(batch,)`: what the sum of all images' values is
-            to be divided by the sum of.
+        number: Float tensor `(batch,)`: each image's part of the divisor, which
+            is the sum of all.
 
     Returns:
         Float32 tensor `(batch,)`: each image's sum * batch / sum(number), so

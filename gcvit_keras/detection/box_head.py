@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from gcvit_keras.layers.batch_norm import BatchNorm
+from gcvit_keras.layers.initializers import relu_initializer
 
 
 class _BoxHead(keras.layers.Layer):
-    """What box heads share: their ends, a classifier and a regressor."""
+    """The base of box heads: a classifier and a regressor at their end."""
 
     def __init__(self, num_classes, fc_channels=1024, **kwargs):
         super().__init__(**kwargs)
@@ -65,14 +66,14 @@ class BoxHead(_BoxHead):
 
     Returns:
         Tuple of float32 tensors: logits `(rois, num_classes + 1)`, of which
-        the background is the last, and changes `(rois, num_classes, 4)`.
+        the background is the last, and deltas `(rois, num_classes, 4)`.
 
     Examples:
     >>> import keras
     >>> from gcvit_keras.detection import BoxHead
     >>> head = BoxHead(num_classes=80, fc_channels=16)
-    >>> logits, changes = head(keras.ops.zeros((2, 7, 7, 8)))
-    >>> print(tuple(logits.shape), tuple(changes.shape))
+    >>> logits, deltas = head(keras.ops.zeros((2, 7, 7, 8)))
+    >>> print(tuple(logits.shape), tuple(deltas.shape))
     (2, 81) (2, 80, 4)
     """
 
@@ -115,8 +116,8 @@ class ConvBoxHead(_BoxHead):
     >>> import keras
     >>> from gcvit_keras.detection import ConvBoxHead
     >>> head = ConvBoxHead(num_classes=80, fc_channels=16, filters=8)
-    >>> logits, changes = head(keras.ops.zeros((2, 7, 7, 8)))
-    >>> print(tuple(logits.shape), tuple(changes.shape))
+    >>> logits, deltas = head(keras.ops.zeros((2, 7, 7, 8)))
+    >>> print(tuple(logits.shape), tuple(deltas.shape))
     (2, 81) (2, 80, 4)
     """
 
@@ -157,10 +158,3 @@ class ConvBoxHead(_BoxHead):
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters}
-
-
-def relu_initializer():
-    """Kaiming's normal for ReLU by outgoing connections (arXiv 1502.01852)."""
-    return keras.initializers.VarianceScaling(
-        scale=2.0, mode="fan_out", distribution="untruncated_normal"
-    )

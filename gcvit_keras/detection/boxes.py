@@ -6,7 +6,7 @@ The convention of `gcvit_keras.detection`:
   right, y downwards, the pixel (0, 0) covering [0, 1] x [0, 1]. No "+ 1".
 - Tensors come batch first, with the same number of boxes for each image:
   `(batch, n, 4)`. Missing ground truth is filled up with boxes of zeros and
-  class -1: `valid_objects(classes)` tells which are real.
+  class -1.
 - `image_sizes` is `(batch, 2)`: height and width of each image, without the
   padding that a batch adds at the right and the bottom.
 - Boxes carry no gradient unless a docstring says otherwise.
@@ -21,24 +21,6 @@ MAX_LOG_RATIO = abs(math.log(16 / 1000))
 
 SMALLEST_AREA = 1e-6
 """Least area that an overlap is divided by, in square pixels."""
-
-
-def valid_objects(classes):
-    """Tells real ground truth from filling.
-
-    Args:
-        classes: Integer tensor `(batch, n)`, -1 where there is no object.
-
-    Returns:
-        Boolean tensor `(batch, n)`.
-
-    Examples:
-    >>> import numpy as np
-    >>> from gcvit_keras.detection.boxes import valid_objects
-    >>> print(valid_objects(np.array([[7, 0, -1]])))
-    [[ True  True False]]
-    """
-    return classes >= 0
 
 
 def box_areas(boxes):
@@ -109,7 +91,7 @@ def clip_boxes(boxes, image_sizes):
 
 
 def encode_boxes(boxes, base, stds=(1.0, 1.0, 1.0, 1.0)):
-    """Expresses boxes as changes of other boxes (arXiv 1311.2524).
+    """Computes the deltas that lead from boxes to others (arXiv 1311.2524).
 
     dx = (centre - base centre) / base width / std, dw = log(width / base
     width) / std, and likewise dy, dh. A box or a base without area, which
@@ -118,7 +100,7 @@ def encode_boxes(boxes, base, stds=(1.0, 1.0, 1.0, 1.0)):
     Args:
         boxes: Tensor `(..., 4)`: what is to be reached.
         base: Tensor `(..., 4)`: anchors or proposals.
-        stds: Four standard deviations, by which the changes are divided.
+        stds: Four standard deviations, by which the deltas are divided.
 
     Returns:
         Tensor `(..., 4)` of dx, dy, dw, dh.
@@ -141,7 +123,7 @@ def encode_boxes(boxes, base, stds=(1.0, 1.0, 1.0, 1.0)):
 
 
 def decode_boxes(deltas, base, stds=(1.0, 1.0, 1.0, 1.0), image_sizes=None):
-    """Applies predicted changes to boxes; the inverse of `encode_boxes`.
+    """Applies predicted deltas to boxes; the inverse of `encode_boxes`.
 
     dw and dh (times std) are clamped to +- `MAX_LOG_RATIO`; dx and dy are not.
     It carries the gradient of `deltas`.
@@ -150,7 +132,7 @@ def decode_boxes(deltas, base, stds=(1.0, 1.0, 1.0, 1.0), image_sizes=None):
         deltas: Tensor `(..., 4)` of dx, dy, dw, dh.
         base: Tensor `(..., 4)`: anchors or proposals; broadcast against
             `deltas` (classes: `base[:, :, None]`).
-        stds: Four standard deviations, by which the changes are multiplied.
+        stds: Four standard deviations, by which the deltas are multiplied.
         image_sizes: Tensor `(batch, 2)` to clip the result to; `None` (the
             default) does not clip.
 
@@ -172,8 +154,8 @@ def decode_boxes(deltas, base, stds=(1.0, 1.0, 1.0, 1.0), image_sizes=None):
     dx, dy, dw, dh = corners(deltas)
     base_x, base_y, base_width, base_height = centres_and_sizes(base)
     x, y = base_x + dx * base_width, base_y + dy * base_height
-    width = base_width * ops.exp(_clamp(dw))
-    height = base_height * ops.exp(_clamp(dh))
+    dw, dh = (ops.clip(d, -MAX_LOG_RATIO, MAX_LOG_RATIO) for d in (dw, dh))
+    width, height = base_width * ops.exp(dw), base_height * ops.exp(dh)
     boxes = ops.stack(
         [x - width / 2, y - height / 2, x + width / 2, y + height / 2],
         axis=-1,
@@ -204,7 +186,3 @@ def centres_and_sizes(boxes):
     """
     x1, y1, x2, y2 = corners(boxes)
     return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
-
-
-def _clamp(logs):
-    return ops.clip(logs, -MAX_LOG_RATIO, MAX_LOG_RATIO)

@@ -1,10 +1,9 @@
-"""Final detections: the second look's scores and boxes, suppressed by class."""
+"""Final detections: scores and boxes of the box head, suppressed by class."""
 
 from keras import ops
 
 from gcvit_keras.detection.boxes import decode_boxes
 from gcvit_keras.detection.nms import non_max_suppression
-from gcvit_keras.detection.shapes import sizes_by_content
 
 
 def best_detections(
@@ -27,10 +26,10 @@ def best_detections(
     Args:
         logits: Float tensor `(batch, n, classes + 1)`, the background last.
         deltas: Float tensor `(batch, n, classes, 4)`.
-        proposals: Float tensor `(batch, n, 4)`: what the changes are of.
+        proposals: Float tensor `(batch, n, 4)` that the deltas are relative to.
         valid: Boolean tensor `(batch, n)`: which proposals are real.
         image_sizes: Integer tensor `(batch, 2)` of heights and widths.
-        stds: Four standard deviations of the changes.
+        stds: Four standard deviations of the deltas.
         score_threshold: Probability that a detection has to exceed.
         iou_threshold: Overlap above which the worse box is dropped.
         max_count: Detections per image at most.
@@ -66,7 +65,6 @@ def best_detections(
         iou_threshold=iou_threshold,
         max_count=max_count,
         valid=ops.reshape(is_detection, (batch, rows)),
-        fixed_size=not sizes_by_content(),
     )
     real = ops.arange(max_count, dtype="int32") < count[:, None]
     boxes = ops.take_along_axis(boxes, kept[..., None], axis=1)

@@ -1,23 +1,33 @@
-"""What every detector is to Keras: `fit`, metrics, saving, `detect`."""
+"""The base of detectors: `fit`, metrics, saving, `detect`."""
+
+import os
 
 import keras
+import numpy as np
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.detection.inputs import (
     check_shapes,
     check_targets,
     split_inputs,
     with_sizes,
 )
-from gcvit_keras.detection.results import detect
+from gcvit_keras.detection.results import (
+    DIVISOR,
+    in_pixels_of,
+    resize_image,
+    resized_size,
+)
 from gcvit_keras.detection.roi_align import box_levels
+from gcvit_keras.images.reader import as_pixels
 
 
 class Detector(keras.Model):
     """A model that learns from its own losses, by `fit` too.
 
-    A subclass has `features`, of images; `detections_from`, of features; and
-    `losses_from`, of features and targets.
+    A subclass has `features`, of images; `detections_from`, of features;
+    `losses_from`, of features and targets; and `loss_means`, a metric per loss.
     """
 
     def __init__(self, **kwargs):
@@ -52,14 +62,6 @@ class Detector(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-    def track_losses(self, names):
-        """Keeps a mean of each loss for `fit` to show.
-
-        Args:
-            names: Keys of what `losses` returns.
-        """
-        self.loss_means = {n: keras.metrics.Mean(name=n) for n in names}
 
     def losses(self, images, targets, training=True, choose=None):
         """Computes every loss of a batch.
@@ -142,7 +144,7 @@ class Detector(keras.Model):
         return total + sum(map(self._aggregate_additional_loss, super().losses))
 
     def detect(self, images, batch_size=4, short_side=800, long_side=1333):
-        """Finds the objects in images of any size, for a person to read.
+        """Finds the objects in images of any size.
 
         Args:
             images: List of arrays `(height, width, 3)` of RGB pixels in [0,
@@ -162,7 +164,34 @@ class Detector(keras.Model):
         Raises:
             ValueError: If an image is none.
         """
-        return detect(self, images, batch_size, short_side, long_side)
+        checks.integer("batch_size", batch_size)
+        checks.integer("short_side", short_side)
+        checks.integer("long_side", long_side, least=short_side)
+        is_one = isinstance(images, (str, os.PathLike))
+        if is_one or getattr(images, "ndim", 4) < 4:
+            kind = type(images).__name__
+            raise checks.error("images", "a list of images", kind)
+        originals = [as_pixels(x, f"images[{i}]") for i, x in enumerate(images)]
+        groups = {}
+        for i, image in enumerate(originals):
+            size = resized_size(*image.shape[:2], short_side, long_side)
+            padded = tuple(-(-side // DIVISOR) * DIVISOR for side in size)
+            groups.setdefault(padded, []).append((i, size))
+        results = [None] * len(originals)
+        for padded, members in groups.items():
+            for start in range(0, len(members), batch_size):
+                batch = members[start : start + batch_size]
+                pixels = np.zeros((len(batch), *padded, 3), "float32")
+                for row, (i, size) in enumerate(batch):
+                    image = resize_image(originals[i], size)
+                    pixels[row, : size[0], : size[1]] = image
+                sizes = np.array([size for _, size in batch], "int32")
+                inputs = {"images": pixels, "sizes": sizes}
+                outputs = self.predict_on_batch(inputs)
+                for row, (i, size) in enumerate(batch):
+                    one = {k: np.asarray(v[row]) for k, v in outputs.items()}
+                    results[i] = in_pixels_of(originals[i], size, one)
+        return results
 
     def class_logits(self, pyramid, boxes):
         """Scores regions by all box heads.

@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-LEVELS = ("P2", "P3", "P4", "P5")
-"""Maps that the backbone gives, from fine to coarse."""
+from gcvit_keras.models.pyramid import LEVELS
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")

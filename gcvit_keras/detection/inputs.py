@@ -1,10 +1,11 @@
-"""What a detector is given: images, their sizes, and the ground truth."""
+"""Inputs of detectors: images, their sizes, and the ground truth."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
+from gcvit_keras.weights.presets import IMAGENET_MEAN
 
 MASKS = ("masks", "box_masks")
 """Forms of the ground truth's masks in the targets."""
@@ -68,6 +69,20 @@ def with_sizes(images, targets):
     return inputs
 
 
+def padding_pixel(backbone):
+    """Tells the pixel that a backbone's normalisation makes zeros.
+
+    Args:
+        backbone: A `GCViTBackbone`.
+
+    Returns:
+        Three numbers: ImageNet's mean where the backbone normalises.
+    """
+    if backbone.get_config()["include_preprocessing"]:
+        return [255 * mean for mean in IMAGENET_MEAN]
+    return [0.0, 0.0, 0.0]
+
+
 def fill_padding(images, sizes, pixel):
     """Sets what is outside of each image to one colour.
 
@@ -93,7 +108,7 @@ def fill_padding(images, sizes, pixel):
 
 
 def prepare_targets(targets, sizes, num_classes):
-    """Makes the ground truth fit for the losses.
+    """Converts the ground truth, and makes unusable objects filling.
 
     Objects without an area, with a box that is not finite or outside of the
     image, or a class out of range become filling.
@@ -111,9 +126,7 @@ def prepare_targets(targets, sizes, num_classes):
     """
     boxes = ops.cast(targets["boxes"], "float32")
     classes = ops.cast(targets["classes"], "int32")
-    masks = {
-        name: targets[name] for name in MASKS if targets.get(name) is not None
-    }
+    masks = {name: targets[name] for name in MASKS if name in targets}
     if "masks" in masks:  # in files of masks 255 is as good as 1
         masks["masks"] = ops.not_equal(masks["masks"], 0)
     if boxes.shape[1] in (0, None):  # which may be 0 in a graph's batch
@@ -138,7 +151,7 @@ def prepare_targets(targets, sizes, num_classes):
 
 
 def check_targets(images, sizes, targets, num_classes):
-    """Refuses ground truth that cannot be meant, where its values are known.
+    """Checks the ground truth: its shapes, and its values where they are known.
 
     In a graph they are not; there shapes are checked only.
 
@@ -160,7 +173,7 @@ def check_targets(images, sizes, targets, num_classes):
 
 
 def check_shapes(images, targets):
-    """Refuses ground truth whose parts do not go together.
+    """Checks the shapes of the ground truth against each other.
 
     Args:
         images: Tensor `(batch, height, width, 3)`.

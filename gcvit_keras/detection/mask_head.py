@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from gcvit_keras.detection.box_head import relu_initializer
+from gcvit_keras.layers.initializers import relu_initializer
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")

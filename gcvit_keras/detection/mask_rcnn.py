@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.detection.backbone import detection_backbone, padding_pixel
 from gcvit_keras.detection.box_head import BoxHead, ConvBoxHead
 from gcvit_keras.detection.cascade import ONE_STAGE, THREE_STAGES, refine
 from gcvit_keras.detection.detections import best_detections
@@ -12,6 +11,7 @@ from gcvit_keras.detection.detector import Detector
 from gcvit_keras.detection.fpn import FeaturePyramid
 from gcvit_keras.detection.inputs import (
     fill_padding,
+    padding_pixel,
     prepare_targets,
     split_inputs,
 )
@@ -20,6 +20,7 @@ from gcvit_keras.detection.region_losses import region_losses
 from gcvit_keras.detection.regions import by_image, read_regions
 from gcvit_keras.detection.rpn import RPNHead, propose, rpn_losses
 from gcvit_keras.detection.sample import random_choice
+from gcvit_keras.models.pyramid import pyramid_backbone
 from gcvit_keras.weights.mmdet import load_detector
 
 FEATURES = ("pyramid", "logits", "deltas", "sizes")
@@ -50,9 +51,10 @@ class MaskRCNN(Detector):
         fc_channels: Width of the dense layers of the box head, an integer.
         score_threshold: Probability that a detection has to exceed, in [0, 1).
         iou_threshold: Overlap above which the worse of two detections of one
-            class is dropped.
+            class is dropped, in [0, 1].
         max_detections: Detections per image at most, an integer.
-        seed: Integer, of the random choice of what is learned from.
+        seed: Integer that the random choice of regions to learn from starts
+            from, or `None` for another each time.
         name: Name of the model.
         **kwargs: Of `keras.Model`, such as `dtype`.
 
@@ -74,6 +76,7 @@ class MaskRCNN(Detector):
     Raises:
         ValueError: For an argument out of range, or a checkpoint that does not
             fit.
+        DownloadError: If a preset cannot be downloaded.
 
     Examples:
     >>> import numpy as np
@@ -127,10 +130,12 @@ class MaskRCNN(Detector):
         )
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.backbone = detection_backbone(
+        self.backbone = pyramid_backbone(
             backbone,
-            backbone_weights if weights is None else None,
-            self.dtype_policy,
+            window_size=(24, 24, 24, 24),
+            query_pools=(3, 2, 1, 0),
+            weights=backbone_weights if weights is None else None,
+            dtype=self.dtype_policy,
         )
         self._build_parts()
         if weights is not None:
@@ -159,7 +164,7 @@ class MaskRCNN(Detector):
         shapes = {level: x.shape for level, x in maps.items()}
         self.neck.build(shapes)
         self.rpn_head.build(self.neck.compute_output_shape(shapes))
-        self.track_losses(names)
+        self.loss_means = {n: keras.metrics.Mean(name=n) for n in names}
         self.built = True
 
     def _make_box_head(self, name):
@@ -263,7 +268,7 @@ class MaskRCNN(Detector):
                 looks at; all by default.
 
         Returns:
-            Tuple of logits `(batch, n, classes + 1)` and changes `(batch, n,
+            Tuple of logits `(batch, n, classes + 1)` and deltas `(batch, n,
             classes, 4)`.
         """
         rois = read_regions(pyramid, boxes, 7)

@@ -1,6 +1,5 @@
-"""Masks: what the mask head has to predict, and its result in the image."""
+"""Masks: the targets of the mask head, and its results drawn into images."""
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -11,9 +10,10 @@ from gcvit_keras.detection.roi_weights import (
     end_cells,
     finite_boxes,
 )
+from gcvit_keras.detection.shapes import sizes_by_content
 
 
-def mask_targets(masks, boxes, objects, output_size=28, fixed_size=False):
+def mask_targets(masks, boxes, objects, output_size=28):
     """Cuts and scales the ground truth's masks to the boxes.
 
     RoIAlign of a mask at scale 1 on each box, on if >= 0.5.
@@ -25,15 +25,12 @@ def mask_targets(masks, boxes, objects, output_size=28, fixed_size=False):
         objects: Integer tensor `(batch, n)`: index of each box's ground truth,
             any valid one for filling.
         output_size: Height and width of a target. Defaults to 28.
-        fixed_size: Whether no tensor may size itself by the boxes, as for
-            `pyramid_roi_align`. Defaults to `False`.
 
     Returns:
         Float32 tensor `(batch, n, output_size, output_size)` of 0 and 1.
     """
     batch, count, height, width = ops.shape(masks)
     n = ops.shape(boxes)[1]
-    fixed_size = fixed_size or keras.backend.backend() != "tensorflow"
     place = ops.cast(objects, "int32") + ops.arange(batch)[:, None] * count
     masks = ops.reshape(masks, (-1, height, width))
 
@@ -41,7 +38,7 @@ def mask_targets(masks, boxes, objects, output_size=28, fixed_size=False):
         """Pixels of a direction that the samples touch, and their weights."""
         bins = cut_bins(begin, end, 1, length, output_size)
         first, last = 0, length - 1
-        if not fixed_size:
+        if sizes_by_content():
             first, last = (ops.cast(c, "int32") for c in end_cells(bins))
             first = first[0, 0]
             last = ops.maximum(first, last[-1, 0])  # a box may be reversed
@@ -104,18 +101,17 @@ def box_mask_targets(masks, objects_boxes, boxes, objects, output_size=28):
     return ops.cast(soft >= 0.5, "float32")
 
 
-def paste_masks(probabilities, boxes, height, width, threshold=0.5):
+def paste_masks(probabilities, boxes, height, width):
     """Draws the masks of boxes into the whole image, inside a graph.
 
     A pixel's centre is looked up in the mask, bilinearly, with zeros outside
-    of it; it is on if the value >= `threshold`. No box is rounded.
+    of it; it is on if the value >= 0.5. No box is rounded.
 
     Args:
         probabilities: Tensor `(batch, n, size, size)` in [0, 1].
         boxes: Tensor `(batch, n, 4)` in pixels of the image.
         height: Of the image, an integer or a scalar tensor.
         width: Of the image, an integer or a scalar tensor.
-        threshold: Least value that is on. Defaults to 0.5.
 
     Returns:
         Boolean tensor `(batch, n, height, width)`.
@@ -129,7 +125,7 @@ def paste_masks(probabilities, boxes, height, width, threshold=0.5):
     def paste(image):
         probabilities, rows, columns = image
         soft = ops.matmul(ops.matmul(rows, probabilities), columns)
-        return soft >= threshold
+        return soft >= 0.5
 
     # One detection of each image at a time: all of them would not fit.
     masks = ops.map(
@@ -143,7 +139,7 @@ def paste_masks(probabilities, boxes, height, width, threshold=0.5):
     return ops.swapaxes(masks, 0, 1)
 
 
-def paste_masks_numpy(probabilities, boxes, height, width, threshold=0.5):
+def paste_masks_numpy(probabilities, boxes, height, width):
     """Draws the masks of one image's boxes, each only where its box is.
 
     Args:
@@ -151,7 +147,6 @@ def paste_masks_numpy(probabilities, boxes, height, width, threshold=0.5):
         boxes: Array `(n, 4)` in pixels of the image.
         height: Of the image, an integer.
         width: Of the image, an integer.
-        threshold: Least value that is on. Defaults to 0.5.
 
     Returns:
         Boolean array `(n, height, width)`.
@@ -179,7 +174,7 @@ def paste_masks_numpy(probabilities, boxes, height, width, threshold=0.5):
         x = np.arange(width, dtype="float32")[window[1]]
         rows = _numpy_weights(y, y1, y2, soft.shape[0])
         columns = _numpy_weights(x, x1, x2, soft.shape[1])
-        mask[window] = rows @ soft.astype("float32") @ columns.T >= threshold
+        mask[window] = rows @ soft.astype("float32") @ columns.T >= 0.5
     return masks
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from gcvit_keras.detection.boxes import box_iou
+from gcvit_keras.detection.shapes import sizes_by_content
 
 PAIRS_LIMIT = 8192
 """Boxes up to which XLA may use TensorFlow's operation: it makes all pairs."""
@@ -17,9 +18,8 @@ def non_max_suppression(
     iou_threshold,
     max_count,
     valid=None,
-    fixed_size=False,
 ):
-    """Keeps the boxes that no better box of their group overlaps too much.
+    """Drops boxes that overlap a better box of their group too much.
 
     In the order of falling score, a box is dropped if its IoU with a kept one
     of its group is above `iou_threshold`. As mmcv's `batched_nms`, boxes are
@@ -33,9 +33,6 @@ def non_max_suppression(
         max_count: Boxes to keep per image at most, an integer.
         valid: Boolean tensor `(batch, n)`: which boxes take part. Defaults to
             all. Boxes and scores that are not finite never take part.
-        fixed_size: Whether `jit_compile=True` will compile it: XLA's memory
-            for many boxes is their number's square, unless they are kept in
-            another, slower way. Defaults to `False`.
 
     Returns:
         Tuple of the int32 tensor `(batch, max_count)` of indices in the order
@@ -67,8 +64,10 @@ def non_max_suppression(
     scores = ops.where(usable, scores, -float("inf"))
 
     n = boxes.shape[1]
-    too_many = fixed_size and (n is None or n > PAIRS_LIMIT)
-    if keras.backend.backend() != "tensorflow" or too_many:
+    too_many = n is None or n > PAIRS_LIMIT
+    if keras.backend.backend() != "tensorflow" or (
+        too_many and not sizes_by_content()
+    ):
         return _keep_by_steps(boxes, scores, iou_threshold, max_count)
     return _keep_by_tensorflow(boxes, scores, iou_threshold, max_count)
 

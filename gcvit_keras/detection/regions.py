@@ -2,9 +2,8 @@
 
 from keras import ops
 
-from gcvit_keras.detection.fpn import LEVELS
 from gcvit_keras.detection.roi_align import pyramid_roi_align
-from gcvit_keras.detection.shapes import sizes_by_content
+from gcvit_keras.models.pyramid import LEVELS
 
 
 def read_regions(pyramid, boxes, size):
@@ -19,14 +18,12 @@ def read_regions(pyramid, boxes, size):
         Float32 tensor `(batch * n, size, size, channels)`.
     """
     maps = [pyramid[level] for level in LEVELS]
-    rois = pyramid_roi_align(
-        maps, boxes, size, fixed_size=not sizes_by_content()
-    )
+    rois = pyramid_roi_align(maps, boxes, size)
     return ops.reshape(rois, (-1, size, size, rois.shape[-1]))
 
 
 def by_image(rows, boxes):
-    """Tells apart by image what heads made of the regions of all.
+    """Reshapes the heads' rows of all images to rows per image.
 
     Args:
         rows: Tensor `(batch * n, ...)`.

@@ -12,50 +12,16 @@ cells of its own window of the map, one box after the other; all windows have
 the size of the largest that a level's boxes can have.
 """
 
-import keras
 from keras import ops
 
 from gcvit_keras.detection.boxes import centres_and_sizes, corners
 from gcvit_keras.detection.roi_sparse import sparse_products
 from gcvit_keras.detection.roi_weights import cut_bins, finite_boxes
 from gcvit_keras.detection.roi_windows import largest_window, window_products
+from gcvit_keras.detection.shapes import sizes_by_content
 
 CANONICAL_SIZE = 56
 """Pixels of side from which a box is read from the second level."""
-
-
-def roi_align(features, boxes, output_size, stride, fixed_size=False):
-    """Averages a feature map within the cells of a grid in each box.
-
-    A box is divided by the stride and moved by half a pixel ("aligned"), cut
-    into `output_size`**2 bins, and each bin averages ceil(size of the bin)
-    bilinear samples per direction. A sample below -1 or above the size of the
-    map counts as 0. A box without area gives zeros, and so does one that is
-    not finite. Computes in float32 and carries the gradient of `features`.
-
-    Args:
-        features: Tensor `(batch, height, width, channels)`.
-        boxes: Tensor `(batch, n, 4)` in pixels of the input.
-        output_size: Bins per direction, an integer.
-        stride: Pixels of the input per cell of the map, a number.
-        fixed_size: See `pyramid_roi_align`.
-
-    Returns:
-        Float32 tensor `(batch, n, output_size, output_size, channels)`.
-
-    Examples:
-    >>> import numpy as np
-    >>> from gcvit_keras.detection.roi_align import roi_align
-    >>> columns = np.arange(8, dtype="float32")[None, None, :, None]
-    >>> map_ = np.broadcast_to(columns, (1, 6, 8, 1))
-    >>> box = np.array([[[8.0, 4.0, 24.0, 20.0]]])
-    >>> print(np.array(roi_align(map_, box, 2, stride=4))[0, 0, :, :, 0])
-    [[2.5 4.5]
-     [2.5 4.5]]
-    """
-    return pyramid_roi_align(
-        [features], boxes, output_size, [stride], fixed_size
-    )
 
 
 def box_levels(boxes, levels=4):
@@ -85,10 +51,17 @@ def box_levels(boxes, levels=4):
     return ops.cast(ops.clip(level, 0, levels - 1), "int32")
 
 
-def pyramid_roi_align(
-    features, boxes, output_size, strides=(4, 8, 16, 32), fixed_size=False
-):
-    """Reads each box from the level of its size, by `roi_align`.
+def pyramid_roi_align(features, boxes, output_size, strides=(4, 8, 16, 32)):
+    """Averages the map of a box's level within the cells of a grid in it.
+
+    A box is divided by the stride and moved by half a pixel ("aligned"), cut
+    into `output_size`**2 bins, and each bin averages ceil(size of the bin)
+    bilinear samples per direction. A sample below -1 or above the size of the
+    map counts as 0. A box without area gives zeros, and so does one that is
+    not finite. Computes in float32 and carries the gradient of `features`.
+
+    Where no tensor may size itself by the boxes (see `sizes_by_content`), the
+    maps' sizes must be static, and the gradient, though right, is slow.
 
     Args:
         features: List of tensors `(batch, height, width, channels)`, from
@@ -96,13 +69,19 @@ def pyramid_roi_align(
         boxes: Tensor `(batch, n, 4)` in pixels of the input.
         output_size: Bins per direction, an integer.
         strides: Pixels of the input per cell of each map.
-        fixed_size: Whether no tensor may size itself by the boxes, which
-            `jit_compile=True` asks for. The maps' sizes must be static then,
-            and the gradient, though right, is slow. Defaults to `False`;
-            backends other than TensorFlow always take it as `True`.
 
     Returns:
         Float32 tensor `(batch, n, output_size, output_size, channels)`.
+
+    Examples:
+    >>> import numpy as np
+    >>> from gcvit_keras.detection.roi_align import pyramid_roi_align
+    >>> columns = np.arange(8, dtype="float32")[None, None, :, None]
+    >>> maps = [np.broadcast_to(columns, (1, 6, 8, 1))]
+    >>> box = np.array([[[8.0, 4.0, 24.0, 20.0]]])
+    >>> print(np.array(pyramid_roi_align(maps, box, 2, [4]))[0, 0, :, :, 0])
+    [[2.5 4.5]
+     [2.5 4.5]]
     """
     batch, n = ops.shape(boxes)[:2]
     boxes = ops.reshape(finite_boxes(boxes), (-1, 4))
@@ -124,14 +103,14 @@ def pyramid_roi_align(
     stride = _pick(strides, level, "float32")
     rows = cut_bins(y1, y2, stride, height, output_size)
     columns = cut_bins(x1, x2, stride, width, output_size)
-    if fixed_size or keras.backend.backend() != "tensorflow":
+    if sizes_by_content():
+        bins = sparse_products(cells, rows, columns, begin, width)
+    else:
         # The side of the largest box in cells; the last level has any size.
         sides = [2 * CANONICAL_SIZE * 2**i / s for i, s in enumerate(strides)]
         sides[-1] = float("inf")
         window = max(map(largest_window, sizes, sides))
         bins = window_products(cells, rows, columns, begin, width, window)
-    else:
-        bins = sparse_products(cells, rows, columns, begin, width)
     return ops.reshape(bins, (batch, n, output_size, output_size, channels))
 
 

@@ -11,7 +11,6 @@ from gcvit_keras.detection.losses import (
     smooth_l1,
 )
 from gcvit_keras.detection.masks import box_mask_targets, mask_targets
-from gcvit_keras.detection.shapes import sizes_by_content
 
 
 def class_loss(logits, samples):
@@ -29,14 +28,14 @@ def class_loss(logits, samples):
 
 
 def box_loss(deltas, samples, *, stds, giou):
-    """Sums the objects' box losses, by the number of all regions.
+    """Sums the objects' box losses and divides by the number of all regions.
 
     Args:
         deltas: Float tensor `(batch, n, classes, 4)`.
         samples: `RoISamples`.
-        stds: Four standard deviations of the changes.
+        stds: Four standard deviations of the deltas.
         giou: Whether the loss is ten times the GIoU loss of the boxes (as in
-            the cascade), or the L1 loss of the changes.
+            the cascade), or the L1 loss of the deltas.
 
     Returns:
         Float32 tensor `(batch,)`; see `per_image`.
@@ -68,13 +67,7 @@ def mask_loss(logits, samples, targets):
     is_object = samples.is_object[:, :n]
     boxes, objects = samples.boxes[:, :n], samples.objects[:, :n]
     if "masks" in targets:
-        wanted = mask_targets(
-            targets["masks"],
-            boxes,
-            objects,
-            size,
-            fixed_size=not sizes_by_content(),
-        )
+        wanted = mask_targets(targets["masks"], boxes, objects, size)
     else:
         wanted = box_mask_targets(
             targets["box_masks"], targets["boxes"], boxes, objects, size

@@ -1,13 +1,17 @@
-"""Which regions of interest the heads learn from, and what to find in them."""
+"""Samples: regions of interest that the heads learn from, and their targets."""
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from gcvit_keras.detection.assign import assign
-from gcvit_keras.detection.boxes import valid_objects
 from gcvit_keras.detection.sample import add_objects, sample_indices
 from gcvit_keras.detection.shapes import sizes_by_content
+
+REGIONS = 512
+"""Regions per image that a stage learns from."""
+MOST_OBJECTS = 128
+"""Objects among them at most."""
 
 
 class RoISamples(NamedTuple):
@@ -34,19 +38,15 @@ class RoISamples(NamedTuple):
     targets: Any
     is_truth: Any
 
-    def objects_only(self, max_positive=128):
-        """The objects, which are the first regions of each image.
-
-        Args:
-            max_positive: Objects per image at most.
+    def objects_only(self):
+        """Takes the objects, which are the first regions of each image.
 
         Returns:
             Tuple of boxes `(batch, m, 4)` and classes `(batch, m)`, m being
-            `max_positive`, or, where a graph may size itself by content, the
-            most that an image has.
+            the most objects that an image may have, or, where a graph may size
+            itself by content, the most that one has.
         """
-        count = ops.shape(self.boxes)[1]
-        m = min(max_positive, count) if isinstance(count, int) else max_positive
+        m = MOST_OBJECTS
         if sizes_by_content():
             most = ops.max(ops.sum(ops.cast(self.is_object, "int32"), axis=1))
             m = ops.clip(most, 1, m)
@@ -63,8 +63,6 @@ def sample_rois(
     num_classes,
     iou_threshold,
     low_quality,
-    count=512,
-    max_positive=128,
 ):
     """Chooses regions to learn from among proposals and ground truth.
 
@@ -80,14 +78,12 @@ def sample_rois(
             it is background.
         low_quality: Whether the best proposal of each ground truth is an
             object, if it overlaps it by the threshold at least.
-        count: Regions per image.
-        max_positive: Objects among them at most.
 
     Returns:
-        `RoISamples` of `count` regions per image.
+        `RoISamples` of 512 regions per image, at most 128 objects among them.
     """
     boxes, classes = targets["boxes"], targets["classes"]
-    real = valid_objects(classes)
+    real = classes >= 0
     codes, _ = assign(
         proposals,
         boxes,
@@ -99,7 +95,7 @@ def sample_rois(
     )
     candidates, codes = add_objects(boxes, real, proposals, valid, codes)
     chosen, is_object, is_background = sample_indices(
-        codes, count, max_positive, choose
+        codes, REGIONS, MOST_OBJECTS, choose
     )
     codes = ops.take_along_axis(codes, chosen, axis=1)
     objects = ops.where(is_object, codes - 1, 0)

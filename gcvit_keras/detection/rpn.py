@@ -11,15 +11,10 @@ from gcvit_keras.detection.anchors import (
 )
 from gcvit_keras.detection.assign import assign
 from gcvit_keras.detection.average import count_rows, per_image
-from gcvit_keras.detection.boxes import (
-    decode_boxes,
-    encode_boxes,
-    valid_objects,
-)
+from gcvit_keras.detection.boxes import decode_boxes, encode_boxes
 from gcvit_keras.detection.losses import binary_cross_entropy, smooth_l1
 from gcvit_keras.detection.nms import non_max_suppression
 from gcvit_keras.detection.sample import sample_mask
-from gcvit_keras.detection.shapes import sizes_by_content
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 """Maps that proposals are made from, from fine to coarse."""
@@ -30,11 +25,10 @@ class RPNHead(keras.layers.Layer):
     """Scores and moves the anchors of every cell; one head for all levels.
 
     A 3x3 convolution with ReLU, then 1x1 convolutions to one logit and four
-    changes per anchor.
+    deltas per anchor.
 
     Args:
         filters: Channels of the 3x3 convolution, an integer.
-        num_anchors: Anchors per cell, an integer.
         **kwargs: Of `keras.layers.Layer`.
 
     Call arguments:
@@ -42,29 +36,28 @@ class RPNHead(keras.layers.Layer):
             channels)`.
 
     Returns:
-        Tuple of two dicts by level: logits `(batch, height, width,
-        num_anchors)`, and changes `(batch, height, width, 4 * num_anchors)` of
-        which channel 4 * anchor + i is dx, dy, dw or dh.
+        Tuple of two dicts by level: logits `(batch, height, width, 3)` of the
+        anchors of a cell, and deltas `(batch, height, width, 12)` of which
+        channel 4 * anchor + i is dx, dy, dw or dh.
 
     Examples:
     >>> import keras
     >>> from gcvit_keras.detection import RPNHead
     >>> sides = {"P2": 16, "P3": 8, "P4": 4, "P5": 2, "P6": 1}
     >>> maps = {k: keras.ops.zeros((1, s, s, 8)) for k, s in sides.items()}
-    >>> logits, changes = RPNHead(filters=8, num_anchors=3)(maps)
-    >>> print(tuple(logits["P2"].shape), tuple(changes["P2"].shape))
+    >>> logits, deltas = RPNHead(filters=8)(maps)
+    >>> print(tuple(logits["P2"].shape), tuple(deltas["P2"].shape))
     (1, 16, 16, 3) (1, 16, 16, 12)
     """
 
-    def __init__(self, filters=256, num_anchors=3, **kwargs):
+    def __init__(self, filters=256, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
-        self.num_anchors = num_anchors
 
     def build(self, inputs_shape):
         self.conv = self._conv("conv", self.filters, 3, activation="relu")
-        self.objectness = self._conv("objectness", self.num_anchors, 1)
-        self.deltas = self._conv("deltas", 4 * self.num_anchors, 1)
+        self.objectness = self._conv("objectness", len(RATIOS), 1)
+        self.deltas = self._conv("deltas", 4 * len(RATIOS), 1)
         self.conv.build(inputs_shape["P2"])
         self.objectness.build((None, None, None, self.filters))
         self.deltas.build((None, None, None, self.filters))
@@ -89,15 +82,11 @@ class RPNHead(keras.layers.Layer):
         return logits, deltas
 
     def compute_output_shape(self, inputs_shape):
-        logits = {k: (*inputs_shape[k][:3], self.num_anchors) for k in LEVELS}
+        logits = {k: (*inputs_shape[k][:3], len(RATIOS)) for k in LEVELS}
         return logits, {k: (*s[:3], 4 * s[3]) for k, s in logits.items()}
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "num_anchors": self.num_anchors,
-        }
+        return {**super().get_config(), "filters": self.filters}
 
 
 def map_sizes(maps):
@@ -118,7 +107,7 @@ def anchor_rows(maps, values):
     Args:
         maps: Dict by level of tensors `(batch, height, width, anchors *
             values)`.
-        values: Numbers per anchor: 1 for logits, 4 for changes.
+        values: Numbers per anchor: 1 for logits, 4 for deltas.
 
     Returns:
         Float32 tensor `(batch, anchors of all levels, values)`.
@@ -132,19 +121,12 @@ def anchor_rows(maps, values):
     return ops.concatenate(rows, axis=1)
 
 
-def propose(
-    logits,
-    deltas,
-    image_sizes,
-    *,
-    per_level=1000,
-    max_count=1000,
-    iou_threshold=0.7,
-):
+def propose(logits, deltas, image_sizes, *, per_level=1000, max_count=1000):
     """Turns the head's maps into the boxes that are worth a second look.
 
     The best anchors of each level by score, moved and clipped to the image,
-    those without area dropped; then suppression within each level.
+    those without area dropped; then suppression within each level, of boxes
+    that overlap a better one by an IoU above 0.7.
 
     Args:
         logits: Dict by level, from `RPNHead`.
@@ -153,7 +135,6 @@ def propose(
             image without its padding.
         per_level: Anchors of a level that are kept before suppression.
         max_count: Proposals per image at most.
-        iou_threshold: Overlap above which the worse box is dropped.
 
     Returns:
         Tuple of the float32 tensors of boxes `(batch, max_count, 4)` and
@@ -185,10 +166,9 @@ def propose(
         boxes,
         scores,
         groups,
-        iou_threshold=iou_threshold,
+        iou_threshold=0.7,
         max_count=max_count,
         valid=has_area,
-        fixed_size=not sizes_by_content(),
     )
     valid = ops.arange(max_count, dtype="int32") < count[:, None]
     boxes = ops.take_along_axis(boxes, kept[..., None], axis=1)
@@ -235,13 +215,12 @@ def rpn_losses(
     *,
     beta=0.0,
     inside_only=False,
-    count=256,
-    max_positive=128,
 ):
     """Computes how far the head is from scoring and moving anchors right.
 
     An anchor is an object from an IoU of 0.7, and the best ones of each ground
-    truth from 0.3; background below 0.3.
+    truth from 0.3; background below 0.3. Of each image 256 are learned from, at
+    most 128 objects among them.
 
     Args:
         logits: Dict by level, from `RPNHead`.
@@ -254,8 +233,6 @@ def rpn_losses(
         beta: Of the smooth L1 loss of boxes; 0 makes it L1.
         inside_only: Whether anchors that cross the image's border take no
             part.
-        count: Anchors per image that are learned from.
-        max_positive: Objects among them at most.
 
     Returns:
         Dict of `"rpn_cls"` and `"rpn_box"`, tensors `(batch,)` whose mean is
@@ -270,13 +247,13 @@ def rpn_losses(
     codes, _ = assign(
         anchors,
         targets["boxes"],
-        valid_objects(targets["classes"]),
+        targets["classes"] >= 0,
         positive_iou=0.7,
         negative_iou=0.3,
         low_quality_iou=0.3,
         valid=in_use,
     )
-    is_object, is_background = sample_mask(codes, count, max_positive, choose)
+    is_object, is_background = sample_mask(codes, 256, 128, choose)
     objects = ops.where(is_object, codes - 1, 0)
     boxes = ops.take_along_axis(targets["boxes"], objects[..., None], axis=1)
     cls = binary_cross_entropy(

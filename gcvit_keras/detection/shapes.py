@@ -1,4 +1,4 @@
-"""Which sizes of tensors have to be known when a graph is made."""
+"""Sizes of tensors that have to be known when a graph is made."""
 
 import contextlib
 import contextvars
@@ -10,7 +10,7 @@ _FIXED = contextvars.ContextVar("fixed_sizes", default=False)
 
 @contextlib.contextmanager
 def fixed_sizes():
-    """Has graphs made within a `with` know all sizes, for converters."""
+    """Makes graphs within a `with` of static shapes only, as converters ask."""
     token = _FIXED.set(True)
     try:
         yield

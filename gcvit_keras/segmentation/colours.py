@@ -54,7 +54,7 @@ def overlay(image, classes, alpha=0.5):
     return np.clip(np.round(mixed), 0, 255).astype("uint8")
 
 
-def draw_classes(image, classes, labels=None, alpha=0.5):
+def draw_classes(image, classes, labels=None):
     """Lays a class map over its image, with a legend below.
 
     Args:
@@ -62,7 +62,6 @@ def draw_classes(image, classes, labels=None, alpha=0.5):
         classes: Integer array `(height, width)`; 255 stays as it is.
         labels: Names of the classes, a list of strings. Default: their
             numbers.
-        alpha: Share of the colours, in [0, 1].
 
     Returns:
         Uint8 array `(height and the legend's, width, 3)`: classes by falling
@@ -75,7 +74,7 @@ def draw_classes(image, classes, labels=None, alpha=0.5):
     >>> picture.shape[0] > 64, picture.shape[1]
     (True, 96)
     """
-    pixels = overlay(image, classes, alpha)
+    pixels = overlay(image, classes)
     height, width = pixels.shape[:2]
     found, counts = np.unique(classes[classes != IGNORED], return_counts=True)
     order = found[np.argsort(-counts, kind="stable")]

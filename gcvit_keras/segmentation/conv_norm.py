@@ -4,13 +4,7 @@ import keras
 from keras import ops
 
 from gcvit_keras.layers.batch_norm import BatchNorm
-
-
-def relu_initializer():
-    """Kaiming's normal for ReLU by outgoing connections (arXiv 1502.01852)."""
-    return keras.initializers.VarianceScaling(
-        scale=2.0, mode="fan_out", distribution="untruncated_normal"
-    )
+from gcvit_keras.layers.initializers import relu_initializer
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")

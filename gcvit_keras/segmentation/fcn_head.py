@@ -5,14 +5,13 @@ import keras
 from gcvit_keras.segmentation.conv_norm import ConvNorm
 
 
-def pixel_classifier(num_classes, dtype, name="classifier"):
+def pixel_classifier(num_classes, dtype):
     """Makes the 1x1 convolution that gives each pixel its logits.
 
     Args:
         num_classes: Number of classes, an integer.
         dtype: Dtype policy of the model. Under mixed precision the logits
             stay float32, as Keras's guide asks.
-        name: Name of the layer.
 
     Returns:
         `keras.layers.Conv2D`, new.
@@ -23,7 +22,7 @@ def pixel_classifier(num_classes, dtype, name="classifier"):
         1,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         dtype=policy.variable_dtype,
-        name=name,
+        name="classifier",
     )
 
 

@@ -31,9 +31,9 @@ class Inference:
         window: Side of the windows that slide over an image, and whose logits
             are averaged where they overlap; `None` computes it whole.
         stride: Pixels from window to window. Default: two thirds of `window`.
-        scales: Factors on the size; of several, the probabilities are
-            averaged.
-        flips: Whether the image is computed mirrored as well.
+        scales: Factors on the size, one at least. The probabilities of several
+            are averaged.
+        flips: Whether the mirrored image is computed, too, and averaged.
 
     Raises:
         ValueError: If an argument is out of range.

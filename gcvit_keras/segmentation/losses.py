@@ -13,8 +13,7 @@ IGNORED = 255
 def pixel_crossentropy(labels, logits, ignore_index=IGNORED):
     """Computes the cross-entropy of each image's pixels.
 
-    Logits of another size are resized to the labels', as mmsegmentation does:
-    what is learned from is the map that is looked at.
+    Logits of another size are resized to the labels', as mmsegmentation does.
 
     Args:
         labels: Integer tensor `(batch, height, width)` or `(batch, height,

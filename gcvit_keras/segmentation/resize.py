@@ -1,4 +1,4 @@
-"""Bilinear resizing as PyTorch's without aligned corners, as one matrix."""
+"""Bilinear resizing with half-pixel centres, as PyTorch's, also as a matrix."""
 
 import keras
 from keras import ops

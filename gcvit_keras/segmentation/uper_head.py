@@ -3,13 +3,11 @@
 import keras
 from keras import ops
 
+from gcvit_keras.models.pyramid import LEVELS
 from gcvit_keras.segmentation.conv_norm import ConvNorm
 from gcvit_keras.segmentation.fusion import Fusion
 from gcvit_keras.segmentation.pyramid_pooling import PyramidPooling
 from gcvit_keras.segmentation.resize import resized
-
-LEVELS = ("P2", "P3", "P4", "P5")
-"""Maps that the backbone gives, from fine to coarse."""
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")

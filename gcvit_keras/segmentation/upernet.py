@@ -5,12 +5,11 @@ from keras import ops
 
 from gcvit_keras import checks
 from gcvit_keras.layers.composite import policy_with_quantized
-from gcvit_keras.models.backbone import GCViTBackbone
+from gcvit_keras.models.pyramid import pyramid_backbone
 from gcvit_keras.segmentation.fcn_head import FCNHead, pixel_classifier
 from gcvit_keras.segmentation.losses import IGNORED, PixelCrossentropy
 from gcvit_keras.segmentation.resize import ResizeLike, resized
 from gcvit_keras.segmentation.uper_head import UPerHead
-from gcvit_keras.variants import VARIANTS
 from gcvit_keras.weights.mmseg import load_segmenter
 
 WINDOWS = (16, 16, 32, 16)
@@ -124,11 +123,12 @@ class UPerNet(keras.Model):
             "dropout", dropout, "in [0, 1)", lambda x: 0 <= x < 1
         )
         checks.one_of("output_stride", output_stride, (1, 4))
-        backbone = _backbone(
+        backbone = pyramid_backbone(
             backbone,
-            backbone_weights if weights is None else None,
-            input_shape,
-            dtype,
+            window_size=WINDOWS,
+            weights=backbone_weights if weights is None else None,
+            input_shape=input_shape,
+            dtype=dtype,
         )
         images = keras.Input(backbone.input_shape[1:], name="images")
         head = UPerHead(channels, dtype=dtype, name="decode_head")
@@ -261,21 +261,6 @@ class UPerNet(keras.Model):
             config.pop("backbone"), custom_objects
         )
         return cls(backbone, **config)
-
-
-def _backbone(backbone, weights, input_shape, dtype):
-    if isinstance(backbone, GCViTBackbone):
-        return backbone
-    checks.one_of("backbone", backbone, VARIANTS)
-    return GCViTBackbone(
-        backbone,
-        window_size=WINDOWS,
-        level_norms=True,
-        weights=weights,
-        input_shape=input_shape,
-        dtype=dtype,
-        name="backbone",
-    )
 
 
 def _main(outputs):

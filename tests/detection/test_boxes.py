@@ -66,10 +66,3 @@ def test_boxes_without_area_overlap_nothing_and_have_finite_codes():
     encoded = np.asarray(b.encode_boxes(boxes, boxes[::-1]))
     np.testing.assert_array_equal(encoded, 0)
     assert not np.any(b.box_iou(boxes * np.nan, boxes))
-
-
-def test_filling_is_no_object():
-    classes = np.array([[3, 0, -1], [-1, -1, -1]])
-    np.testing.assert_array_equal(
-        b.valid_objects(classes), [[True, True, False], [False] * 3]
-    )

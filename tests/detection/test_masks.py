@@ -18,7 +18,6 @@ def test_targets_are_mmdets_bit_by_bit(compiled):
         UNITS["crop_gt_masks"][None],
         UNITS["crop_boxes"][None],
         UNITS["crop_gt"][None],
-        fixed_size=compiled,
     )
     assert targets.dtype == "float32"
     np.testing.assert_array_equal(targets[0], UNITS["crop_binary"])

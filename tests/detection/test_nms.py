@@ -7,6 +7,7 @@ import units
 
 from gcvit_keras.detection import nms
 from gcvit_keras.detection.detections import best_detections
+from gcvit_keras.detection.shapes import fixed_sizes
 
 UNITS = units.load()
 
@@ -24,7 +25,8 @@ def test_many_boxes_are_kept_step_by_step_in_xla(monkeypatch):
     expected = kept_of(boxes, scores, groups, 0.3, 40)
     monkeypatch.setattr(nms, "PAIRS_LIMIT", 39)
     monkeypatch.delattr(nms, "_keep_by_tensorflow")
-    kept = kept_of(boxes, scores, groups, 0.3, 40, fixed_size=True)
+    with fixed_sizes():
+        kept = kept_of(boxes, scores, groups, 0.3, 40)
     np.testing.assert_array_equal(kept, expected)
 
 

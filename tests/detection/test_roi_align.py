@@ -6,6 +6,7 @@ import tensorflow as tf
 import units
 
 from gcvit_keras.detection import roi_align as r
+from gcvit_keras.detection.shapes import fixed_sizes
 
 UNITS = units.load()
 FEATURES, ROIS = UNITS["roi_feat"], UNITS["roi_rois"]
@@ -34,7 +35,7 @@ def test_is_mmdets_with_its_gradient(size):
     weight = np.zeros((2, len(ROIS), size, size, 5), "float32")
     weight[images, places] = UNITS[f"roi_weight_{size}"]
     bins, gradient = aligned_with_gradient(
-        lambda features: r.roi_align(features, boxes, size, STRIDE),
+        lambda features: r.pyramid_roi_align([features], boxes, size, [STRIDE]),
         FEATURES,
         weight,
     )
@@ -53,7 +54,7 @@ def test_is_mmdets_in_xla(size):
 
     @tf.function(jit_compile=True)
     def align(features, boxes):
-        return r.roi_align(features, boxes, size, STRIDE, fixed_size=True)
+        return r.pyramid_roi_align([features], boxes, size, [STRIDE])
 
     bins = align(FEATURES, boxes).numpy()[images, places]
     expected = UNITS[f"roi_out_{size}"]
@@ -68,16 +69,13 @@ def test_windows_of_a_fixed_size_hold_the_longest_boxes():
         [0, 0, 640, 512],
         [3, 3, 114.9, 114.9],
     ]
-    bins, gradients = aligned_with_gradient(
-        lambda features: r.pyramid_roi_align(
-            features, boxes, 7, fixed_size=True
-        ),
-        features,
-        1.0,
-    )
-    expected, expected_gradients = aligned_with_gradient(
-        lambda features: r.pyramid_roi_align(features, boxes, 7), features, 1.0
-    )
+
+    def align(features):
+        return r.pyramid_roi_align(features, boxes, 7)
+
+    with fixed_sizes():
+        bins, gradients = aligned_with_gradient(align, features, 1.0)
+    expected, expected_gradients = aligned_with_gradient(align, features, 1.0)
     np.testing.assert_allclose(bins, expected, rtol=0, atol=2e-5)
     for gradient, expected in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
@@ -97,7 +95,7 @@ def test_pixel_by_pixel_definition():
     boxes = rng.uniform(-30, 130, (40, 2, 2))
     boxes = np.concatenate([boxes.min(1), boxes.max(1)], -1).astype("float32")
     boxes[:3] = [[-500, -500, 900, 900], [0, 0, 96, 72], [3, 3, 3.001, 50]]
-    bins = np.asarray(r.roi_align(features, boxes[None], 3, 8))[0]
+    bins = np.asarray(r.pyramid_roi_align([features], boxes[None], 3, [8]))[0]
     expected = [sampled(features[0], box / 8.0 - 0.5, 3) for box in boxes]
     np.testing.assert_allclose(bins, expected, rtol=0, atol=1e-5)
 
@@ -161,7 +159,7 @@ def test_each_box_is_read_from_its_level():
     for level, (map_, stride) in enumerate(
         zip(features, (4, 8, 16, 32), strict=True)
     ):
-        alone = np.asarray(r.roi_align(map_, boxes, 7, stride))
+        alone = np.asarray(r.pyramid_roi_align([map_], boxes, 7, [stride]))
         here = levels == level
         np.testing.assert_allclose(bins[here], alone[here], atol=1e-6)
 

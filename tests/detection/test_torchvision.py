@@ -20,7 +20,7 @@ from gcvit_keras.detection.boxes import box_iou, decode_boxes, encode_boxes
 from gcvit_keras.detection.losses import giou_loss
 from gcvit_keras.detection.masks import mask_targets
 from gcvit_keras.detection.nms import non_max_suppression
-from gcvit_keras.detection.roi_align import roi_align
+from gcvit_keras.detection.roi_align import pyramid_roi_align
 from gcvit_keras.detection.sample import random_choice, sample_mask
 
 pytestmark = pytest.mark.torch
@@ -132,7 +132,7 @@ def test_roi_align_with_its_gradient(given, theirs):
     weights = given["weights"].transpose(0, 2, 3, 1)
     with tf.GradientTape() as tape:
         tape.watch(features)
-        bins = roi_align(features, given["rois"], SIZE, 8)
+        bins = pyramid_roi_align([features], given["rois"], SIZE, [8])
         total = tf.reduce_sum(bins * weights.reshape(bins.shape))
     expected = theirs["bins"].transpose(0, 2, 3, 1).reshape(bins.shape)
     np.testing.assert_allclose(bins, expected, rtol=0, atol=1e-5)
