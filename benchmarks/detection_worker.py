@@ -36,7 +36,6 @@ def ours(is_training, height, width):
     import tensorflow as tf
 
     from gcvit_keras.detection import MaskRCNN
-    from gcvit_training.cpu import fast_on_cpu
 
     base = peak()
     image, boxes, classes, masks = scene(height, width)
@@ -47,7 +46,6 @@ def ours(is_training, height, width):
             variable.assign(60 * variable)
     images = tf.constant(image[None])
     if is_training:
-        fast_on_cpu(model).__enter__()  # until the process ends
         model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.05))
         targets = {
             "boxes": tf.constant(boxes[None]),
