@@ -77,7 +77,7 @@ def _detected(network, pixels, reader):
         resize_image,
         resized_size,
     )
-    from gcvit_keras.weights.presets import IMAGENET_MEAN
+    from gcvit_keras.weights.presets import PIXEL_MEAN
 
     sides = reader.short_side, reader.long_side
     (found,) = network.detect([pixels], 1, *sides)
@@ -87,6 +87,6 @@ def _detected(network, pixels, reader):
     found["boxes"] = found["boxes"] * np.array(factors, "float32")
     padded = [-(-side // DIVISOR) * DIVISOR for side in size]
     whole = np.empty((*padded, 3), "uint8")
-    whole[:] = np.round(255 * np.array(IMAGENET_MEAN))
+    whole[:] = np.round(PIXEL_MEAN)
     whole[: size[0], : size[1]] = resize_image(pixels, size)
     return whole, found

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.weights.presets import IMAGENET_MEAN
+from gcvit_keras.weights.presets import PIXEL_MEAN
 
 MASKS = ("masks", "box_masks")
 """Forms of the ground truth's masks in the targets."""
@@ -79,7 +79,7 @@ def padding_pixel(backbone):
         Three numbers: ImageNet's mean where the backbone normalises.
     """
     if backbone.get_config()["include_preprocessing"]:
-        return [255 * mean for mean in IMAGENET_MEAN]
+        return list(PIXEL_MEAN)
     return [0.0, 0.0, 0.0]
 
 

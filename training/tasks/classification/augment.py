@@ -11,12 +11,9 @@ import math
 
 import tensorflow as tf
 
-from gcvit_keras.weights.presets import IMAGENET_MEAN, IMAGENET_STD
+from gcvit_keras.weights.presets import PIXEL_MEAN, PIXEL_STD
 from gcvit_training.tasks.classification.geometry import box, warp
 from gcvit_training.tasks.classification.rand_augment import rand_augment
-
-MEAN = [255 * m for m in IMAGENET_MEAN]
-STD = [255 * s for s in IMAGENET_STD]
 
 
 def augment(image, seed, settings):
@@ -188,7 +185,7 @@ def _erase(image, seed, probability):
 
     def erased():
         noise = tf.random.stateless_normal(shape, seeds[1])
-        mean, std = tf.constant(MEAN), tf.constant(STD)
+        mean, std = tf.constant(PIXEL_MEAN), tf.constant(PIXEL_STD)
         if shape[-1] == 1:
             mean, std = tf.reduce_mean(mean), tf.reduce_mean(std)
         noise = mean + std * noise

@@ -6,10 +6,10 @@ import math
 import tensorflow as tf
 
 from gcvit_keras.images.graph import to_grey
-from gcvit_keras.weights.presets import IMAGENET_MEAN
+from gcvit_keras.weights.presets import PIXEL_MEAN
 from gcvit_training.tasks.classification.geometry import box, warp
 
-FILL = [round(255 * m) for m in IMAGENET_MEAN]
+FILL = [round(m) for m in PIXEL_MEAN]
 """Colour of what shifts and turns uncover, as timm's."""
 CHOICE_PROBABILITY = 0.5
 """Probability that a layer does anything, as timm's."""

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from gcvit_keras.images.graph import decode
 from gcvit_keras.segmentation.losses import IGNORED
-from gcvit_keras.weights.presets import IMAGENET_MEAN
+from gcvit_keras.weights.presets import PIXEL_MEAN
 from gcvit_training.tasks.segmentation.label_map import (
     decode_numbers,
     to_classes,
@@ -12,7 +12,7 @@ from gcvit_training.tasks.segmentation.label_map import (
 
 TRIES = 10
 """Crops that are drawn where one class fills too much of one."""
-PADDING = [255 * mean for mean in IMAGENET_MEAN]
+PADDING = list(PIXEL_MEAN)
 """The pixel that the model's normalisation makes zeros."""
 
 
