@@ -173,7 +173,8 @@ def test_cached_epochs_have_the_same_images_in_other_orders(
 @pytest.mark.parametrize("where", ["memory", "folder"])
 def test_a_cache_holds_the_images_and_shuffles_as_well(photos, tmp_path, where):
     # Two classes, one after the other; with two images to shuffle among, a
-    # cache in their order would begin with one class only.
+    # cache in their order would begin with one class only. Which order it has
+    # follows from TensorFlow's seed, which other tests set.
     cache = where if where == "memory" else str(tmp_path / "cache")
     config = small(
         *PLAIN,
@@ -184,7 +185,7 @@ def test_a_cache_holds_the_images_and_shuffles_as_well(photos, tmp_path, where):
     )
     found = batches(photos, config)
     first = np.concatenate([labels.argmax(-1) for _, labels in found[::2]])
-    assert 0.2 < first.mean() < 0.8
+    assert set(first) == {0, 1}
     # The files are not read again.
     lazy = iter(training_batches(photos, config))
     images, _ = next(lazy)
