@@ -5,7 +5,7 @@ import numpy as np
 from gcvit_cli.artifacts import find_labels
 from gcvit_cli.console import quietly
 from gcvit_cli.explain_page import place, png, rendered
-from gcvit_cli.predictors.classifier import as_shares, gives_logits
+from gcvit_cli.predictors.classifier import gives_logits
 
 TOP = 5
 """Classes that are named and can be explained."""
@@ -88,7 +88,7 @@ def page_of(model, pixels, names, image_name, model_name):
     cam_map = next((m for m in maps[::-1] if np.prod(m.size) > 1), maps[-1])
     layer = structure.blocks(model)[cam_map.level, cam_map.block]
     (scores,) = np.asarray(model(images, training=False))
-    scores, what = as_shares(scores, gives_logits(model))
+    scores, what = _as_shares(scores, gives_logits(model))
     if len(scores) == 1:
         scores = np.array([1 - scores[0], scores[0]])
     best = np.argsort(-scores, kind="stable")[:TOP]
@@ -123,3 +123,26 @@ def page_of(model, pixels, names, image_name, model_name):
         ),
         maps=maps,
     )
+
+
+def _as_shares(scores, are_logits):
+    """Makes scores that can be shown: of logits the shares they stand for.
+
+    Args:
+        scores: Array `(classes,)`, as the model gives them.
+        are_logits: As `gives_logits` tells. A single score beyond [0, 1] is
+            one in any case.
+
+    Returns:
+        Float64 array `(classes,)`, and what they are, for a person to read:
+        shares of 1, or other scores.
+    """
+    scores = scores.astype("float64")
+    from_logits = "share, from the model’s logits"
+    if len(scores) == 1 and (are_logits or not 0 <= scores[0] <= 1):
+        return np.exp(-np.logaddexp(0, -scores)), from_logits
+    if are_logits:
+        powers = np.exp(scores - scores.max())
+        return powers / powers.sum(), from_logits
+    adds_up = scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3
+    return scores, "share" if adds_up or len(scores) == 1 else "score"

@@ -42,7 +42,6 @@ class Classes(Predictor):
         """See `Predictor`."""
         image = self._reader.read(path)
         (scores,) = np.asarray(self._compute(image[None].astype("float32")))
-        scores, _ = as_shares(scores, self._gives_logits)
         order = np.argsort(-scores, kind="stable")
         best = [
             {
@@ -52,14 +51,16 @@ class Classes(Predictor):
             }
             for k in order[: self._top]
         ]
+        # Numbers, too, come from a layer without activation: as they are.
         are_shares = scores.min() >= 0 and scores.max() <= 1
-        form = "7.2%" if are_shares else "7.3f"
+        is_plain = self._gives_logits or not are_shares
+        form = "7.3f" if is_plain else "7.2%"
         lines = [f"{c['score']:{form}}  {c['label']}" for c in best]
         return {"classes": best}, lines
 
 
 def gives_logits(model) -> bool:
-    """Tells whether a model's scores are known to have no activation.
+    """Tells whether a model's last layer is known to have no activation.
 
     Args:
         model: `keras.Model` of one output, or an export, which does not say.
@@ -72,29 +73,6 @@ def gives_logits(model) -> bool:
         return False
     activation = getattr(scoring_layer(model), "activation", None)
     return activation is keras.activations.linear
-
-
-def as_shares(scores, are_logits):
-    """Makes scores that can be shown: of logits the shares they stand for.
-
-    Args:
-        scores: Array `(classes,)`, as the model gives them.
-        are_logits: As `gives_logits` tells. A single score beyond [0, 1] is
-            one in any case.
-
-    Returns:
-        Float64 array `(classes,)`, and what they are, for a person to read:
-        shares of 1, or other scores.
-    """
-    scores = scores.astype("float64")
-    from_logits = "share, from the model’s logits"
-    if len(scores) == 1 and (are_logits or not 0 <= scores[0] <= 1):
-        return np.exp(-np.logaddexp(0, -scores)), from_logits
-    if are_logits:
-        powers = np.exp(scores - scores.max())
-        return powers / powers.sum(), from_logits
-    adds_up = scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3
-    return scores, "share" if adds_up or len(scores) == 1 else "score"
 
 
 def _function(model):
