@@ -213,10 +213,20 @@ def _shuffled(task, shard):
         content, valid = _guarded(lambda: source.load(example))
         return {"name": example["name"], "content": content, "valid": valid}
 
+    def in_one_order(_):
+        # Of this function's graph: every run that shares a folder has the
+        # order that the first one would have given it.
+        tf.random.set_seed(1)
+        return source.examples(
+            *(data.train_split, tf.constant(1, tf.int64)),
+            *(data.shuffle_buffer, shard),
+        )
+
     # In an order of no meaning, since a file can only be read from its start.
-    examples = source.examples(
-        data.train_split, tf.constant(0, tf.int64), data.shuffle_buffer, shard
-    ).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    examples = tf.data.Dataset.from_tensors(0).flat_map(in_one_order)
+    examples = examples.map(
+        read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     size = source.size(data.train_split)
     if data.cache == "memory":
         # What waits to be shuffled lies in the cache, and takes no room. One

@@ -1,12 +1,6 @@
 """The pipeline: what images become, in which order, on which worker."""
 
-import io
 import itertools
-import os
-import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -157,44 +151,6 @@ def test_replicas_of_a_worker_take_turns(digits, mixed):
     assert_same(everything[:2], together)
 
 
-@pytest.mark.parametrize("where", ["memory", "folder"])
-def test_cached_epochs_have_the_same_images_in_other_orders(
-    digits, tmp_path, where
-):
-    cache = where if where == "memory" else str(tmp_path / "cache")
-    config = small(*PLAIN, *FEW, "epochs=2", f"data.cache={cache}")
-    found = batches(digits, config)
-    half = len(found) // 2
-    first, second = (joined(part)[0] for part in (found[:half], found[half:]))
-    assert np.abs(first - second).max() > 10
-    assert_same(found[half + 3 :], batches(digits, config, first_step=half + 3))
-
-
-@pytest.mark.parametrize("where", ["memory", "folder"])
-def test_a_cache_holds_the_images_and_shuffles_as_well(photos, tmp_path, where):
-    # Two classes, one after the other; with two images to shuffle among, a
-    # cache in their order would begin with one class only. Which order it has
-    # follows from TensorFlow's seed, which other tests set.
-    cache = where if where == "memory" else str(tmp_path / "cache")
-    config = small(
-        *PLAIN,
-        "data.batch_size=7",
-        "epochs=3",
-        "data.shuffle_buffer=2",
-        f"data.cache={cache}",
-    )
-    found = batches(photos, config)
-    first = np.concatenate([labels.argmax(-1) for _, labels in found[::2]])
-    assert set(first) == {0, 1}
-    # The files are not read again.
-    lazy = iter(training_batches(photos, config))
-    images, _ = next(lazy)
-    shutil.rmtree(tmp_path / "photos")
-    everything = [images, *(images for images, _ in lazy)]
-    for a, (b, _) in zip(everything, found, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def test_workers_may_read_files_of_their_own(tmp_path):
     from test_sources import png, write_records
 
@@ -215,24 +171,6 @@ def test_workers_may_read_files_of_their_own(tmp_path):
         for share in (shares[0][:half], shares[1][:half])
     ]
     assert not seen[0] & seen[1]
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Sixteen images of two classes; two cannot be read."""
-    rng = np.random.default_rng(0)
-    for i in range(16):
-        folder = tmp_path / "photos" / "train" / "ab"[i % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 256, (40, 60, 3), "uint8")
-        kind = "PNG" if i % 4 < 2 else "JPEG"
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, kind)
-        data = file.getvalue()
-        if i in (5, 10):
-            data = data[: len(data) // 2]
-        (folder / f"{i:02d}.{kind.lower()}").write_bytes(data)
-    return open_source(str(tmp_path / "photos"))
 
 
 def test_broken_images_are_replaced_counted_and_left_out(photos, tmp_path):
@@ -357,58 +295,3 @@ def test_fewer_files_than_workers_are_refused_at_the_start(tmp_path):
     config = small("data.batch_size=4", "augment={}", "data.shard_by=files")
     with pytest.raises(ValueError, match="with 3 files for 4 workers"):
         training_batches(source, config, context=context(4, 0))
-
-
-def labels(source, config):
-    """Labels of an epoch, sorted."""
-    found = batches(source, config)
-    return sorted(int(k) for _, one_hot in found for k in one_hot.argmax(-1))
-
-
-def test_a_cache_folder_is_made_anew_where_an_image_changes_its_class(
-    photos, tmp_path
-):
-    cache = f"data.cache={tmp_path / 'cache'}"
-    config = small(*PLAIN, "data.batch_size=16", "epochs=1", cache)
-    before = labels(photos, config)
-    train = tmp_path / "photos" / "train"
-    (train / "a" / "00.png").rename(train / "b" / "00.png")
-    moved = labels(open_source(str(tmp_path / "photos")), config)
-    assert sum(moved) > sum(before)
-
-
-FILLING = """
-import sys
-from recipe import small
-from test_data import PLAIN, open_source, training_batches
-training_batches(
-    open_source(sys.argv[1]),
-    small(*PLAIN, "data.batch_size=16", f"data.cache={sys.argv[2]}"),
-)
-"""
-
-
-def test_a_cache_folder_that_a_kill_left_half_filled_is_filled_again(
-    photos, tmp_path
-):
-    # It waits for the last image, which is a pipe that nobody writes to.
-    pipe = tmp_path / "photos" / "train" / "b" / "15.jpeg"
-    content = pipe.read_bytes()
-    pipe.unlink()
-    os.mkfifo(pipe)
-    cache = tmp_path / "cache"
-    command = [sys.executable, "-c", FILLING, tmp_path / "photos", cache]
-    process = subprocess.Popen(command, cwd=Path(__file__).parent)
-    until = time.monotonic() + 120
-    while not list(cache.rglob("*.lockfile")) and time.monotonic() < until:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert list(cache.rglob("*.lockfile"))
-    pipe.unlink()
-    pipe.write_bytes(content)
-    config = small(
-        *PLAIN, "data.batch_size=16", "epochs=1", f"data.cache={cache}"
-    )
-    assert len(labels(photos, config)) == 16
-    assert not list(cache.rglob("*.lockfile"))
