@@ -192,6 +192,12 @@ def test_without_splits_a_share_is_held_out(tmp_path):
     assert source.names == ("class 0", "class 1", "class 2")
 
 
+def test_one_pair_cannot_be_split(tmp_path):
+    pair(tmp_path, "images/1.jpg", "labels/1.png")
+    with pytest.raises(ValueError, match="`data.holdout` must be above 0, of"):
+        open_source(data(tmp_path, evaluation_split="test", classes=3))
+
+
 def test_a_dataset_of_tfds_with_label_maps(tmp_path):
     import tensorflow_datasets as tfds
 
