@@ -64,11 +64,7 @@ def page(network, image, choice, path, name):
 
 def _resized(image, reader):
     """The image as the network takes it, a uint8 array."""
-    factor = 1.0
-    if reader.short_side is not None:
-        factor = min(
-            reader.short_side / min(image.size),
-            reader.long_side / max(image.size),
-        )
-    size = [max(1, round(side * factor)) for side in image.size]
-    return np.asarray(image.resize(size, 2))  # bilinear
+    from gcvit_keras.images.sides import resized_sides
+
+    size = resized_sides(image.size, reader.short_side, reader.long_side)
+    return np.asarray(image.resize(size.astype(int).tolist(), 2))  # bilinear

@@ -57,7 +57,8 @@ def command(
         bool,
         typer.Option(
             "--check-data",
-            help="Only read every image once, and say what is there.",
+            help="Only read every image once, and say what is there. Exits "
+            "with 1 where an image or an annotation cannot be used.",
         ),
     ] = False,
     preview: Annotated[
@@ -84,9 +85,8 @@ def command(
         from gcvit_training import read_config
 
         config = read_config(recipe, overrides or [])
-        page = []
         if check_data or preview:
-            result, page = _look(
+            task, result = _look(
                 config, out, data_dir, check_data, preview, report
             )
         else:
@@ -95,10 +95,12 @@ def command(
         return
     if json:
         print_json(result)
-    elif page:
-        print_page(page)
+    elif check_data:
+        print_page(task.check_page(result))
     elif not preview:
         _print_result(result)
+    if check_data:
+        task.check_found(result)
 
 
 def _train(config, out, data_dir, report, verbose):
@@ -137,7 +139,11 @@ def _train(config, out, data_dir, report, verbose):
 
 
 def _look(config, out, data_dir, check, preview, report):
-    """Checks the data, or draws some; returns what is printed as JSON."""
+    """Checks the data, or draws some.
+
+    Returns:
+        The `Task`, and what is printed as JSON.
+    """
     from gcvit_training.tasks import open_task
 
     if data_dir is None and out is not None:
@@ -155,9 +161,8 @@ def _look(config, out, data_dir, check, preview, report):
             ) from None
         report(f"Wrote {preview}: {len(images)} images as training sees them.")
     if not check:
-        return {"preview": str(preview)}, []
-    found = task.check_data(report)
-    return found, task.check_page(found)
+        return task, {"preview": str(preview)}
+    return task, task.check_data(report)
 
 
 def _print_result(result):

@@ -58,6 +58,11 @@ class DataConfig(Strict):
     service: str | None = None
     broken_share: Share = 0.01
 
+    @property
+    def splits(self):
+        """Names of the splits that a run reads, each once."""
+        return list(dict.fromkeys((self.train_split, self.evaluation_split)))
+
 
 class OptimizerConfig(Strict):
     """AdamW and its rate.

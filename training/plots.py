@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcvit_training.run_folder import RunFolder
+from gcvit_keras.files import replacing
 
 MOST_PANELS = 4
 """Measures that are drawn, beside the learning rate."""
@@ -108,6 +108,5 @@ def matrix_picture(matrix, names, path, **titles):
 
 def save(figure, path):
     """Writes a matplotlib figure as PNG, whole or not at all."""
-    path = Path(path)
-    with RunFolder(path.parent).replacing(path.name) as beside:
+    with replacing(Path(path)) as beside:
         figure.savefig(beside, dpi=120, format="png")

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode, guarded
+from gcvit_keras.images.graph import decode, guarded, resized_size
 
 BROKEN = 32
 """Side of the grey image in place of a file that cannot be read."""
@@ -26,7 +26,7 @@ def read(encoded, reader, divisor):
     def resized():
         image = decode(encoded, reader.max_pixels)
         original = tf.shape(image)[:2]
-        size = _resized_size(original, reader.short_side, reader.long_side)
+        size = resized_size(original, reader.short_side, reader.long_side)
         image = tf.image.resize(tf.cast(image, tf.float32), size)
         return tf.round(image), size, original, True
 
@@ -40,12 +40,3 @@ def read(encoded, reader, divisor):
     image = tf.pad(image, ((0, bottom), (0, right), (0, 0)))
     image = tf.ensure_shape(image, (None, None, 3))
     return image[None], size, original, tf.ensure_shape(valid, ())
-
-
-def _resized_size(size, short_side, long_side):
-    """Computes what `results.resized_size` does, of an int32 tensor."""
-    sides = tf.cast(size, tf.float64)
-    factor = tf.minimum(
-        long_side / tf.reduce_max(sides), short_side / tf.reduce_min(sides)
-    )
-    return tf.cast(tf.maximum(tf.floor(sides * factor + 0.5), 1), tf.int32)

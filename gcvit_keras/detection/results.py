@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from gcvit_keras.detection.masks import paste_masks_numpy
+from gcvit_keras.images.sides import resized_sides
 
 DIVISOR = 32
 
@@ -25,9 +26,8 @@ def resized_size(height, width, short_side=800, long_side=1333):
     >>> resized_size(480, 640), resized_size(300, 900)
     ((800, 1067), (444, 1333))
     """
-    short, long = sorted((height, width))
-    factor = min(long_side / long, short_side / short)
-    return tuple(max(1, int(s * factor + 0.5)) for s in (height, width))
+    sides = resized_sides((height, width), short_side, long_side)
+    return tuple(int(side) for side in sides)
 
 
 def resize_image(image, size):

@@ -14,6 +14,7 @@ from gcvit_keras.images.headers import (
     is_webp_with_alpha,
 )
 from gcvit_keras.images.reader import MAX_PIXELS
+from gcvit_keras.images.sides import resized_sides
 from gcvit_keras.weights.presets import PIXEL_MEAN
 
 KERNELS = {
@@ -307,3 +308,21 @@ def guarded(compute, otherwise):
         .take(1)
         .get_single_element()
     )
+
+
+def resized_size(size, short_side, long_side, scale=1.0):
+    """Computes the size that an image is resized to, in a graph.
+
+    Args:
+        size: Int32 tensor `(2,)`: height and width.
+        short_side: As of `sides.resized_sides`.
+        long_side: As of `sides.resized_sides`.
+        scale: As of `sides.resized_sides`.
+
+    Returns:
+        Int32 tensor `(2,)`.
+    """
+    sides = resized_sides(
+        size, short_side, long_side, scale, xp=tf.experimental.numpy
+    )
+    return tf.cast(sides, tf.int32)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_keras import checks
-from gcvit_keras.images.graph import decode, guarded
+from gcvit_keras.images.graph import decode, guarded, resized_size
 from gcvit_keras.images.reader import MAX_PIXELS, as_pixels
 
 BROKEN = 32
@@ -120,16 +120,9 @@ class Inference:
 
     def _resized(self, image, scale):
         size = tf.shape(image)[1:3]
-        sides = tf.cast(size, tf.float64)
-        factor = tf.constant(float(scale), tf.float64)
-        if self.short_side is not None:
-            factor *= tf.minimum(
-                self.short_side / tf.reduce_min(sides),
-                self.long_side / tf.reduce_max(sides),
-            )
-        # As mmcv; `tf.round` would round halves to the even number.
-        target = tf.cast(tf.floor(sides * factor + 0.5), tf.int32)
-        target = tf.maximum(1, target)
+        target = resized_size(
+            size, self.short_side, self.long_side, float(scale)
+        )
         return tf.cond(
             tf.reduce_all(target == size),
             lambda: image,

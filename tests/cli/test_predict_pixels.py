@@ -163,11 +163,15 @@ def test_options_of_other_models_are_refused(place):
 
 
 def test_a_page_explains_the_classes_of_an_image(place, tmp_path):
-    page = tmp_path / "page.html"
+    """It is of the size that `segment` reduces it to: 64.5 pixels are 65."""
+    page, image = tmp_path / "page.html", tmp_path / "b.png"
+    pixels = photographs(128, 129, count=1)[0].astype("uint8")
+    Image.fromarray(pixels).save(image)
     code, _, errors = inside(
-        "explain", "a.png", "--model", "model.keras", "--out", page, cwd=place
+        "explain", image, "--model", "model.keras", "--out", page, cwd=place
     )
     assert code == 0, errors
     text = page.read_text()
     assert "share of the pixels" in text and "Grad-CAM of the pixels" in text
     assert sum(f">{label}" in text for label in LABELS) > 1
+    assert "64 by 65 pixels" in text

@@ -105,7 +105,8 @@ def test_train_looks_at_the_data_only(tmp_path):
         *("--json", *data, *small),
         cwd=tmp_path,
     )
-    assert code == 0, errors
+    assert code == 1
+    assert "1 of 7 images of 'train' cannot be used: more than" in errors
     found = json.loads(output)
     assert found["train"]["images"] + found["test"]["images"] == 10
     assert found["train"]["classes"] == {"cat": 4, "dog": 3}
@@ -118,6 +119,14 @@ def test_train_looks_at_the_data_only(tmp_path):
     with Image.open(tmp_path / "grid.png") as image:
         assert image.width > 300
     assert sorted(p.name for p in tmp_path.iterdir()) == ["grid.png", "photos"]
+    check = ("train", "finetune", "--check-data", *data, *small)
+    share = ("--set", "data.broken_share=0.5")
+    code, output, errors = inside(*check, *share, cwd=tmp_path)
+    assert code == 1 and "1 images cannot be used" in output
+    assert "a run goes on without them" in errors
+    (tmp_path / "photos" / "cat" / "2.jpg").unlink()
+    code, output, errors = inside(*check, cwd=tmp_path)
+    assert (code, errors) == (0, "") and "0 images cannot be used" in output
 
 
 @pytest.mark.parametrize(

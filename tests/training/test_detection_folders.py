@@ -78,6 +78,20 @@ def test_yolo_without_splits_is_held_out_by_name(tmp_path):
     assert source.all_items[0].boxes.tolist() == [[15, 10, 45, 30]]
 
 
+@pytest.mark.parametrize("holdout, images", [(0.1, 1), (0.0, 2)])
+def test_a_file_of_which_nothing_is_held_out_is_refused(
+    tmp_path, holdout, images
+):
+    images = [{"id": k, "file_name": f"{k}.jpg"} for k in range(images)]
+    coco(tmp_path, [{"image_id": 0}], images=images, name="all.json")
+    with pytest.raises(ValueError) as refused:
+        open_source(str(tmp_path), ["train", "test"], holdout=holdout)
+    words = "`data.holdout` must be above 0, of two images at least"
+    assert words in str(refused.value)
+    received = f"holdout={holdout}, of {len(images)} images in {tmp_path}"
+    assert received in str(refused.value)
+
+
 @pytest.mark.parametrize("names", ["ab", "[{a: 1}, b]", "{1: a, 2: b}", "[]"])
 def test_names_that_are_no_list_are_refused(tmp_path, names):
     yolo(tmp_path, "0 0.5 0.5 0.5 0.5")

@@ -276,7 +276,9 @@ def test_a_check_reads_everything_and_says_what_is_there(tmp_path):
     code, output, errors = inside(
         "train", recipe, "--check-data", "--json", cwd=tmp_path
     )
-    assert not code, errors
+    assert code == 1
+    words = "2 of 5 images of 'train', 1 of 5 annotations of 'train' "
+    assert f"error: {words}" in errors
     found = json.loads(output)["train"]
     (text, other) = found.pop("broken")
     assert text["image"].endswith("4.jpg") and "no JPEG" in text["reason"]
@@ -304,7 +306,7 @@ def test_a_check_reads_everything_and_says_what_is_there(tmp_path):
     }
     _, page, _ = inside("train", recipe, "--check-data", cwd=tmp_path)
     assert "1 left out: an area of zero" in page
-    assert "2 images cannot be read" in page
+    assert "2 images cannot be used" in page
 
 
 class TwoBoxes(tfds.core.GeneratorBasedBuilder):

@@ -149,7 +149,7 @@ def test_check_data_counts_all_that_a_run_cannot_read(photos):
         *(*DATA, "--set", "data.holdout=0.2", "--set", "data.batch_size=256"),
         cwd=photos,
     )
-    assert code == 0, errors
+    assert code == 1 and "`data.broken_share` = 0.01 stops a run" in errors
     found = json.loads(output)
     splits = found["train"], found["test"]
     assert sum(split["images"] for split in splits) == 16

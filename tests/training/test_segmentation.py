@@ -215,7 +215,8 @@ def test_check_data_finds_what_cannot_be_used(dataset, recipe, tmp_path):
         "train", recipe, "--check-data", "--json",
         "--set", f"data.dataset={broken}", cwd=tmp_path,
     )  # fmt: skip
-    assert code == 0, errors
+    assert code == 1
+    assert "4 of 5 images of 'train' cannot be used: more than" in errors
     found = json.loads(output)["train"]
     reasons = {p["image"][-8:]: p["reason"] for p in found["broken"]}
     assert "40 x 48 pixels, the image of 48 x 48" in reasons["0000.jpg"]

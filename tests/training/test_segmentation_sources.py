@@ -192,6 +192,12 @@ def test_without_splits_a_share_is_held_out(tmp_path):
     assert source.names == ("class 0", "class 1", "class 2")
 
 
+def test_one_pair_cannot_be_split(tmp_path):
+    pair(tmp_path, "images/1.jpg", "labels/1.png")
+    with pytest.raises(ValueError, match="`data.holdout` must be above 0, of"):
+        open_source(data(tmp_path, evaluation_split="test", classes=3))
+
+
 def test_a_dataset_of_tfds_with_label_maps(tmp_path):
     import tensorflow_datasets as tfds
 
@@ -300,7 +306,7 @@ def crop(image, labels, seed=0, **fields):
         tf.constant(image),
         tf.constant(labels),
         tf.constant([seed, 1]),
-        SimpleNamespace(crop_size=side, short_side=None),
+        SimpleNamespace(crop_size=side, short_side=None, long_side=2048),
         SimpleNamespace(**settings),
     )
     return [np.asarray(x) for x in found]
@@ -344,6 +350,15 @@ def test_labels_are_resized_by_the_nearest_as_pillow_does(factor):
     )
     _, cut = crop(image, labels, crop_size=48, scale=(factor, factor))
     np.testing.assert_array_equal(cut[: size[1], : size[0]], np.array(expected))
+
+
+def test_halves_of_a_pixel_are_rounded_up_as_in_segment():
+    """`segment` rounds as mmcv does: 2.5 pixels are 3, and not 2."""
+    image, labels = np.zeros((5, 10, 3), "uint8"), np.zeros((5, 10), "int32")
+    _, cut = crop(image, labels, scale=(0.5, 0.5))
+    assert (cut[:3, :5] == 0).all() and (cut != 255).sum() == 15
+    reduced = whole_pair(tf.constant(image), tf.constant(labels), 5)
+    assert reduced["sizes"].numpy().tolist() == [3, 5]
 
 
 def test_crops_of_one_class_are_drawn_again():

@@ -1,6 +1,7 @@
 """Datasets: the digits, TFDS, class folders, TFRecords."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from gcvit_training.tasks.classification.sources import (
     Sample,
-    has_split,
+    check_splits,
     open_source,
 )
 from gcvit_training.tasks.classification.sources.records import INDEX
@@ -201,7 +202,9 @@ def test_unknown_datasets_are_refused(name, words, tmp_path):
 @pytest.mark.parametrize("split", ["trian", "train[", "train[5:5]"])
 def test_splits_that_are_not_there_are_refused(digits, split):
     with pytest.raises(ValueError, match="`data.train_split` "):
-        has_split(digits, split, "data.train_split")
+        check_splits(
+            digits, SimpleNamespace(train_split=split, evaluation_split="test")
+        )
 
 
 @pytest.mark.parametrize("count, places", [(1, [0]), (3, [0, 2, 5])])

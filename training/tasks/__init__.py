@@ -88,6 +88,8 @@ class Task(abc.ABC):
         recipe: Name of the recipe by whose settings models without a run are
             measured, or `None` if they cannot be.
 
+    A task of images and classes is an `images.ImageTask`.
+
     Examples:
     >>> from pathlib import Path
     >>> from PIL import Image
@@ -198,28 +200,17 @@ class Task(abc.ABC):
         """Builds the `keras.Model` that is trained and saved."""
 
     def frozen(self, network):
-        """Says what learns in the first `optimizer.freeze_epochs`.
-
-        Args:
-            network: As `network()` returns.
-
-        Returns:
-            List of variables.
-        """
+        """Returns the variables of `network()` that learn in frozen epochs."""
         raise ValueError(
             "`optimizer.freeze_epochs` must be 0 for this task. Received: "
             f"freeze_epochs={self.config.optimizer.freeze_epochs}"
         )
 
     def not_decayed(self, network):
-        """Says which variables have no weight decay.
+        """Returns the variables of `network()` without weight decay.
 
-        Args:
-            network: As `network()` returns.
-
-        Returns:
-            List of variables; if it is empty, they are norms, biases, layer
-            scales and position tables, by their names.
+        For an empty list they are norms, biases, layer scales and position
+        tables, by their names.
         """
         return []
 
@@ -274,6 +265,17 @@ class Task(abc.ABC):
             List of lines in Markdown.
         """
         return [f"- {split}: {facts}" for split, facts in found.items()]
+
+    def check_found(self, found):
+        """Refuses data of which a run leaves out what `check_data` found.
+
+        Args:
+            found: As `check_data` returns.
+
+        Raises:
+            ValueError: If there is any; the message counts it.
+        """
+        self.check()
 
     def preview(self, count=32):
         """Makes the first training examples as a run sees them.
@@ -331,8 +333,6 @@ class Task(abc.ABC):
 
     def use_classes(self, names, model):
         """Measures a model with classes of its own, matched by name.
-
-        A task that has classes is a `classes.NamedClasses`.
 
         Args:
             names: Names of the model's classes, or `None` where it has none:

@@ -29,10 +29,4 @@ def build_backbone(model, window_size, query_pools):
         # A checkpoint of the whole model brings its own.
         weights = model.backbone_weights if model.weights is None else None
         return GCViTBackbone(model.backbone, weights=weights, **arguments)
-    return GCViTBackbone(
-        embed_dim=model.embed_dim,
-        depths=model.depths,
-        num_heads=model.num_heads,
-        mlp_ratio=model.mlp_ratio,
-        **arguments,
-    )
+    return GCViTBackbone(**model.sizes, **arguments)

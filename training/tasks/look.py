@@ -1,9 +1,8 @@
-"""Looks at a dataset before a run: reads it once, shows some of it."""
+"""Looks at a dataset before a run: reads every example once."""
 
 import tensorflow as tf
 
 from gcvit_keras.images.graph import guarded
-from gcvit_training.data import training_batches
 from gcvit_training.errors import reason
 
 
@@ -76,32 +75,3 @@ def why_broken(read):
     except tf.errors.OpError as error:
         return reason(error)
     return "not read"
-
-
-def preview(task, count):
-    """Makes the first training examples as a run sees them.
-
-    Args:
-        task: A `Task` that has `picture(inputs, targets)`, which makes a
-            picture `(height, width, channels)` and its title from one example
-            of a batch, in numpy.
-        count: Examples, at most.
-
-    Returns:
-        List of pictures, and list of their titles.
-    """
-    data = task.config.data
-    # The training split can be smaller than a batch.
-    batch = min(data.batch_size, task.source.size(data.train_split))
-    data = data.model_copy(update={"batch_size": batch})
-    config = task.config.model_copy(update={"data": data})
-    task = type(task)(config, task.source)
-    shown = []
-    for examples in training_batches(task).as_numpy_iterator():
-        for row in range(min(batch, count - len(shown))):
-            one = tf.nest.map_structure(lambda x, row=row: x[row], examples)
-            shown.append(task.picture(*one))
-        if len(shown) == count:
-            break
-    pictures, titles = zip(*shown, strict=True)
-    return list(pictures), list(titles)

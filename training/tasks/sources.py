@@ -74,6 +74,10 @@ def list_problems(problems):
     return [{"file": p.where, "reason": p.reason} for p in problems]
 
 
+HOLD_OUT = ("train", "test")
+"""Splits of a dataset that has none."""
+
+
 def find_split(split, names):
     """Finds a split by its name, by its short one or by its long one.
 
@@ -101,13 +105,32 @@ def hold_out(items, holdout, name=str):
         name: Function from an item to the name that is hashed.
 
     Returns:
-        Dict of `"train"` and `"test"` to sorted lists of items.
+        Dict of `HOLD_OUT` to sorted lists of items.
     """
     ordered = sorted(items, key=lambda item: zlib.crc32(name(item).encode()))
     held = round(holdout * len(ordered))
     if holdout and len(ordered) > 1:
         held = max(1, held)
-    return {"train": sorted(ordered[held:]), "test": sorted(ordered[:held])}
+    parts = sorted(ordered[held:]), sorted(ordered[:held])
+    return dict(zip(HOLD_OUT, parts, strict=True))
+
+
+def nothing_held_out(holdout, count, dataset):
+    """Makes the error of a split that `hold_out` gave no images.
+
+    Args:
+        holdout: As of `hold_out`.
+        count: Images of all splits.
+        dataset: What the dataset is called.
+
+    Returns:
+        A `ValueError`.
+    """
+    return ValueError(
+        "`data.holdout` must be above 0, of two images at least, where a "
+        "dataset has no splits: `train` and `test` are to have one each. "
+        f"Received: holdout={holdout}, of {count} images in {dataset}"
+    )
 
 
 class Files:

@@ -9,13 +9,8 @@ import tensorflow as tf
 
 from gcvit_keras.models import structure
 from gcvit_training import data as pipeline
-from gcvit_training.tasks import Task, look
-from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.classification.augment import mix
-from gcvit_training.tasks.classification.check import (
-    check_page,
-    check_split,
-)
+from gcvit_training.tasks.classification.check import check_split
 from gcvit_training.tasks.classification.config import (
     ClassificationConfig,
     ImageDataConfig,
@@ -34,10 +29,11 @@ from gcvit_training.tasks.classification.layers import (
 from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.tasks.classification.report import page
 from gcvit_training.tasks.classification.sources import (
-    has_split,
+    check_splits,
     open_source,
 )
-from gcvit_training.tasks.sources import describe_problems
+from gcvit_training.tasks.images import ImageTask
+from gcvit_training.tasks.pages import class_table
 
 __all__ = [
     "Classification",
@@ -48,7 +44,7 @@ __all__ = [
 ]
 
 
-class Classification(NamedClasses, Task):
+class Classification(ImageTask):
     """Images `(height, width, channels)` to probabilities of classes.
 
     The training loss is the cross-entropy with `label_smoothing`, of images
@@ -83,8 +79,7 @@ class Classification(NamedClasses, Task):
         """Opens TFDS's datasets, TFRecords and class folders."""
         data = config.data
         source = open_source(data.dataset, data_dir, data.holdout)
-        for field in ("train_split", "evaluation_split"):
-            has_split(source, getattr(data, field), f"data.{field}")
+        check_splits(source, data)
         return source
 
     def check_replicas(self, batch_size):
@@ -144,22 +139,18 @@ class Classification(NamedClasses, Task):
             "accuracy": keras.metrics.categorical_accuracy(targets, scores),
         }
 
-    def check_data(self, report=print):
+    def check_split(self, split, report):
         """Counts the images of every class, and finds what cannot be read."""
-        for line in self.notes():
-            report(line)
-        data = self.config.data
-        splits = dict.fromkeys((data.train_split, data.evaluation_split))
-        return {
-            split: check_split(
-                self.source, split, data.image_reader, self.tally, report
-            )
-            for split in splits
-        }
+        reader = self.config.data.image_reader
+        return check_split(self.source, split, reader, self.tally, report)
 
-    def check_page(self, found):
-        """Shows images of every class, sizes, and what cannot be read."""
-        return check_page(found)
+    def split_page(self, split, facts):
+        """Shows images of every class."""
+        return [
+            f"**{split}: {facts['images']} images**",
+            "",
+            *class_table("images", facts["classes"]),
+        ]
 
     def tally(self, targets):
         """Counts the images of every class.
@@ -179,10 +170,6 @@ class Classification(NamedClasses, Task):
         if len(parts) == 1:
             return self.names[parts[0]]
         return " + ".join(f"{target[k]:.0%} {self.names[k]}" for k in parts)
-
-    def preview(self, count=32):
-        """Shows augmented images with their classes."""
-        return look.preview(self, count)
 
     def picture(self, inputs, targets):
         """Gives a training image as it is, and its title."""
@@ -222,10 +209,6 @@ class Classification(NamedClasses, Task):
             f"Top-1 on {result['images']} images of "
             f"{self.config.data.evaluation_split}: {result['top1']:.2%}"
         )
-
-    def notes(self):
-        """Counts the files of the data that are no examples."""
-        return describe_problems(self.source.problems)
 
     @property
     def reader(self):

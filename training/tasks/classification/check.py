@@ -6,7 +6,6 @@ import tensorflow as tf
 from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.tasks.look import read_all, why_broken
-from gcvit_training.tasks.pages import class_table, listed, size_lines
 from gcvit_training.tasks.sources import list_problems
 
 UNREADABLE = np.int32([0, 0]), np.int64(1)
@@ -14,7 +13,7 @@ UNREADABLE = np.int32([0, 0]), np.int64(1)
 
 
 def check_split(source, split, reader, tally, report=print):
-    """Reads every image of a split once, as a run reads it.
+    """Reads every image of a split once; see `ImageTask.check_split`.
 
     Args:
         source: As `sources.open_source` returns.
@@ -24,11 +23,8 @@ def check_split(source, split, reader, tally, report=print):
         report: Called with a line of text now and then.
 
     Returns:
-        Dict of `"images"`: how many there are; `"classes"`: how many of each;
-        `"least_size"`, `"largest_size"`: height and width of the images with
-        fewest and with most pixels; `"rotated"`: how many an EXIF orientation
-        turns; `"broken"`: `{"image", "reason"}` of those that cannot be read;
-        and `"ignored"`: `{"file", "reason"}` of those that are no examples.
+        Dict with `"rotated"`, too: how many an EXIF orientation turns; and
+        `"ignored"`: `{"file", "reason"}` of those that are no examples.
     """
     targets, orientations = [], []
 
@@ -80,22 +76,3 @@ def _target(source, example):
     return guarded(
         lambda: (source.load(example)[1], True), lambda: (np.int64(0), False)
     )
-
-
-def check_page(found):
-    """Shows what `check_split` found.
-
-    Args:
-        found: Dict of split to what `check_split` returns.
-
-    Returns:
-        List of lines in Markdown.
-    """
-    lines = []
-    for split, facts in found.items():
-        lines += [f"**{split}: {facts['images']} images**", ""]
-        lines += class_table("images", facts["classes"])
-        lines += size_lines(facts)
-        lines += listed("cannot be read", facts["broken"])
-        lines.append("")
-    return lines

@@ -1,6 +1,6 @@
 """Settings of a classification run."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from pydantic_core import PydanticCustomError
@@ -8,7 +8,6 @@ from pydantic_core import PydanticCustomError
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
     DataConfig,
-    FourPositive,
     NonNegative,
     Positive,
     Probability,
@@ -16,6 +15,7 @@ from gcvit_training.config import (
     Share,
     Strict,
 )
+from gcvit_training.tasks.architecture import Architecture
 
 
 def _height_and_width(size):
@@ -124,7 +124,7 @@ class AugmentConfig(Strict):
         return self
 
 
-class ModelConfig(Strict):
+class ModelConfig(Architecture):
     """The architecture and what it starts from.
 
     Either `variant`, or `embed_dim`, `depths`, `num_heads` and `mlp_ratio`,
@@ -147,12 +147,9 @@ class ModelConfig(Strict):
         name: Name of the model.
     """
 
+    VARIANT: ClassVar = "variant"
+
     variant: Literal[tuple(VARIANTS)] | None = None
-    weights: str | None = None
-    embed_dim: pydantic.PositiveInt | None = None
-    depths: FourPositive | None = None
-    num_heads: FourPositive | None = None
-    mlp_ratio: Positive | None = None
     layer_scale: Positive | None = None
     drop_path_rate: Share | None = None
     window_size: tuple[Sides, Sides, Sides, Sides] | None = None
@@ -160,30 +157,12 @@ class ModelConfig(Strict):
     name: str = "gcvit"
 
     @pydantic.model_validator(mode="after")
-    def _is_one_architecture(self):
-        sizes = ("embed_dim", "depths", "num_heads", "mlp_ratio")
-        given = [name for name in sizes if getattr(self, name) is not None]
-        missing = [name for name in sizes if name not in given]
-        if self.variant is not None and (given or self.layer_scale):
+    def _layer_scale_is_the_variant_s(self):
+        if self.variant is not None and self.layer_scale:
             raise ValueError(
-                "`model.variant` fixes "
-                f"{', '.join(given or ['layer_scale'])}: give one or the other"
-            )
-        if given and missing:
-            raise ValueError(f"`model.{missing[0]}` is missing")
-        if not given and self.variant is None and not self.is_keras_file:
-            raise ValueError(
-                "`model` must have `variant`, or "
-                f"{', '.join(f'`{s}`' for s in sizes)}, or a .keras file as "
-                "`weights`"
+                "`model.variant` fixes layer_scale: give one or the other"
             )
         return self
-
-    @property
-    def is_keras_file(self):
-        """Whether `weights` is a whole model."""
-        weights = self.weights or ""
-        return weights.endswith(".keras")
 
 
 class ImageRunConfig(RunConfig):

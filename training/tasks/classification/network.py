@@ -8,6 +8,7 @@ from gcvit_keras.layers import GCViTBlock
 from gcvit_keras.models import structure
 from gcvit_keras.models.classifier import head
 from gcvit_keras.models.constructors import CONSTRUCTORS
+from gcvit_training.tasks.architecture import SIZES
 
 
 def build_network(config, classes, activation="softmax") -> keras.Model:
@@ -53,14 +54,7 @@ def _network(config, classes, activation):
     }
     if model.variant:
         return CONSTRUCTORS[model.variant](**arguments)
-    return GCViT(
-        embed_dim=model.embed_dim,
-        depths=model.depths,
-        num_heads=model.num_heads,
-        mlp_ratio=model.mlp_ratio,
-        layer_scale=model.layer_scale,
-        **arguments,
-    )
+    return GCViT(**model.sizes, layer_scale=model.layer_scale, **arguments)
 
 
 def _refuse_what_is_fixed(model):
@@ -68,7 +62,7 @@ def _refuse_what_is_fixed(model):
     fixed = {
         name: value
         for name in (
-            *("variant", "embed_dim", "depths", "num_heads", "mlp_ratio"),
+            *("variant", *SIZES),
             *("layer_scale", "drop_path_rate", "window_size"),
         )
         if (value := getattr(model, name)) is not None

@@ -9,10 +9,8 @@ import tensorflow as tf
 from gcvit_keras.detection import DetectionReader, draw_detections
 from gcvit_keras.detection.masks import paste_masks_numpy
 from gcvit_keras.detection.sample import choice_by
-from gcvit_training.tasks import Task, look
-from gcvit_training.tasks.classes import NamedClasses
 from gcvit_training.tasks.classification.layers import load_layers
-from gcvit_training.tasks.detection.check import check_page, check_split
+from gcvit_training.tasks.detection.check import check_split, split_page
 from gcvit_training.tasks.detection.config import DIVISOR, DetectionConfig
 from gcvit_training.tasks.detection.evaluator import DetectionEvaluator
 from gcvit_training.tasks.detection.examples import (
@@ -25,6 +23,7 @@ from gcvit_training.tasks.detection.network import build_network, not_decayed
 from gcvit_training.tasks.detection.report import page
 from gcvit_training.tasks.detection.sources import open_source
 from gcvit_training.tasks.detection.sources.images import choose_bucket
+from gcvit_training.tasks.images import ImageTask
 from gcvit_training.tasks.sources import count_problems
 
 __all__ = ["Detection", "DetectionConfig", "DetectionEvaluator"]
@@ -33,7 +32,7 @@ NAMED = 3
 """Classes that a picture's title counts, the most frequent ones."""
 
 
-class Detection(NamedClasses, Task):
+class Detection(ImageTask):
     """Images of any size to boxes, classes and masks.
 
     What is random of an image - its augmentation, and which of its regions are
@@ -65,8 +64,7 @@ class Detection(NamedClasses, Task):
     def open_source(cls, config, data_dir=None):
         """Opens COCO's, Pascal VOC's, YOLO's and TFDS's datasets."""
         data = config.data
-        splits = [data.train_split, data.evaluation_split]
-        source = open_source(data.dataset, splits, data_dir, data.holdout)
+        source = open_source(data.dataset, data.splits, data_dir, data.holdout)
         source.data_dir = data_dir
         return source
 
@@ -83,7 +81,7 @@ class Detection(NamedClasses, Task):
     def check(self):
         """Refuses data without objects, or with too many that are broken."""
         data = self.config.data
-        for split in dict.fromkeys((data.train_split, data.evaluation_split)):
+        for split in data.splits:
             items = self.source.items[split]
             if all(item.is_crowd.all() for item in items):
                 raise ValueError(
@@ -136,25 +134,20 @@ class Detection(NamedClasses, Task):
         return {"images": images, "sizes": sizes}, targets
 
     def check_data(self, report=print):
-        """Reads every image of both splits once."""
+        """Reads every image of both splits, and every polygon's sides."""
         data = self.config.data
-        splits = dict.fromkeys([data.train_split, data.evaluation_split])
         source = open_source(
             data.dataset,
-            splits,
+            data.splits,
             self.source.data_dir,
             data.holdout,
             thorough=True,
         )
-        return {split: check_split(source, split, report) for split in splits}
+        return {s: check_split(source, s, report) for s in data.splits}
 
-    def check_page(self, found):
-        """Shows objects per class, sizes, and what cannot be used."""
-        return check_page(found)
-
-    def preview(self, count=32):
-        """Draws objects into the first training images."""
-        return look.preview(self, count)
+    def split_page(self, split, facts):
+        """Shows objects per class, and what cannot be used."""
+        return split_page(split, facts)
 
     def picture(self, inputs, targets):
         """Draws the objects into an image; its title counts them by class."""
@@ -181,11 +174,6 @@ class Detection(NamedClasses, Task):
     def not_decayed(self, network):
         """Leaves norms and position tables out."""
         return not_decayed(network, self.config.optimizer.decay)
-
-    def frozen(self, network):
-        """Trains all but the backbone."""
-        backbone = {id(v) for v in network.backbone.trainable_variables}
-        return [v for v in network.trainable_variables if id(v) not in backbone]
 
     def losses(self, network, inputs, targets, training):
         """Computes the losses of the proposals and of each stage."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 from gcvit_keras.images.graph import decode
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.tasks.look import extremes, read_all, why_broken
-from gcvit_training.tasks.pages import class_table, listed, size_lines
+from gcvit_training.tasks.pages import class_table
 from gcvit_training.tasks.sources import count_problems
 
 SMALL, LARGE = 32**2, 96**2
@@ -14,7 +14,7 @@ SMALL, LARGE = 32**2, 96**2
 
 
 def check_split(source, split, report=print):
-    """Reads every image of a split once, as a run reads it.
+    """Reads every image of a split once; see `ImageTask.check_split`.
 
     Args:
         source: `Images`, opened with `thorough`.
@@ -22,13 +22,11 @@ def check_split(source, split, report=print):
         report: Called with a line of text now and then.
 
     Returns:
-        Dict of `"images"`; `"annotations"`, all that there are, and
-        `"objects"`, those that can be used; `"classes"`: objects of each;
-        `"crowds"`; `"empty"`: images without objects; `"small"`, `"medium"`,
-        `"large"`: objects by area; `"least_size"` and `"largest_size"`: height
-        and width of the images with fewest and with most pixels; `"rotated"`;
-        `"broken"`: `{"image", "reason"}` of those that cannot be read; and
-        `"problems"`: see `count_problems`.
+        Dict with these, too: `"annotations"`, all that there are, and
+        `"objects"`, those that can be used; `"crowds"`; `"empty"`: images
+        without objects; `"small"`, `"medium"`, `"large"`: objects by area;
+        `"rotated"`: images that EXIF turns; and `"problems"`: see
+        `count_problems`.
     """
     items, problems = source.items[split], source.problems[split]
     broken, rotated = _read(items, split, report)
@@ -90,34 +88,19 @@ def _upright_size(encoded):
     return tf.shape(decode(encoded, trusted=True))[:2]
 
 
-def check_page(found):
-    """Shows what `check_split` found.
-
-    Args:
-        found: Dict of split to what `check_split` returns.
-
-    Returns:
-        List of lines in Markdown.
-    """
-    lines = []
-    for split, facts in found.items():
-        lines += [
-            f"**{split}: {facts['images']} images, {facts['objects']} "
-            "objects**",
-            "",
-        ]
-        lines += class_table("objects", facts["classes"])
-        lines += [
-            f"- {facts['small']} small, {facts['medium']} medium and "
-            f"{facts['large']} large objects; {facts['crowds']} crowds",
-            f"- {facts['empty']} images without objects",
-        ]
-        lines += size_lines(facts)
-        for problem, row in facts["problems"].items():
-            what = "used" if row["used"] else "left out"
-            lines.append(
-                f"- {row['count']} {what}: {problem}, such as {row['first']}"
-            )
-        lines += listed("images cannot be read", facts["broken"])
-        lines.append("")
+def split_page(split, facts):
+    """Shows what `check_split` found, but for sizes and broken images."""
+    lines = [
+        f"**{split}: {facts['images']} images, {facts['objects']} objects**",
+        "",
+        *class_table("objects", facts["classes"]),
+        f"- {facts['small']} small, {facts['medium']} medium and "
+        f"{facts['large']} large objects; {facts['crowds']} crowds",
+        f"- {facts['empty']} images without objects",
+    ]
+    for problem, row in facts["problems"].items():
+        what = "used" if row["used"] else "left out"
+        lines.append(
+            f"- {row['count']} {what}: {problem}, such as {row['first']}"
+        )
     return lines

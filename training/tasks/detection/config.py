@@ -1,6 +1,6 @@
 """Settings of a run that trains a detector."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
@@ -15,6 +15,7 @@ from gcvit_training.config import (
     Share,
     Strict,
 )
+from gcvit_training.tasks.architecture import Architecture
 
 Side = Annotated[int, pydantic.Field(ge=32)]
 Sides = Annotated[tuple[Side, ...], pydantic.Field(min_length=1)]
@@ -117,18 +118,13 @@ class DetectionAugmentConfig(Strict):
         return self
 
 
-class DetectionModelConfig(Strict):
+class DetectionModelConfig(Architecture):
     """The detector, and what it starts from.
 
     Attributes:
         detector: Mask R-CNN, or Cascade Mask R-CNN.
-        backbone: Name of a published variant, or `None`, and then the next
-            four say what the backbone is.
-        embed_dim: Channels of the first level; each further one has twice as
-            many.
-        depths: Number of blocks of each level.
-        num_heads: Number of attention heads of each level.
-        mlp_ratio: Width of the blocks' MLPs, as a factor on the channels.
+        backbone: Name of a published variant, or `None`, and then the sizes
+            of `Architecture` say what the backbone is.
         window_size: Sides of the windows. Default: 24 at each level.
         drop_path_rate: Stochastic depth of the last block.
         backbone_weights: What a backbone given by name starts from: a preset
@@ -139,31 +135,19 @@ class DetectionModelConfig(Strict):
         name: Name of the model.
     """
 
+    BRINGS_ITS_OWN: ClassVar = False
+
     detector: Literal["mask_rcnn", "cascade_mask_rcnn"] = "mask_rcnn"
     backbone: Literal[tuple(VARIANTS)] | None = None
-    embed_dim: pydantic.PositiveInt | None = None
-    depths: FourPositive | None = None
-    num_heads: FourPositive | None = None
-    mlp_ratio: Positive | None = None
     window_size: FourPositive = (24, 24, 24, 24)
     drop_path_rate: Share = 0.2
     backbone_weights: str | None = None
-    weights: str | None = None
     fpn_channels: pydantic.PositiveInt = 256
     fc_channels: pydantic.PositiveInt = 1024
     name: str = "detector"
 
     @pydantic.model_validator(mode="after")
-    def _is_one_architecture(self):
-        sizes = ("embed_dim", "depths", "num_heads", "mlp_ratio")
-        missing = [name for name in sizes if getattr(self, name) is None]
-        if self.backbone is None and missing:
-            raise ValueError(f"`model` must have `backbone` or `{missing[0]}`")
-        if self.backbone is not None and len(missing) < len(sizes):
-            raise ValueError(
-                f"`model.backbone` fixes {', '.join(sizes)}: give one or the "
-                "other"
-            )
+    def _weights_have_a_backbone(self):
         if self.backbone is None and self.backbone_weights:
             raise ValueError("`model.backbone_weights` needs `model.backbone`")
         return self

@@ -120,18 +120,6 @@ def encode(mask):
     return {"size": [int(side) for side in rle["size"]], "counts": counts}
 
 
-def area(rle):
-    """Counts the pixels of a mask.
-
-    Args:
-        rle: Dict, as `to_rle` returns.
-
-    Returns:
-        An integer.
-    """
-    return int(np.ravel(coco_mask.area(rle))[0])
-
-
 def cut_mask(mask, region, cells):
     """Averages a mask over the cells of a region.
 

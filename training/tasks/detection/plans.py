@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from gcvit_keras.images.sides import resized_sides
+
 
 class Plan(NamedTuple):
     """What is done to each of n images: a pixel's place is moved by it.
@@ -39,7 +41,7 @@ def plan_evaluation(sizes, data):
         A `Plan`.
     """
     sides = tf.cast(sizes, tf.float64)
-    resized = fit(sides, data.short_side, data.long_side)
+    resized = _fit(sides, data.short_side, data.long_side)
     return _plan(sides, resized, tf.zeros_like(sides), resized, resized)
 
 
@@ -64,38 +66,24 @@ def plan_training(sizes, seed, augment):
         final = crop
     else:
         short = _one_of(augment.short_sides, draws[1])
-        resized = fit(sides, short, augment.long_side)
+        resized = _fit(sides, short, augment.long_side)
         crop, offset, final = resized, tf.zeros_like(sides), resized
         if augment.policy == "paper":
             crops = (draws[2] < 0.5)[:, None]
             first = _one_of(augment.crop_short_sides, draws[3])
-            first = fit(sides, first, augment.long_side)
+            first = _fit(sides, first, augment.long_side)
             part, place = _random_crop(first, draws[4:8], augment.crop_sides)
             resized = tf.where(crops, first, resized)
             crop = tf.where(crops, part, crop)
             offset = tf.where(crops, place, offset)
-            again = fit(part, short, augment.long_side)
+            again = _fit(part, short, augment.long_side)
             final = tf.where(crops, again, final)
     return _plan(sides, resized, offset, crop, final, flips)
 
 
-def fit(sides, short_side, long_side):
-    """Computes sizes that keep the ratio, rounded as mmdet does.
-
-    Args:
-        sides: Float64 tensor `(n, 2)`.
-        short_side: Length of the shorter side, if the longer one allows: a
-            number or a tensor `(n,)`.
-        long_side: Length that the longer side does not exceed.
-
-    Returns:
-        Float64 tensor `(n, 2)` of whole numbers.
-    """
-    factors = tf.minimum(
-        tf.cast(long_side, tf.float64) / tf.reduce_max(sides, axis=1),
-        tf.cast(short_side, tf.float64) / tf.reduce_min(sides, axis=1),
-    )
-    return tf.maximum(tf.floor(sides * factors[:, None] + 0.5), 1)
+def _fit(sides, short_side, long_side):
+    """Sides `(n, 2)` that keep their ratio; see `resized_sides`."""
+    return resized_sides(sides, short_side, long_side, xp=tf.experimental.numpy)
 
 
 def _plan(sides, resized, offset, crop, final, flips=None):
@@ -138,9 +126,7 @@ def _jitter(sides, draws, augment):
     side = float(augment.jitter_side)
     low, high = augment.jitter
     target = side * (low + (high - low) * draws[1])
-    # Keeps the ratio within target x target.
-    factors = target / tf.reduce_max(sides, axis=1)
-    resized = tf.maximum(tf.floor(sides * factors[:, None] + 0.5), 1)
+    resized = _fit(sides, target, target)
     crop = tf.minimum(resized, side)
     places = tf.transpose(draws[2:4])
     offset = tf.cast(_whole(places, resized - crop), tf.float64)

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from gcvit_training.plots import matrix_picture
+from matplotlib.figure import Figure
+
+from gcvit_training.plots import matrix_picture, save
 from gcvit_training.tasks.detection.measures import of_kind
-from gcvit_training.tasks.detection.plots import curves_picture
 from gcvit_training.tasks.detection.worst import write_worst
 from gcvit_training.tasks.pages import cell
 
@@ -31,7 +32,7 @@ def page(result, names, folder, evaluator):
     """
     kinds = [kind for kind in KINDS if kind in result]
     if folder is not None:
-        curves_picture(result, folder.path / "precision_recall.png")
+        _curves_picture(result, folder.path / "precision_recall.png")
         matrix_picture(
             result["confusion"],
             [*names, "nothing"],
@@ -39,7 +40,7 @@ def page(result, names, folder, evaluator):
             xlabel="detected",
             ylabel="truth",
         )
-        write_detections(evaluator.detections, folder, kinds)
+        _write_detections(evaluator.detections, folder, kinds)
     lines = [f"| | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for name in result["box"]:
         values = (_number(result[kind][name]) for kind in kinds)
@@ -78,14 +79,30 @@ def page(result, names, folder, evaluator):
     return lines
 
 
-def write_detections(detections, folder, kinds=("box", "mask")):
-    """Writes COCO's result files, `detections.bbox.json` and `...segm.json`.
+def _curves_picture(result, path):
+    """Draws precision by recall, a panel per kind."""
+    kinds = result["curves"]
+    figure = Figure((4.5 * len(kinds), 4), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for axes, (kind, curves) in zip(panels, kinds.items(), strict=True):
+        for name in ("0.50", "0.75"):
+            ap = result[kind][f"ap{name[2:]}"]
+            label = f"overlap {name}: AP {ap:.3f}"
+            axes.plot(curves["recall"], curves[name], label=label)
+        axes.set(
+            xlabel="recall",
+            ylabel="precision",
+            title=f"{kind}: AP {result[kind]['ap']:.3f}",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+        )
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save(figure, path)
 
-    Args:
-        detections: List of dicts, as `DetectionEvaluator.detections`.
-        folder: The `RunFolder`.
-        kinds: `"box"`, `"mask"` or both.
-    """
+
+def _write_detections(detections, folder, kinds):
+    """Writes COCO's result files, `detections.bbox.json` and `...segm.json`."""
     for kind in kinds:
         rows = of_kind(detections, KINDS[kind])
         folder.write_text(f"detections.{KINDS[kind]}.json", json.dumps(rows))

@@ -7,9 +7,9 @@ from gcvit_keras.segmentation import SegmentationReader
 from gcvit_keras.segmentation.colours import overlay
 from gcvit_keras.segmentation.inference import Inference
 from gcvit_keras.segmentation.losses import IGNORED, pixel_crossentropy
-from gcvit_training.tasks import Task, look
-from gcvit_training.tasks.classes import NamedClasses
-from gcvit_training.tasks.segmentation.check import check_page, check_split
+from gcvit_training.tasks.images import ImageTask
+from gcvit_training.tasks.pages import cell, percent
+from gcvit_training.tasks.segmentation.check import check_split, split_page
 from gcvit_training.tasks.segmentation.config import SegmentationConfig
 from gcvit_training.tasks.segmentation.evaluator import SegmentationEvaluator
 from gcvit_training.tasks.segmentation.examples import (
@@ -18,14 +18,12 @@ from gcvit_training.tasks.segmentation.examples import (
     whole_pair,
 )
 from gcvit_training.tasks.segmentation.network import build_network
-from gcvit_training.tasks.segmentation.report import page
 from gcvit_training.tasks.segmentation.sources import open_source
-from gcvit_training.tasks.sources import describe_problems
 
 __all__ = ["Segmentation", "SegmentationConfig", "SegmentationEvaluator"]
 
 
-class Segmentation(NamedClasses, Task):
+class Segmentation(ImageTask):
     """Images of any size to logits of each pixel.
 
     Crops are trained on; images are measured whole, or by windows, against
@@ -70,11 +68,6 @@ class Segmentation(NamedClasses, Task):
     def network(self):
         """Builds a UPerNet."""
         return build_network(self.config, len(self.source.names))
-
-    def frozen(self, network):
-        """Trains all but the backbone."""
-        backbone = {id(v) for v in network.backbone.trainable_variables}
-        return [v for v in network.trainable_variables if id(v) not in backbone]
 
     def losses(self, network, inputs, targets, training):
         """Computes the cross-entropy of the pixels, of both heads."""
@@ -153,25 +146,13 @@ class Segmentation(NamedClasses, Task):
             f"{self.config.data.evaluation_split}: {result['miou']:.2%}"
         )
 
-    def notes(self):
-        """Counts the files of the data that are no examples."""
-        return describe_problems(self.source.problems)
+    def check_split(self, split, report):
+        """Reads every image and label map of a split."""
+        return check_split(self.source, split, report)
 
-    def check_data(self, report=print):
-        """Reads every image and label map of both splits."""
-        for line in self.notes():
-            report(line)
-        data = self.config.data
-        splits = dict.fromkeys((data.train_split, data.evaluation_split))
-        return {s: check_split(self.source, s, report) for s in splits}
-
-    def check_page(self, found):
-        """Shows pixels of every class, sizes, and what cannot be used."""
-        return check_page(found)
-
-    def preview(self, count=32):
-        """Shows training crops, the classes laid over them in colours."""
-        return look.preview(self, count)
+    def split_page(self, split, facts):
+        """Shows pixels of every class, and what is no example."""
+        return split_page(split, facts)
 
     def picture(self, inputs, targets):
         """Lays classes over a crop; its title has the largest three."""
@@ -193,7 +174,31 @@ class Segmentation(NamedClasses, Task):
 
     def page(self, result, folder=None):
         """Shows measures over all classes and of each."""
-        return page(result)
+        measures = {
+            "mIoU": result["miou"],
+            "mean accuracy of the classes": result["mean_accuracy"],
+            "accuracy of the pixels": result["pixel_accuracy"],
+        }
+        rows = sorted(
+            result["per_class"],
+            key=lambda row: -1.0 if row["iou"] is None else row["iou"],
+        )
+        return [
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {value:.2%} |" for name, value in measures.items()),
+            f"| images | {result['images']} |",
+            "",
+            "Classes, the worst first:",
+            "",
+            "| class | IoU | accuracy | pixels |",
+            "|---|--:|--:|--:|",
+            *(
+                f"| {cell(row['class'])} | {percent(row['iou'])} "
+                f"| {percent(row['accuracy'])} | {row['pixels']} |"
+                for row in rows
+            ),
+        ]
 
 
 TASK = Segmentation

@@ -7,13 +7,13 @@ from gcvit_keras.images.graph import decode
 from gcvit_keras.segmentation.losses import IGNORED
 from gcvit_training.errors import reason
 from gcvit_training.tasks.look import read_all
-from gcvit_training.tasks.pages import SHOWN, class_table, listed, size_lines
+from gcvit_training.tasks.pages import SHOWN, class_table, listed
 from gcvit_training.tasks.segmentation.label_map import decode_numbers
 from gcvit_training.tasks.sources import list_problems
 
 
 def check_split(source, split, report=print):
-    """Reads every image and label map of a split once.
+    """Reads every image and label map once; see `ImageTask.check_split`.
 
     Args:
         source: As `sources.open_source` returns.
@@ -21,10 +21,7 @@ def check_split(source, split, report=print):
         report: Called with a line of text now and then.
 
     Returns:
-        Dict of `"images"`: how many there are; `"classes"`: pixels of each;
-        `"ignored_pixels"`; `"least_size"`, `"largest_size"`: height and width
-        of the images with fewest and with most pixels; `"broken"`:
-        `{"image", "reason"}` of those that a run leaves out; and `"ignored"`:
+        Dict with `"ignored_pixels"`, too, their number; and `"ignored"`:
         `{"file", "reason"}` of those that are no examples.
     """
     pixels = np.zeros(256, int)
@@ -93,28 +90,18 @@ def _why_broken(source, example):
     )
 
 
-def check_page(found):
-    """Shows what `check_split` found.
-
-    Args:
-        found: Dict of split to what `check_split` returns.
-
-    Returns:
-        List of lines in Markdown.
-    """
-    lines = []
-    for split, facts in found.items():
-        lines += [f"**{split}: {facts['images']} images**", ""]
-        total = sum(facts["classes"].values()) or 1
-        lines += class_table(
+def split_page(split, facts):
+    """Shows what `check_split` found, but for sizes and broken images."""
+    total = sum(facts["classes"].values()) or 1
+    ignored = facts["ignored_pixels"]
+    return [
+        f"**{split}: {facts['images']} images**",
+        "",
+        *class_table(
             "share of the pixels",
             facts["classes"],
-            lambda pixels, total=total: f"{pixels / total:.2%}",
-        )
-        ignored = facts["ignored_pixels"]
-        lines.append(f"- {ignored / (total + ignored):.2%} are of no class")
-        lines += size_lines(facts)
-        lines += listed("cannot be used", facts["broken"])
-        lines += listed("are no examples", facts["ignored"], "file")
-        lines.append("")
-    return lines
+            lambda pixels: f"{pixels / total:.2%}",
+        ),
+        f"- {ignored / (total + ignored):.2%} are of no class",
+        *listed("are no examples", facts["ignored"], "file"),
+    ]

@@ -15,6 +15,7 @@ from gcvit_training.config import (
     Share,
     Strict,
 )
+from gcvit_training.tasks.architecture import Architecture
 
 FourPools = Annotated[
     tuple[pydantic.NonNegativeInt, ...],
@@ -121,10 +122,10 @@ class SegmentationAugmentConfig(Strict):
         return self
 
 
-class SegmentationModelConfig(Strict):
+class SegmentationModelConfig(Architecture):
     """The segmenter and what it starts from.
 
-    Either `backbone`, or `embed_dim`, `depths`, `num_heads` and `mlp_ratio`.
+    Either `backbone`, or the sizes of `Architecture`.
 
     Attributes:
         backbone: Name of a published variant.
@@ -134,11 +135,6 @@ class SegmentationModelConfig(Strict):
             file; a `.keras` file's classifier is replaced where the classes
             differ, and other settings must be its own where they are not
             `None`.
-        embed_dim: Channels of the first level; each further one has twice as
-            many.
-        depths: Number of blocks of each level.
-        num_heads: Number of attention heads of each level.
-        mlp_ratio: Width of the blocks' MLPs, as a factor on the channels.
         window_size: Sides of the windows. Default: those of `UPerNet`.
         query_pools: How often each level's query generator halves its map.
             Default: the classifiers'; 3, 2, 1 and 0 for a checkpoint around
@@ -154,11 +150,6 @@ class SegmentationModelConfig(Strict):
 
     backbone: Literal[tuple(VARIANTS)] | None = None
     backbone_weights: str | None = None
-    weights: str | None = None
-    embed_dim: pydantic.PositiveInt | None = None
-    depths: FourPositive | None = None
-    num_heads: FourPositive | None = None
-    mlp_ratio: Positive | None = None
     window_size: FourPositive | None = None
     query_pools: FourPools | None = None
     drop_path_rate: Share | None = None
@@ -168,28 +159,6 @@ class SegmentationModelConfig(Strict):
     dropout: Share = 0.1
     auxiliary_weight: NonNegative = 0.4
     name: str = "upernet"
-
-    @pydantic.model_validator(mode="after")
-    def _is_one_architecture(self):
-        sizes = ("embed_dim", "depths", "num_heads", "mlp_ratio")
-        given = [name for name in sizes if getattr(self, name) is not None]
-        if self.backbone is not None and given:
-            raise ValueError(
-                f"`model.backbone` fixes {', '.join(given)}: give one or the "
-                "other"
-            )
-        if self.backbone is None and len(given) < len(sizes):
-            if given or not self.is_keras_file:
-                missing = next(name for name in sizes if name not in given)
-                raise ValueError(
-                    f"`model.{missing}` is missing, or `model.backbone`"
-                )
-        return self
-
-    @property
-    def is_keras_file(self):
-        """Whether `weights` is a whole model."""
-        return (self.weights or "").endswith(".keras")
 
 
 class SegmentationConfig(RunConfig):

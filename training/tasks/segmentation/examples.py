@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from gcvit_keras.images.graph import decode
+from gcvit_keras.images.graph import decode, resized_size
 from gcvit_keras.segmentation.losses import IGNORED
 from gcvit_keras.weights.presets import PIXEL_MEAN
 from gcvit_training.tasks.segmentation.label_map import (
@@ -36,23 +36,6 @@ def read_pair(content, table):
         return image, to_classes(numbers, table)
 
 
-def measured_factor(size, data):
-    """The factor by which an image is resized to be measured.
-
-    Args:
-        size: Int tensor `(2,)`: height and width.
-        data: A `SegmentationDataConfig`.
-
-    Returns:
-        Float32 scalar.
-    """
-    size = tf.cast(size, tf.float32)
-    if data.short_side is None:
-        return tf.constant(1.0)
-    short = data.short_side / tf.reduce_min(size)
-    return tf.minimum(short, data.long_side / tf.reduce_max(size))
-
-
 def training_pair(image, labels, seed, data, augment):
     """Makes a crop of an image at a random scale, varied.
 
@@ -72,8 +55,7 @@ def training_pair(image, labels, seed, data, augment):
     seeds = tf.unstack(tf.random.split(seed, 4))
     size = tf.shape(labels)
     scale = tf.random.stateless_uniform((), seeds[0], *augment.scale)
-    wanted = tf.cast(size, tf.float32) * measured_factor(size, data) * scale
-    scaled = tf.maximum(1, tf.cast(tf.round(wanted), tf.int32))
+    scaled = resized_size(size, data.short_side, data.long_side, scale)
     first, labels = _choose(labels, scaled, seeds[1], side, augment.class_share)
     image = _colours(_cut(image, scaled, first, side), seeds[3], augment)
     # Padded last: the model is to see zeros there, as in a smaller image.
@@ -195,13 +177,9 @@ def whole_pair(image, labels, side):
         side)` and int32 `"sizes"` `(2,)`, height and width of what counts.
     """
     size = tf.shape(labels)
-    factor = tf.cast(side, tf.float32) / tf.cast(
-        tf.reduce_max(size), tf.float32
-    )
 
     def reduced():
-        scaled = tf.cast(tf.round(tf.cast(size, tf.float32) * factor), tf.int32)
-        scaled = tf.clip_by_value(scaled, 1, side)
+        scaled = resized_size(size, side, side)
         zero = tf.zeros((2,), tf.int32)
         cut = tf.cast(tf.round(_cut(image, scaled, zero, side)), tf.uint8)
         return cut, cut_labels(labels, scaled, zero, side), scaled
@@ -214,7 +192,7 @@ def whole_pair(image, labels, side):
             size,
         )
 
-    image, labels, size = tf.cond(factor < 1, reduced, padded)
+    image, labels, size = tf.cond(tf.reduce_max(size) > side, reduced, padded)
     return {
         "images": tf.ensure_shape(image, (side, side, 3)),
         "labels": tf.ensure_shape(tf.cast(labels, tf.uint8), (side, side)),

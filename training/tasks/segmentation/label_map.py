@@ -1,6 +1,5 @@
 """Label maps: numbers of pixels from PNG files, and classes from numbers."""
 
-import functools
 import zlib
 
 import numpy as np
@@ -12,8 +11,10 @@ UNKNOWN = -1
 """What a table gives for numbers that no class has."""
 SIGNATURE = list(b"\x89PNG\r\n\x1a\n")
 _BYTES = [bytes([i]) for i in range(256)]
-_CHUNK = 17
-"""Bytes of a header that its check is of."""
+_CRC_STEPS = [
+    zlib.crc32(bytes([i ^ 255])) ^ 0xFFFFFFFF ^ 0x00FFFFFF for i in range(256)
+]
+"""What each byte does to a CRC-32."""
 _LEVELS = {1: 255, 2: 85, 4: 17, 8: 1}
 """By bits per pixel: what a decoder multiplies grey levels with."""
 
@@ -118,34 +119,14 @@ def _first_pixels(encoded):
 
 
 def _crc(content):
-    """CRC-32 of `_CHUNK` bytes, an int64 tensor of four bytes.
-
-    It is linear: each byte flips bits of it, by where it is, of those that
-    zeros have.
-    """
-    zeros, flips = _crc_bits()
-    flipped = tf.gather(tf.constant(flips), content, axis=1, batch_dims=1)
-    bits = (zeros + tf.reduce_sum(flipped, axis=0)) % 2
-    powers = tf.constant(2 ** np.arange(7, -1, -1), tf.int64)
-    return tf.reduce_sum(tf.reshape(bits, (4, 8)) * powers, axis=1)
-
-
-@functools.cache
-def _crc_bits():
-    """Bits `(32,)` for zeros, and what flips them `(_CHUNK, 256, 32)`."""
-
-    def bits(content):
-        crc = zlib.crc32(bytes(content))
-        return np.array([(crc >> (31 - k)) & 1 for k in range(32)])
-
-    zeros = bits(_CHUNK * [0])
-    flips = np.zeros((_CHUNK, 256, 32), "int64")
-    for place in range(_CHUNK):
-        for value in range(256):
-            content = _CHUNK * [0]
-            content[place] = value
-            flips[place, value] = bits(content) ^ zeros
-    return zeros, flips
+    """CRC-32 of some bytes, an int64 tensor of four bytes."""
+    crc = tf.constant(2**32 - 1, tf.int64)
+    for byte in tf.unstack(content):
+        place = tf.bitwise.bitwise_and(tf.bitwise.bitwise_xor(crc, byte), 255)
+        step = tf.gather(tf.constant(_CRC_STEPS, tf.int64), place)
+        crc = tf.bitwise.bitwise_xor(step, crc // 256)
+    crc = 2**32 - 1 - crc
+    return crc // tf.constant([2**24, 2**16, 2**8, 1], tf.int64) % 256
 
 
 def to_classes(numbers, table):

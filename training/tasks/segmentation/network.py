@@ -8,10 +8,9 @@ from gcvit_keras.models.backbone import QUERY_POOLS
 from gcvit_keras.segmentation import UPerNet
 from gcvit_keras.segmentation.upernet import WINDOWS
 from gcvit_keras.variants import VARIANTS
+from gcvit_training.tasks.architecture import SIZES
 from gcvit_training.tasks.backbone import build_backbone
 
-SIZES = ("embed_dim", "depths", "num_heads", "mlp_ratio")
-"""Settings of a backbone that a variant's name fixes."""
 OWN = ("window_size", "query_pools", "drop_path_rate", "channels", "dropout")
 """Further settings that a `.keras` file brings."""
 

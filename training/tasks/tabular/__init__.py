@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gcvit_training.tasks import Task
 from gcvit_training.tasks.classification import Classification
 from gcvit_training.tasks.classification.augment import mix
 from gcvit_training.tasks.classification.config import ImageRunConfig
 from gcvit_training.tasks.classification.network import build_network
-from gcvit_training.tasks.classification.sources import has_split
+from gcvit_training.tasks.classification.sources import check_splits
 from gcvit_training.tasks.pages import cell
 from gcvit_training.tasks.tabular.evaluators import (
     LabelEvaluator,
@@ -46,8 +47,7 @@ class Tabular(Classification):
         """Opens a CSV or JSON Lines file."""
         data = config.data
         source = open_table(data.dataset, data.holdout)
-        for field in ("train_split", "evaluation_split"):
-            has_split(source, getattr(data, field), f"data.{field}")
+        check_splits(source, data)
         if config.outputs == "labels":
             for split, values in source.values.items():
                 if not np.isin(values, (0, 1)).all():
@@ -137,9 +137,7 @@ class Tabular(Classification):
             return LabelEvaluator(names)
         return NumberEvaluator(names, self._moments()[1])
 
-    def numbers(self, result):
-        """Shows the loss and the means over all outputs."""
-        return {k: v for k, v in result.items() if isinstance(v, float)}
+    numbers = Task.numbers  # the loss, and the means over all outputs
 
     def headline(self, result):
         """Says the mean average precision, or the explained variance."""

@@ -14,7 +14,7 @@ from gcvit_training.tasks.classification.sources.records import (
 from gcvit_training.tasks.classification.sources.sample import Sample
 from gcvit_training.tasks.prepared import prepare
 
-__all__ = ["Folders", "Sample", "has_split", "open_source"]
+__all__ = ["Folders", "Sample", "check_splits", "open_source"]
 
 
 def open_source(dataset, data_dir=None, holdout=0.1):
@@ -52,23 +52,24 @@ def open_source(dataset, data_dir=None, holdout=0.1):
     return open_tfds(prepare(dataset, data_dir, kinds))
 
 
-def has_split(source, split, field):
-    """Refuses a split that a source does not have.
+def check_splits(source, data):
+    """Refuses splits that a source does not have.
 
     Args:
         source: As `open_source` returns.
-        split: Name of the split.
-        field: What the message calls it.
+        data: A `DataConfig`, which names them.
 
     Raises:
-        ValueError: If it is unknown or empty.
+        ValueError: If one is unknown or empty.
     """
-    try:
-        size = source.size(split)
-    except (KeyError, ValueError, AssertionError):
-        raise ValueError(
-            f"`{field}` must be one of {sorted(source.splits)}"
-            f", or part of one of TFDS's. Received: {split!r}"
-        ) from None
-    if not size:
-        raise ValueError(f"`{field}` has no images: {split!r}")
+    for field in ("train_split", "evaluation_split"):
+        split = getattr(data, field)
+        try:
+            size = source.size(split)
+        except (KeyError, ValueError, AssertionError):
+            raise ValueError(
+                f"`data.{field}` must be one of {sorted(source.splits)}"
+                f", or part of one of TFDS's. Received: {split!r}"
+            ) from None
+        if not size:
+            raise ValueError(f"`data.{field}` has no images: {split!r}")

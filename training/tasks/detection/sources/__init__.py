@@ -6,6 +6,7 @@ from gcvit_training.tasks.detection.sources.coco import find_files, open_coco
 from gcvit_training.tasks.detection.sources.images import Images, Item
 from gcvit_training.tasks.detection.sources.voc import open_voc
 from gcvit_training.tasks.detection.sources.yolo import find_folders, open_yolo
+from gcvit_training.tasks.sources import HOLD_OUT, nothing_held_out
 
 __all__ = ["Images", "Item", "open_source"]
 
@@ -31,10 +32,11 @@ def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
     Raises:
         ValueError: If there is no such dataset, or it lacks a split.
     """
-    splits = list(dict.fromkeys(splits))
-    folder = Path(dataset).expanduser()
+    folder, has_splits = Path(dataset).expanduser(), True
     if folder.is_dir():
-        source, there = _open_folder(folder, splits, holdout, thorough)
+        source, there, has_splits = _open_folder(
+            folder, splits, holdout, thorough
+        )
     else:
         # Imports TFDS, which takes seconds.
         from gcvit_training.tasks.detection.sources.prepared import open_tfds
@@ -42,6 +44,9 @@ def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
         source, there = open_tfds(dataset, splits, data_dir)
     for split in splits:
         if not source.items.get(split):
+            if set(splits) <= set(HOLD_OUT) and not has_splits:
+                count = sum(map(len, source.items.values()))
+                raise nothing_held_out(holdout, count, dataset)
             raise ValueError(
                 f"`data` must name splits with images, of {sorted(there)}. "
                 f"Received: {split!r}"
@@ -50,22 +55,22 @@ def open_source(dataset, splits, data_dir=None, holdout=0.1, thorough=False):
 
 
 def _open_folder(folder, splits, holdout, thorough):
-    """The source, and the names of the splits that there are."""
+    """The source, names of the splits, and whether they are the folder's."""
     if any((folder / "Annotations").glob("*.xml")):
-        sets = sorted(folder.glob("ImageSets/Main/*.txt"))
-        source = open_voc(folder, splits, holdout, thorough)
-        if (folder / "ImageSets").is_dir():
-            return source, [p.stem for p in sets]
-        return source, ["train", "test"]
+        source = open_voc(folder, splits, holdout)
+        sets = [p.stem for p in folder.glob("ImageSets/Main/*.txt")]
+        has_splits = (folder / "ImageSets").is_dir()
+        return source, sets if has_splits else HOLD_OUT, has_splits
     files = find_files(folder)
     if files:
         source = open_coco(folder, files, splits, holdout, thorough)
-        names = list(files) if len(files) > 1 else ["train", "test", *files]
-        return source, names
+        if len(files) == 1:
+            return source, [*HOLD_OUT, *files], False
+        return source, list(files), True
     places = find_folders(folder)
     if places or any(folder.glob("labels/*.txt")):
         source = open_yolo(folder, splits, holdout, thorough)
-        return source, list(places) or ["train", "test"]
+        return source, list(places) or HOLD_OUT, bool(places)
     raise ValueError(
         "`data.dataset` must have COCO's JSON, Pascal VOC's Annotations or "
         f"YOLO's images and labels. Received: dataset={str(folder)!r}"

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from gcvit_training.tasks.detection.masks import area, to_rle
+from gcvit_training.tasks.detection.masks import to_rle
 from gcvit_training.tasks.detection.sources.images import Item
 from gcvit_training.tasks.sources import Problem
 
@@ -33,7 +34,7 @@ class Annotation(NamedTuple):
     segmentation: Any = None
 
 
-def add_split(images, split, rows, annotate, problems, thorough=False):
+def add_split(images, split, rows, annotate, problems):
     """Adds a split to a dataset; images that cannot be read are left out.
 
     Args:
@@ -45,8 +46,6 @@ def add_split(images, split, rows, annotate, problems, thorough=False):
             `Annotation`.
         problems: List of `Problem` so far, which gets one for each image and
             annotation that is not as it should be.
-        thorough: Whether to look for self-crossing polygons, which takes time
-            quadratic in a polygon's points.
     """
     items, count = [], 0
     for path, number, size, objects in rows:
@@ -56,33 +55,20 @@ def add_split(images, split, rows, annotate, problems, thorough=False):
         except ValueError as error:
             problems.append(Problem(str(path), str(error)))
             continue
-        annotations = annotate(path, objects, size)
-        items.append(
-            _make_item(
-                path,
-                number,
-                size,
-                annotations,
-                problems,
-                images.has_masks,
-                thorough,
-            )  # fmt: skip
-        )
+        usable = []
+        for annotation in annotate(path, objects, size):
+            try:
+                usable.append(_usable(images, annotation, size, problems))
+            except ValueError as error:
+                problems.append(Problem(annotation.where, str(error)))
+        items.append(_make_item(images, path, number, size, usable))
     images.items[split], images.problems[split] = items, problems
     images.annotations[split] = count
     images.__post_init__()
 
 
-def _make_item(path, number, size, annotations, problems, has_masks, thorough):
-    """An `Item` of the annotations that can be used."""
-    rows = []
-    for annotation in annotations:
-        try:
-            row = _usable(annotation, size, problems, has_masks, thorough)
-        except ValueError as error:
-            problems.append(Problem(annotation.where, str(error)))
-            continue
-        rows.append(row)
+def _make_item(images, path, number, size, rows):
+    """An `Item` of what `_usable` gives of its annotations."""
     boxes, labels, crowds, areas, masks = (
         zip(*rows, strict=True) if rows else [()] * 5
     )
@@ -94,11 +80,11 @@ def _make_item(path, number, size, annotations, problems, has_masks, thorough):
         classes=np.int32(labels).reshape(-1),
         is_crowd=np.array(crowds, bool),
         areas=np.float64(areas).reshape(-1),
-        masks=list(masks) if has_masks else None,
+        masks=list(masks) if images.has_masks else None,
     )
 
 
-def _usable(annotation, size, problems, has_masks, thorough):
+def _usable(images, annotation, size, problems):
     """Box, class, crowd, area and mask of an annotation that can be used."""
     where, box, label, is_crowd, given_area, segmentation = annotation
     if label is None:
@@ -129,14 +115,14 @@ def _usable(annotation, size, problems, has_masks, thorough):
     if np.abs(inside - box).max() > 1:
         problems.append(Problem(where, "partly outside of its image", True))
     mask = None
-    if has_masks:
+    if images.has_masks:
         if not segmentation:
             raise ValueError("no mask")
         mask = to_rle(segmentation, size)
-        if thorough and crosses_itself(segmentation):
+        if images.thorough and crosses_itself(segmentation):
             problems.append(Problem(where, "a self-crossing polygon", True))
     if given_area is None:
-        given_area = area(mask) if mask else width * height
+        given_area = coco_mask.area(mask).item() if mask else width * height
     return box, label, bool(is_crowd), given_area, mask
 
 

@@ -8,10 +8,12 @@ from gcvit_training.tasks.detection.sources.annotations import (
     add_split,
 )
 from gcvit_training.tasks.detection.sources.images import Images
-from gcvit_training.tasks.sources import Problem, find_split, hold_out
-
-HOLD_OUT = ("train", "test")
-"""Splits of a dataset that has none."""
+from gcvit_training.tasks.sources import (
+    HOLD_OUT,
+    Problem,
+    find_split,
+    hold_out,
+)
 
 
 def find_files(folder):
@@ -39,16 +41,15 @@ def find_files(folder):
 
 
 def open_coco(folder, files, splits, holdout, thorough=False):
-    """Reads COCO's JSON.
+    """Reads COCO's JSON; see `open_source`.
 
     Args:
         folder: `pathlib.Path` of the dataset.
-        files: As `find_files` returns.
-        splits: Names of the splits that are wanted. Where there is a single
-            file, `train` and `test` are parts of it, whatever it is called.
-        holdout: Share of the images of a single file that becomes `test`.
-        thorough: Whether to look for self-crossing polygons, which takes time
-            quadratic in a polygon's points.
+        files: As `find_files` returns. Where there is a single one, `train`
+            and `test` are parts of it, whatever it is called.
+        splits: As of `open_source`.
+        holdout: As of `open_source`.
+        thorough: As of `open_source`.
 
     Returns:
         `Images`.
@@ -97,10 +98,8 @@ def open_coco(folder, files, splits, holdout, thorough=False):
     images = Images(
         names=tuple(str(classes[c]) for c in categories),
         categories=categories,
-        items={},
-        problems={},
         has_masks=2 * masks > len(all_annotations),
-        annotations={},
+        thorough=thorough,
     )
     for split in splits:
         name, part = name_of(split), None
@@ -109,13 +108,13 @@ def open_coco(folder, files, splits, holdout, thorough=False):
             part = set(hold_out(filter(None, files_of), holdout)[split])
         if name is not None:
             _add_split(
-                images, split, contents[name], files[name], folder, part,
-                labels, thorough,
-            )  # fmt: skip
+                *(images, split, contents[name], files[name]),
+                *(folder, part, labels),
+            )
     return images
 
 
-def _add_split(images, split, content, file, folder, part, labels, thorough):
+def _add_split(images, split, content, file, folder, part, labels):
     problems, listed, files = [], {}, set()
     for image in content["images"]:
         number, name = image.get("id"), image.get("file_name")
@@ -150,9 +149,7 @@ def _add_split(images, split, content, file, folder, part, labels, thorough):
         (place / image["file_name"], number, _size(image), of_image[number])
         for number, image in sorted(listed.items())
     ]
-    add_split(
-        images, split, rows, lambda _, them, size: them, problems, thorough
-    )
+    add_split(images, split, rows, lambda _, them, size: them, problems)
     images.annotations[split] += strays
 
 

@@ -51,16 +51,19 @@ class Images:
         settings: The run's configuration, which the order of training and the
             sizes of its images follow from.
         data_dir: Folder of datasets that had to be prepared, or `None`.
+        thorough: Whether self-crossing polygons are looked for, which takes
+            time quadratic in a polygon's points.
     """
 
     names: tuple
     categories: tuple
-    items: dict
-    problems: dict
-    has_masks: bool
-    annotations: dict
+    items: dict = dataclasses.field(default_factory=dict)
+    problems: dict = dataclasses.field(default_factory=dict)
+    has_masks: bool = False
+    annotations: dict = dataclasses.field(default_factory=dict)
     settings: Any = None
     data_dir: Any = None
+    thorough: bool = False
 
     def __post_init__(self):
         """Numbers the images of all splits."""

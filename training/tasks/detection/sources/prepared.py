@@ -45,9 +45,7 @@ def open_tfds(dataset, splits, data_dir=None):
             "`data.dataset` must have images and objects with bbox and label. "
             f"Received: dataset={builder.info.full_name!r}"
         ) from None
-    images = Images(
-        tuple(names), tuple(range(1, len(names) + 1)), {}, {}, False, {}
-    )
+    images = Images(tuple(names), tuple(range(1, len(names) + 1)))
     folder = Path(builder.data_dir) / "detection_images"
     folder /= builder.info.full_name
     numbers = itertools.count(1)

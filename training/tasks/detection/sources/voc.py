@@ -20,7 +20,7 @@ VOID = 255
 """Pixels of a border in VOC's pictures of masks."""
 
 
-def open_voc(folder, splits, holdout, thorough=False):
+def open_voc(folder, splits, holdout):
     """Reads `Annotations/*.xml`, with `JPEGImages` and `ImageSets/Main`.
 
     Where there are pictures of most objects in `SegmentationObject`, the k-th
@@ -28,11 +28,8 @@ def open_voc(folder, splits, holdout, thorough=False):
 
     Args:
         folder: `pathlib.Path` of the dataset.
-        splits: Names of the splits that are wanted.
-        holdout: Share that becomes `test` where there are no `ImageSets`; the
-            rest is `train`.
-        thorough: Whether to look for self-crossing polygons, which takes time
-            quadratic in a polygon's points.
+        splits: As of `open_source`.
+        holdout: Likewise; for where there are no `ImageSets`.
 
     Returns:
         `Images`.
@@ -65,7 +62,7 @@ def open_voc(folder, splits, holdout, thorough=False):
     with_masks = sum(count for count, has_mask in counts if has_mask)
     has_masks = 2 * with_masks > sum(count for count, _ in counts)
     images = Images(
-        tuple(names), tuple(range(1, len(names) + 1)), {}, {}, has_masks, {}
+        tuple(names), tuple(range(1, len(names) + 1)), has_masks=has_masks
     )
     numbers = itertools.count(1)
     for split, rows in read.items():
@@ -78,7 +75,6 @@ def open_voc(folder, splits, holdout, thorough=False):
             ],
             functools.partial(_annotations, folder, images, problems[split]),
             problems[split],
-            thorough,
         )
     return images
 

@@ -27,10 +27,9 @@ def open_yolo(folder, splits, holdout, thorough=False):
 
     Args:
         folder: `pathlib.Path` of the dataset.
-        splits: Names of the splits that are wanted.
-        holdout: Share that becomes `test` where `images` has no folders.
-        thorough: Whether to look for self-crossing polygons, which takes time
-            quadratic in a polygon's points.
+        splits: As of `open_source`.
+        holdout: Likewise; for where `images` has no folders.
+        thorough: Likewise.
 
     Returns:
         `Images`.
@@ -60,7 +59,10 @@ def open_yolo(folder, splits, holdout, thorough=False):
     polygons = sum(len(line[2]) > 4 for line in lines)
     has_masks = 2 * polygons > len(lines)
     images = Images(
-        tuple(names), tuple(range(len(names))), {}, {}, has_masks, {}
+        tuple(names),
+        tuple(range(len(names))),
+        has_masks=has_masks,
+        thorough=thorough,
     )
     numbers = itertools.count(1)
 
@@ -69,7 +71,7 @@ def open_yolo(folder, splits, holdout, thorough=False):
 
     for split, rows in read.items():
         rows = [(path, next(numbers), None, objects) for path, objects in rows]
-        add_split(images, split, rows, annotate, problems[split], thorough)
+        add_split(images, split, rows, annotate, problems[split])
     return images
 
 

@@ -14,6 +14,7 @@ from gcvit_training.tasks.sources import (
     describe_problems,
     find_split,
     hold_out,
+    nothing_held_out,
 )
 
 __all__ = ["Pairs", "open_source"]
@@ -34,16 +35,15 @@ def open_source(data, data_dir=None):
         ValueError: If there is no such dataset, or it lacks a split, or names
             of its classes.
     """
-    splits = list(dict.fromkeys((data.train_split, data.evaluation_split)))
     folder = Path(data.dataset).expanduser()
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
-        return _open_folder(folder, splits, data)
+        return _open_folder(folder, data)
     from gcvit_training.tasks.segmentation.sources.prepared import open_tfds
 
-    return open_tfds(data, splits, data_dir)
+    return open_tfds(data, data_dir)
 
 
-def _open_folder(folder, splits, data):
+def _open_folder(folder, data):
     layout, places = layouts.places(folder)
     if layout == "none":
         raise ValueError(
@@ -58,7 +58,7 @@ def _open_folder(folder, splits, data):
             pairs, data.holdout, lambda pair: pair[0].split("/")[-1]
         )
     files, problems, kinds = {}, {}, {}
-    for split in splits:
+    for split in data.splits:
         name = find_split(split, list(whole or places))
         if name is None:
             there = sorted(whole or places)
@@ -76,6 +76,8 @@ def _open_folder(folder, splits, data):
             files[split], problems[split] = layouts.voc(folder, places[name])
         else:
             files[split], problems[split] = layouts.find_pairs(*places[name])
+        if whole and pairs and not files[split]:
+            raise nothing_held_out(data.holdout, len(pairs), folder)
         if not files[split]:
             lines = describe_problems({split: problems[split]})
             raise ValueError(

@@ -6,6 +6,7 @@ import re
 
 import tensorflow_datasets as tfds
 
+from gcvit_training.tasks.classification.sources import check_splits
 from gcvit_training.tasks.classification.sources.records import Records
 from gcvit_training.tasks.prepared import prepare, record_files
 from gcvit_training.tasks.segmentation.label_map import make_table
@@ -25,12 +26,11 @@ class Prepared(Records):
     table: object = None
 
 
-def open_tfds(data, splits, data_dir=None):
+def open_tfds(data, data_dir=None):
     """Opens, and prepares, a dataset of TFDS.
 
     Args:
         data: A `SegmentationDataConfig`.
-        splits: Names of the splits that have to be there.
         data_dir: Folder of what TFDS prepares.
 
     Returns:
@@ -62,16 +62,7 @@ def open_tfds(data, splits, data_dir=None):
         splits=tuple(info.splits),
         table=make_table(data.classes, data.reduce_zero_label),
     )
-    for split in splits:
-        try:
-            count = source.size(split)
-        except (KeyError, ValueError, AssertionError):
-            count = 0
-        if not count:
-            raise ValueError(
-                f"`data` must name splits of {sorted(info.splits)}. Received: "
-                f"{split!r}"
-            )
+    check_splits(source, data)
     return source
 
 
