@@ -188,6 +188,23 @@ def describe_checkpoint(path):
 
     Raises:
         ValueError: If the file cannot be read or is no GC ViT checkpoint.
+
+    Examples:
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
+    >>> from gcvit_keras.weights import describe_checkpoint
+    >>> first = "stages.0.blocks.0.mlp.fc1.weight"
+    >>> shapes = {"stem.conv1.weight": (8, 3, 3, 3), first: (24, 8)}
+    >>> for level in range(4):
+    ...     block = f"stages.{level}.blocks.0"
+    ...     shapes[f"{block}.norm1.weight"] = (8 * 2**level,)
+    ...     table = f"{block}.attn.rel_pos.relative_position_bias_table"
+    ...     shapes[table] = (13 * 13, 1)
+    >>> tensors = {k: np.zeros(s, "float32") for k, s in shapes.items()}
+    >>> save_file(tensors, "model.safetensors")
+    >>> model = describe_checkpoint("model.safetensors")
+    >>> model["embed_dim"], model["depths"], model["window_size"]
+    (8, (1, 1, 1, 1), (7, 7, 7, 7))
     """
     tensors, _ = open_checkpoint(path, FIRST_KEYS.values())
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
