@@ -1,7 +1,5 @@
 """The base of detectors: `fit`, metrics, saving, `detect`."""
 
-import os
-
 import keras
 import numpy as np
 from keras import ops
@@ -20,7 +18,7 @@ from gcvit_keras.detection.results import (
     resized_size,
 )
 from gcvit_keras.detection.roi_align import box_levels
-from gcvit_keras.images.reader import as_pixels
+from gcvit_keras.images.reader import each_as_pixels
 
 
 class Detector(keras.Model):
@@ -167,11 +165,7 @@ class Detector(keras.Model):
         checks.integer("batch_size", batch_size)
         checks.integer("short_side", short_side)
         checks.integer("long_side", long_side, least=short_side)
-        is_one = isinstance(images, (str, os.PathLike))
-        if is_one or getattr(images, "ndim", 4) < 4:
-            kind = type(images).__name__
-            raise checks.error("images", "a list of images", kind)
-        originals = [as_pixels(x, f"images[{i}]") for i, x in enumerate(images)]
+        originals = list(each_as_pixels(images))
         groups = {}
         for i, image in enumerate(originals):
             size = resized_size(*image.shape[:2], short_side, long_side)
