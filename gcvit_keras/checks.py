@@ -32,14 +32,7 @@ def error(argument, accepted, value) -> ValueError:
 
 
 def is_integer(value) -> bool:
-    """Tells whether a value is an integer, of Python or numpy, and no boolean.
-
-    Args:
-        value: Any value.
-
-    Returns:
-        Boolean.
-    """
+    """Tells whether a value is an integer (numpy's, too) and no boolean."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -114,11 +107,8 @@ def one_of(argument, value, choices):
 def tensorflow_backend(what):
     """Checks that Keras computes with TensorFlow.
 
-    Args:
-        what: Subject of the message, a string, such as a function's name.
-
-    Raises:
-        ValueError: If Keras has another backend.
+    Raises a `ValueError`, of which `what`, such as a function's name, is the
+    subject.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow":

@@ -37,12 +37,5 @@ def per_image(values, chosen, number):
 
 
 def count_rows(chosen):
-    """Counts the chosen rows of each image.
-
-    Args:
-        chosen: Boolean tensor `(batch, n)`.
-
-    Returns:
-        Float32 tensor `(batch,)`.
-    """
+    """Counts each image's chosen rows: `(batch, n)` to floats `(batch,)`."""
     return ops.sum(ops.cast(chosen, "float32"), axis=1)

@@ -1,7 +1,5 @@
 """The base of detectors: `fit`, metrics, saving, `detect`."""
 
-import os
-
 import keras
 import numpy as np
 from keras import ops
@@ -20,7 +18,7 @@ from gcvit_keras.detection.results import (
     resized_size,
 )
 from gcvit_keras.detection.roi_align import box_levels
-from gcvit_keras.images.reader import as_pixels
+from gcvit_keras.images.reader import each_as_pixels
 
 
 class Detector(keras.Model):
@@ -35,13 +33,16 @@ class Detector(keras.Model):
         super().__init__(autocast=False, **kwargs)
         if keras.backend.backend() == "tensorflow":
             self.jit_compile = False  # see `compile`
-        self.batch_mean = _BatchMean(name="batch_mean")
 
     def call(self, inputs, training=False):
+        if not isinstance(inputs, dict) or "targets" not in inputs:
+            return self.detections_from(self.features(inputs, training))
+        inputs = dict(inputs)
+        targets = inputs.pop("targets")
         features = self.features(inputs, training)
-        if training:  # the next steps need the ground truth: see `losses`
-            return features
-        return self.detections_from(features)
+        losses = self.losses_from(features, targets, training)
+        # With JAX, what layers add is known in here only.
+        return losses, super().losses
 
     def compile(self, *args, jit_compile="auto", **kwargs):
         """Configures `fit`, `evaluate` and `predict`; see `keras.Model`.
@@ -99,49 +100,44 @@ class Detector(keras.Model):
         return self.losses_from(features, targets, training, choose)
 
     def train_step(self, *arguments):
+        return super().train_step(*self._with_targets(*arguments))
+
+    def test_step(self, *arguments):
+        return super().test_step(*self._with_targets(*arguments))
+
+    def _with_targets(self, *arguments):
+        """Makes the targets a part of the inputs, from which losses come."""
         *state, data = arguments  # JAX passes its state first
         inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         inputs = with_sizes(inputs, targets)
         check_shapes(split_inputs(inputs)[0], targets)
-        return super().train_step(*state, (inputs, targets))
-
-    def test_step(self, *arguments):
-        *state, data = arguments
-        inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        data = with_sizes(inputs, targets), targets
-        return super().test_step(*state, data)
+        return *state, ({**inputs, "targets": targets},)
 
     def stateless_call(self, *args, return_losses=False, **kwargs):
-        # JAX's trainer asks for Keras's `losses`, which are a method here;
-        # `compute_loss` adds what is of them.
-        results = super().stateless_call(*args, **kwargs)
-        return (*results, []) if return_losses else results
+        # JAX's trainer asks for Keras's `losses`, which are a method here:
+        # those that are collected are among what `call` returns.
+        outputs, state, *_ = super().stateless_call(
+            *args, return_losses=return_losses, **kwargs
+        )
+        return (outputs, state, []) if return_losses else (outputs, state)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Adds up the losses of a batch.
+        """Adds up the losses that the model returned of inputs with targets.
 
-        Args:
-            x: Inputs of the model.
-            y: Targets; see `losses`.
-            y_pred: What the model returned.
-            sample_weight: Not used.
-            training: Whether `y_pred` is of a step of training.
+        They are `y_pred`; the other arguments are not used.
 
         Returns:
             Scalar: the mean over the batch of the sum of all losses, and what
             layers add, such as regularisers.
         """
-        if training:
-            losses = self.losses_from(y_pred, y)
-        else:
-            losses = self.losses(x, y, training=False)
+        losses, of_layers = y_pred
         for name, value in losses.items():
             self.loss_means[name].update_state(value)
-        total = sum(losses.values())
-        total = self.batch_mean(ops.zeros_like(total), total)
-        return total + sum(map(self._aggregate_additional_loss, super().losses))
+        # Divided by the number of replicas, over which Keras sums gradients.
+        own = ops.mean(sum(losses.values()))
+        return sum(map(self._aggregate_additional_loss, [own, *of_layers]))
 
     def detect(self, images, batch_size=4, short_side=800, long_side=1333):
         """Finds the objects in images of any size.
@@ -167,11 +163,7 @@ class Detector(keras.Model):
         checks.integer("batch_size", batch_size)
         checks.integer("short_side", short_side)
         checks.integer("long_side", long_side, least=short_side)
-        is_one = isinstance(images, (str, os.PathLike))
-        if is_one or getattr(images, "ndim", 4) < 4:
-            kind = type(images).__name__
-            raise checks.error("images", "a list of images", kind)
-        originals = [as_pixels(x, f"images[{i}]") for i, x in enumerate(images)]
+        originals = list(each_as_pixels(images))
         groups = {}
         for i, image in enumerate(originals):
             size = resized_size(*image.shape[:2], short_side, long_side)
@@ -217,10 +209,3 @@ class Detector(keras.Model):
         config = dict(config)
         backbone = keras.saving.deserialize_keras_object(config.pop("backbone"))
         return cls(backbone, **config)
-
-
-class _BatchMean(keras.losses.Loss):
-    """The mean of losses per image, divided as Keras's own are by replicas."""
-
-    def call(self, y_true, y_pred):
-        return y_pred

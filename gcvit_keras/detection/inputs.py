@@ -25,18 +25,12 @@ def split_inputs(inputs):
     Raises:
         ValueError: If it is neither, or an image has no pixels.
     """
-    sizes = None
-    if isinstance(inputs, dict):
-        if set(inputs) - {"sizes"} != {"images"}:
-            raise checks.error(
-                "inputs",
-                'images, or a dict of "images" and "sizes"',
-                sorted(inputs),
-            )
-        images, sizes = inputs["images"], inputs.get("sizes")
-    else:
-        images = inputs
-    images = ops.convert_to_tensor(images)
+    if not isinstance(inputs, dict):
+        inputs = {"images": inputs}
+    if set(inputs) - {"sizes"} != {"images"}:
+        accepted = 'images, or a dict of "images" and "sizes"'
+        raise checks.error("inputs", accepted, sorted(inputs))
+    images = ops.convert_to_tensor(inputs["images"])
     if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise checks.error(
             "images",
@@ -44,10 +38,11 @@ def split_inputs(inputs):
             tuple(images.shape),
         )
     batch, height, width, _ = ops.shape(images)
-    if sizes is None:
+    if inputs.get("sizes") is None:
         sizes = ops.stack([height, width])[None]
         sizes = ops.repeat(ops.cast(sizes, "int32"), batch, axis=0)
-    sizes = ops.cast(sizes, "int32")
+    else:
+        sizes = ops.cast(inputs["sizes"], "int32")
     if not _fits(sizes.shape, (images.shape[0], 2)):
         raise checks.error("sizes", "of shape (batch, 2)", tuple(sizes.shape))
     return images, sizes
@@ -56,12 +51,8 @@ def split_inputs(inputs):
 def with_sizes(images, targets):
     """Takes the sizes of padded images from the targets, if they say.
 
-    Args:
-        images: See `split_inputs`.
-        targets: Dict, with or without `"sizes"`, integers `(batch, 2)`.
-
-    Returns:
-        Dict of `"images"` and, where they are known, `"sizes"`.
+    Returns a dict of `"images"` and, where they are known, `"sizes"`, integers
+    `(batch, 2)`.
     """
     inputs = images if isinstance(images, dict) else {"images": images}
     if isinstance(targets, dict) and "sizes" in targets:
@@ -70,13 +61,9 @@ def with_sizes(images, targets):
 
 
 def padding_pixel(backbone):
-    """Tells the pixel that a backbone's normalisation makes zeros.
+    """Tells the pixel that a `GCViTBackbone`'s normalisation makes zeros.
 
-    Args:
-        backbone: A `GCViTBackbone`.
-
-    Returns:
-        Three numbers: ImageNet's mean where the backbone normalises.
+    It is ImageNet's mean where the backbone normalises, three numbers.
     """
     if backbone.get_config()["include_preprocessing"]:
         return list(PIXEL_MEAN)
@@ -84,17 +71,10 @@ def padding_pixel(backbone):
 
 
 def fill_padding(images, sizes, pixel):
-    """Sets what is outside of each image to one colour.
+    """Sets what is outside of each image, or not finite, to one colour.
 
-    Pixels that are not finite are set, too.
-
-    Args:
-        images: Tensor `(batch, height, width, 3)`.
-        sizes: Integer tensor `(batch, 2)` of heights and widths.
-        pixel: Three numbers: what the backbone's normalisation makes zeros.
-
-    Returns:
-        Tensor of the same shape, float32 at least.
+    Images `(batch, height, width, 3)`, sizes `(batch, 2)` and the three numbers
+    of `padding_pixel` give images of float32 at least.
     """
     images = ops.cast(
         images, keras.backend.result_type(images.dtype, "float32")
@@ -153,18 +133,9 @@ def prepare_targets(targets, sizes, num_classes):
 def check_targets(images, sizes, targets, num_classes):
     """Checks the ground truth: its shapes, and its values where they are known.
 
-    In a graph they are not; there shapes are checked only.
-
-    Args:
-        images: Tensor `(batch, height, width, 3)`.
-        sizes: Integer tensor `(batch, 2)` of heights and widths.
-        targets: See `prepare_targets`.
-        num_classes: Classes without the background, an integer.
-
-    Raises:
-        ValueError: See `check_shapes`; for images or boxes that are not
-            finite, boxes without area or outside of their image, classes out
-            of range.
+    In a graph they are not; there shapes are checked only. Raises a
+    `ValueError`: see `check_shapes`; for images or boxes that are not finite,
+    boxes without area or outside of their image, classes out of range.
     """
     check_shapes(images, targets)
     arrays = _known((images, sizes, targets["boxes"], targets["classes"]))
@@ -173,14 +144,10 @@ def check_targets(images, sizes, targets, num_classes):
 
 
 def check_shapes(images, targets):
-    """Checks the shapes of the ground truth against each other.
+    """Checks the shapes of the ground truth, see `prepare_targets`.
 
-    Args:
-        images: Tensor `(batch, height, width, 3)`.
-        targets: See `prepare_targets`.
-
-    Raises:
-        ValueError: For a missing part or a shape that does not fit.
+    Raises a `ValueError` for a missing part, or a shape that does not fit that
+    of the images `(batch, height, width, 3)`.
     """
     if not isinstance(targets, dict) or not {"boxes", "classes"} <= set(
         targets
@@ -239,18 +206,15 @@ def _check_values(images, sizes, boxes, classes, num_classes):
             f"from 0 to {num_classes - 1}, or -1 for no object",
             sorted(set(classes.ravel().tolist())),
         )
-    for image, size in enumerate(sizes):
+    for image, (height, width) in enumerate(sizes):
         for box in boxes[image][classes[image] >= 0]:
             x1, y1, x2, y2 = box
-            if not np.isfinite(box).all() or not (x1 < x2 and y1 < y2):
+            has_area = np.isfinite(box).all() and x1 < x2 and y1 < y2
+            is_inside = x1 < width and y1 < height and x2 > 0 and y2 > 0
+            if not (has_area and is_inside):
                 raise checks.error(
                     "targets['boxes']",
-                    "x1, y1, x2, y2 of positive area",
-                    box.tolist(),
-                )
-            if not (x1 < size[1] and y1 < size[0] and x2 > 0 and y2 > 0):
-                raise checks.error(
-                    "targets['boxes']",
-                    f"inside of their image of {size[0]} x {size[1]}",
+                    "x1, y1, x2, y2 of positive area, inside of their image "
+                    f"of {height} x {width}",
                     box.tolist(),
                 )

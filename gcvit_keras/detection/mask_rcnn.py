@@ -62,9 +62,9 @@ class MaskRCNN(Detector):
         inputs: Images, a tensor `(batch, height, width, 3)` of RGB pixels in
             [0, 255]; or a dict of `"images"` and `"sizes"`, integers `(batch,
             2)`: height and width of each image without the padding at its
-            right and bottom.
-        training: In training the model returns what `losses` are computed
-            from, not detections.
+            right and bottom; with `"targets"`, see `losses`, in it the model
+            returns losses, as `fit` asks for them.
+        training: Whether drop path drops and batch norm follows.
 
     Returns:
         Dict of `"boxes"` `(batch, max_detections, 4)`, x1, y1, x2, y2 in
@@ -301,7 +301,7 @@ class MaskRCNN(Detector):
         """Computes the losses from features.
 
         Args:
-            features: What the model returns in training, or `features`.
+            features: See `features`.
             targets: See `losses`.
             training: Whether batch norm follows.
             choose: See `losses`.

@@ -181,14 +181,9 @@ def paste_masks_numpy(probabilities, boxes, height, width):
 def _pixel_weights(begin, end, pixels, size):
     """Computes the weights of a mask's cells for the pixels of one direction.
 
-    Args:
-        begin: Tensor `(batch, n)`: where the boxes begin, in pixels.
-        end: Tensor `(batch, n)`: where they end.
-        pixels: Of the image in this direction.
-        size: Cells of the mask in this direction.
-
-    Returns:
-        Tensor `(batch, n, pixels, size)`, 0 for boxes without size.
+    Boxes begin and end at `(batch, n)`, in pixels; the image has so many
+    `pixels` in this direction, the mask `size` cells. The result,
+    `(batch, n, pixels, size)`, is 0 for boxes without size.
     """
     begin, end = begin[..., None], end[..., None]
     pixel = ops.cast(ops.arange(pixels), "float32")

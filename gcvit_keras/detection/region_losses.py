@@ -13,18 +13,11 @@ def region_losses(
 ):
     """Computes the losses of the heads that look at regions.
 
-    Args:
-        model: A `MaskRCNN` or `CascadeMaskRCNN`.
-        pyramid: Dict of `"P2"` to `"P6"`, from `model.features`.
-        proposals: Float tensor `(batch, n, 4)`.
-        valid: Boolean tensor `(batch, n)`: which proposals are real.
-        sizes: Integer tensor `(batch, 2)` of heights and widths.
-        targets: From `prepare_targets`.
-        choose: See `MaskRCNN.losses`.
-        training: Whether batch norm follows.
-
-    Returns:
-        See `MaskRCNN.losses`, without those of the region proposal network.
+    The arguments are those of `MaskRCNN.losses_from`, with the proposals
+    `(batch, n, 4)`, which of them are real `(batch, n)`, and the images'
+    heights and widths `(batch, 2)`; the targets are from `prepare_targets`.
+    Returns what `MaskRCNN.losses` does, without the losses of the region
+    proposal network.
     """
     losses = {}
     for i, stage in enumerate(model.stages):

@@ -7,15 +7,10 @@ from gcvit_keras.models.pyramid import LEVELS
 
 
 def read_regions(pyramid, boxes, size):
-    """Reads the features of regions, by RoIAlign.
+    """Reads the features of regions `(batch, n, 4)`, by RoIAlign.
 
-    Args:
-        pyramid: Dict of `"P2"` to `"P6"`.
-        boxes: Float tensor `(batch, n, 4)`.
-        size: Cells per side of the result, an integer.
-
-    Returns:
-        Float32 tensor `(batch * n, size, size, channels)`.
+    `pyramid` is a dict of `"P2"` to `"P6"`; the result a float32 tensor
+    `(batch * n, size, size, channels)`.
     """
     maps = [pyramid[level] for level in LEVELS]
     rois = pyramid_roi_align(maps, boxes, size)
@@ -23,14 +18,6 @@ def read_regions(pyramid, boxes, size):
 
 
 def by_image(rows, boxes):
-    """Reshapes the heads' rows of all images to rows per image.
-
-    Args:
-        rows: Tensor `(batch * n, ...)`.
-        boxes: Tensor `(batch, n, 4)`.
-
-    Returns:
-        Tensor `(batch, n, ...)`.
-    """
+    """Reshapes rows `(batch * n, ...)` to `(batch, n, ...)`, as boxes are."""
     batch, n, _ = ops.shape(boxes)
     return ops.reshape(rows, (batch, n, *rows.shape[1:]))

@@ -33,13 +33,8 @@ def resized_size(height, width, short_side=800, long_side=1333):
 def resize_image(image, size):
     """Resizes bilinearly, without antialiasing, as OpenCV and mmdet do.
 
-    Args:
-        image: Array `(height, width, 3)`, uint8 or float.
-        size: Height and width of the result.
-
-    Returns:
-        Float32 array `(*size, 3)`, rounded to whole numbers if `image` is
-        uint8.
+    An array `(height, width, 3)` becomes float32 `(*size, 3)`, rounded to whole
+    numbers if it was uint8.
     """
     if tuple(image.shape[:2]) == tuple(size):
         return np.asarray(image, "float32")
@@ -53,13 +48,8 @@ def resize_image(image, size):
 def in_pixels_of(image, size, outputs):
     """Takes one image's detections to pixels of the image before resizing.
 
-    Args:
-        image: Array `(height, width, 3)` before resizing.
-        size: Height and width that it was resized to.
-        outputs: Dict of arrays, one image's part of what the model returns.
-
-    Returns:
-        Dict of this image, as `MaskRCNN.detect` gives it.
+    `size` is the height and width that it was resized to, `outputs` its part of
+    what the model returns; the result is as `MaskRCNN.detect` gives it.
     """
     height, width = image.shape[:2]
     count = int(outputs["count"])

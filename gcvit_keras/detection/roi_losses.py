@@ -16,12 +16,8 @@ from gcvit_keras.detection.masks import box_mask_targets, mask_targets
 def class_loss(logits, samples):
     """Averages the softmax cross entropy over all regions of the batch.
 
-    Args:
-        logits: Float tensor `(batch, n, classes + 1)`.
-        samples: `RoISamples`.
-
-    Returns:
-        Float32 tensor `(batch,)`; see `per_image`.
+    Logits `(batch, n, classes + 1)` of `RoISamples` give a float32 tensor
+    `(batch,)`; see `per_image`.
     """
     values = cross_entropy(logits, samples.classes)
     return per_image(values, samples.is_used, count_rows(samples.is_used))
@@ -55,13 +51,8 @@ def box_loss(deltas, samples, *, stds, giou):
 def mask_loss(logits, samples, targets):
     """Averages the binary cross entropy over all objects and pixels.
 
-    Args:
-        logits: Float tensor `(batch, n, 28, 28)` for the first n samples.
-        samples: `RoISamples`.
-        targets: From `prepare_targets`, with masks of either form.
-
-    Returns:
-        Float32 tensor `(batch,)`; see `per_image`.
+    Logits `(batch, n, 28, 28)` of the first n of the `RoISamples`, and targets
+    from `prepare_targets`, give a float32 tensor `(batch,)`; see `per_image`.
     """
     n, size = ops.shape(logits)[1:3]
     is_object = samples.is_object[:, :n]
@@ -77,15 +68,10 @@ def mask_loss(logits, samples, targets):
 
 
 def of_class(values, classes):
-    """Picks the row of one class from each region's.
+    """Picks the row `(batch, n, 4)` of one class from each region's.
 
-    Args:
-        values: Tensor `(batch, n, classes, 4)`.
-        classes: Integer tensor `(batch, n)`; one that there is no row of, such
-            as the background, gives zeros.
-
-    Returns:
-        Tensor `(batch, n, 4)`.
+    `values` is `(batch, n, classes, 4)`; a class `(batch, n)` that there is no
+    row of, such as the background, gives zeros.
     """
     count = ops.shape(values)[2]
     # PyTorch refuses a class that is too large, no backend a negative one.

@@ -26,15 +26,11 @@ def sparse_products(cells, rows, columns, begin, width):
 
 
 def _bin_cells(bins):
-    """Finds the cells that each bin averages.
+    """Finds the cells that each bin averages, in one direction.
 
-    Args:
-        bins: The `Bins` of one direction.
-
-    Returns:
-        Tuple of the int32 tensor `(n, bins)` of the first cells, and weights
-        `(n, bins, cells)` of them and those that follow, cells being as many
-        as the largest bin has.
+    Returns the first cells, int32 `(n, bins)`, and the weights
+    `(n, bins, cells)` of them and those that follow, as many as the largest bin
+    has.
     """
     import tensorflow as tf
 
@@ -48,17 +44,10 @@ def _bin_cells(bins):
 def _entries(y, row_weights, x, column_weights, begin, width):
     """Lists the entries that are not 0 of the matrix of bins and cells.
 
-    Args:
-        y: Int32 tensor `(n, bins)`: first row of each bin's cells.
-        row_weights: Tensor `(n, bins, rows)`.
-        x: Int32 tensor `(n, bins)`: first column of each bin's cells.
-        column_weights: Tensor `(n, bins, columns)`.
-        begin: Int32 tensor `(n,)`: where the cells of a box's map begin.
-        width: Int32 tensor `(n,)`: cells in a row of that map.
-
-    Returns:
-        Tuple of the indices `(entries, 2)` of bin and cell, and the values
-        `(entries,)`.
+    `y` and `x`, int32 `(n, bins)`, are the first row and column of each bin's
+    cells, beside weights `(n, bins, cells)`; for the others see
+    `sparse_products`. Returns the indices `(entries, 2)` of bin and cell, and
+    the values.
     """
     import tensorflow as tf
 

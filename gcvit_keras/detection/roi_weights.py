@@ -9,14 +9,7 @@ from keras import ops
 
 
 def finite_boxes(boxes):
-    """Makes boxes that are not finite boxes of zeros, all of them constants.
-
-    Args:
-        boxes: Tensor `(..., 4)`.
-
-    Returns:
-        Float32 tensor `(..., 4)`.
-    """
+    """Makes float32 constants of boxes `(..., 4)`, zeros where not finite."""
     boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
     finite = ops.all(ops.isfinite(boxes), axis=-1, keepdims=True)
     return ops.where(finite, boxes, 0)
@@ -67,11 +60,7 @@ def cut_bins(begin, end, stride, length, count):
 def end_cells(bins):
     """Finds the first and the last cell that the samples of bins touch.
 
-    Args:
-        bins: The `Bins`.
-
-    Returns:
-        Tuple of two float32 tensors `(..., bins, 1)`.
+    Returns a tuple of two float32 tensors `(..., bins, 1)`.
     """
     first = ops.floor(_on_map(bins, _position(bins, 0)))
     last = ops.floor(_on_map(bins, _position(bins, bins.samples - 1))) + 1

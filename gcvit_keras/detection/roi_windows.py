@@ -10,12 +10,7 @@ from gcvit_keras.detection.roi_weights import cell_weights, end_cells
 def largest_window(map_size, side):
     """Computes how many cells of a map the samples of a box can touch.
 
-    Args:
-        map_size: Height and width of the map, integers.
-        side: Square root of the largest area of a box, in cells.
-
-    Returns:
-        An integer.
+    `side` is the square root of the largest area of a box, in cells.
     """
     height, width = map_size
     # A box of h x w cells touches at most (h + 3) x (w + 3), so of all boxes
@@ -29,16 +24,8 @@ def largest_window(map_size, side):
 def window_products(cells, rows, columns, begin, width, window):
     """Multiplies, box by box, the weights and the cells of its window.
 
-    Args:
-        cells: Float32 tensor `(cells, channels)` of all maps.
-        rows: The boxes' `Bins` in the vertical direction, `(n, bins, 1)`.
-        columns: The `Bins` in the horizontal direction.
-        begin: Int32 tensor `(n,)`: where the cells of a box's map begin.
-        width: Int32 tensor `(n,)`: cells in a row of that map.
-        window: Cells of a window, an integer.
-
-    Returns:
-        Float32 tensor `(n, bins**2, channels)`.
+    Arguments and result are those of `sparse_products`; `window` is the number
+    of cells of a window, an integer.
     """
     place = ops.arange(window)
 

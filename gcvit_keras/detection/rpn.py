@@ -90,13 +90,9 @@ class RPNHead(keras.layers.Layer):
 
 
 def map_sizes(maps):
-    """Lists height and width of each level.
+    """Lists height and width of the maps, a dict by level, from P2 to P6.
 
-    Args:
-        maps: Dict by level of tensors `(batch, height, width, channels)`.
-
-    Returns:
-        List of pairs of integers or scalar tensors, P2 to P6.
+    They are scalar tensors where a graph does not know them.
     """
     return [tuple(ops.shape(maps[level])[1:3]) for level in LEVELS]
 
@@ -104,13 +100,8 @@ def map_sizes(maps):
 def anchor_rows(maps, values):
     """Lays maps out as one row per anchor, level after level.
 
-    Args:
-        maps: Dict by level of tensors `(batch, height, width, anchors *
-            values)`.
-        values: Numbers per anchor: 1 for logits, 4 for deltas.
-
-    Returns:
-        Float32 tensor `(batch, anchors of all levels, values)`.
+    Of each anchor there are so many `values`: 1 logit, 4 deltas. The result is
+    a float32 tensor `(batch, anchors of all levels, values)`.
     """
     rows = []
     for level in LEVELS:

@@ -350,15 +350,9 @@ def _check_choice(argument, value, choices, why=""):
 
 
 def check_place(argument, value, size):
-    """Refuses a place on an axis that has none of that number.
+    """Refuses what is no place of an axis: an integer from 0 to `size - 1`.
 
-    Args:
-        argument: Name of the argument, a string.
-        value: The value that was received.
-        size: Number of places of the axis.
-
-    Raises:
-        ValueError: If `value` is no integer from 0 to `size - 1`.
+    It raises a `ValueError` that names the argument.
     """
     if not checks.is_integer(value) or not 0 <= value < size:
         accepted = f"an integer from 0 to {size - 1}"

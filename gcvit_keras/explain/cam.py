@@ -86,20 +86,11 @@ def grad_cam(
 
 
 def map_of(layer, compute, method, size):
-    """Makes the map of a score of one image.
+    """Makes the map of a score of one image, float32 in [0, 1].
 
-    Args:
-        layer: Layer whose output is weighed.
-        compute: As `layer_gradient` takes it.
-        method: One of `METHODS`.
-        size: `(height, width)` of the image.
-
-    Returns:
-        Float32 array of that size in [0, 1].
-
-    Raises:
-        ValueError: If the score does not depend on the layer, or the layer
-            gives no feature map.
+    `layer` and `compute` are those of `layer_gradient`; `size` is the image's
+    `(height, width)`. Raises a `ValueError` if the score does not depend on the
+    layer, or that gives no feature map.
     """
     maps = _weighed(layer, *layer_gradient(layer, compute), method)
     return _finished(maps, size)[0]
@@ -149,18 +140,11 @@ def _finished(maps, size, seen=None):
 
 
 def enlarged(maps, size, seen=None):
-    """Enlarges maps to the images that they are of.
+    """Enlarges float32 maps to the images that they are of, bilinearly.
 
-    Args:
-        maps: Float32 array `(images, height, width)`. Each place stands for a
-            square of what the GC ViT sees, of which the last ones may go
-            beyond it.
-        size: `(height, width)` of the images.
-        seen: `(height, width)` of what the GC ViT sees, the image resized.
-            Default: `size`.
-
-    Returns:
-        Float32 array `(images, *size)`, bilinear.
+    Each place of a map `(images, height, width)` stands for a square of what
+    the GC ViT sees, of which the last ones may go beyond it. That is `seen`,
+    `(height, width)`, where the model resizes its images of `size`.
     """
     rows, columns = (
         _interpolation(places, side, reach(places, pixels))
@@ -175,14 +159,8 @@ def reach(places, pixels):
     """Computes the length of a side of a map, relative to the image's side.
 
     A place of the map is a square of pixels whose side, the stride, is a power
-    of two. The last one may go beyond the image.
-
-    Args:
-        places: Number of places along the side of the map.
-        pixels: Number of pixels along that side of what the GC ViT sees.
-
-    Returns:
-        Float, 1 or more.
+    of two. The last one may go beyond the image: the result is 1 or more.
+    `pixels` is the side of what the GC ViT sees.
     """
     stride = 1
     while -(-pixels // stride) > places:
@@ -199,17 +177,9 @@ def _interpolation(places, side, reach):
 
 
 def checked_classes(classes, num_classes) -> list[int]:
-    """Checks the classes that are explained.
+    """Checks the classes that are explained, and makes a list of `int` of them.
 
-    Args:
-        classes: Value that the user gave.
-        num_classes: Number of the model's classes.
-
-    Returns:
-        List of `int`.
-
-    Raises:
-        ValueError: If it is no list of integers below `num_classes`.
+    Raises a `ValueError` if they are no list of integers below `num_classes`.
     """
     try:
         numbers = [checks.integer("classes", k, least=0) for k in classes]

@@ -78,18 +78,10 @@ def watched(layers, name, then=None):
 
 
 def checked_images(images, model):
-    """Turns images into an array that the model takes.
+    """Turns images that a user gave into a float32 array that the model takes.
 
-    Args:
-        images: Value that the user gave.
-        model: Value that the user gave.
-
-    Returns:
-        Float32 array `(images, height, width, channels)`.
-
-    Raises:
-        ValueError: If they are anything else, or `model` is no functional or
-            built Sequential model.
+    Raises a `ValueError` if they are anything else, or `model` is no functional
+    or built Sequential model.
     """
     if not isinstance(model, keras.Model) or not all(
         hasattr(model, name) for name in ("input_shape", "output_shape")
@@ -132,21 +124,11 @@ def checked_images(images, model):
 
 
 def input_size(model, images):
-    """Finds the size of the images as the GC ViT in a model sees them.
+    """Finds `(height, width)` of images as the GC ViT in a model sees them.
 
     Maps cover these. Layers before it may resize whole images, and change
-    pixels where they are.
-
-    Args:
-        model: A `keras.Model`.
-        images: Array `(images, height, width, channels)`.
-
-    Returns:
-        `(height, width)` in pixels.
-
-    Raises:
-        ValueError: If another layer comes before the GC ViT: it may crop, pad
-            or move the image.
+    pixels where they are; of any other layer, which may crop, pad or move the
+    image, a `ValueError` is raised.
     """
     size = images.shape[1:3]
     for layer in _layers_before(model, structure.stem(model)):
@@ -180,17 +162,9 @@ def _layers_before(model, stem):
 
 
 def batches(images, size):
-    """Cuts an array into parts.
+    """Cuts an array `(images, ...)` into parts of at most `size` images.
 
-    Args:
-        images: Array `(images, ...)`.
-        size: Largest number of images of a part.
-
-    Returns:
-        List of arrays.
-
-    Raises:
-        ValueError: If `size` is no positive integer.
+    Raises a `ValueError` if `size` is no positive integer.
     """
     size = checks.integer("batch_size", size)
     return [images[i : i + size] for i in range(0, len(images), size)]

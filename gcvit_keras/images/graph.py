@@ -28,19 +28,7 @@ LONGEST_SIDE = 2**24
 
 
 def read(encoded, reader, trusted=False):
-    """Reads an encoded image as `ImageReader.read_in_graph` says.
-
-    Args:
-        encoded: Scalar string tensor, an image file's content.
-        reader: `gcvit_keras.ImageReader`.
-        trusted: See `decode`.
-
-    Returns:
-        Float32 tensor `(height, width, channels)`.
-
-    Raises:
-        ValueError: For an interpolation or channels that Pillow only has.
-    """
+    """Reads an encoded image; see `ImageReader.read_in_graph`."""
     checks.one_of("interpolation", reader.interpolation, KERNELS)
     checks.one_of("channels", reader.channels, (1, 3))
     image = _decode_stored(_within(encoded, reader.max_pixels, trusted))
@@ -266,14 +254,8 @@ def _truncate(value):
 def or_grey(read, size, channels=3):
     """Gives an image, or a grey one where reading it fails.
 
-    Args:
-        read: Function that returns a float32 tensor `(*size, channels)`.
-        size: `(height, width)`.
-        channels: 1 or 3.
-
-    Returns:
-        Float32 tensor `(*size, channels)`, and a scalar boolean: whether it
-        could be read.
+    `read` returns a float32 tensor `(*size, channels)`, of 1 or 3 channels. So
+    does this, with a scalar boolean: whether it could be read.
     """
 
     def grey():
@@ -289,16 +271,10 @@ def or_grey(read, size, channels=3):
 def guarded(compute, otherwise):
     """Computes tensors in a graph, or others where an operation fails.
 
-    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
-    that, and it leaves a gap; so this is a pipeline of one element, that has a
-    second one for when the first is missing.
-
-    Args:
-        compute: Function that returns a structure of tensors.
-        otherwise: Function that returns one of the same types.
-
-    Returns:
-        What `compute` returns, or `otherwise`.
+    `compute` and `otherwise` return structures of the same types. A failing
+    operation ends a graph. Only `ignore_errors` of `tf.data` stops that, and it
+    leaves a gap; so this is a pipeline of one element, that has a second one
+    for when the first is missing.
     """
     one = tf.data.Dataset.from_tensors(0)
     return (

@@ -80,14 +80,7 @@ def count_pixels(encoded, trusted=False):
 
 
 def is_webp_with_alpha(encoded):
-    """Tells whether a file is a WebP with an alpha channel.
-
-    Args:
-        encoded: Scalar string tensor.
-
-    Returns:
-        Boolean scalar.
-    """
+    """Tells whether a file, a string tensor, is a WebP with transparency."""
     head = tf.strings.substr(encoded, 0, 34)
     extended = _has(head, 12, b"VP8X") & (_bit(_number(head, 20, 1), 4) == 1)
     lossless = _has(head, 12, b"VP8L") & (_bit(_number(head, 21, 4), 28) == 1)
@@ -95,16 +88,10 @@ def is_webp_with_alpha(encoded):
 
 
 def find_orientation(encoded):
-    """Reads the EXIF orientation of a JPEG, PNG or WebP file.
+    """Reads the EXIF orientation, from 1 to 8, of a JPEG, PNG or WebP file.
 
     A PNG is searched up to its pixels only: the programs that write EXIF data
     into PNGs put it before them.
-
-    Args:
-        encoded: Scalar string tensor.
-
-    Returns:
-        Int64 scalar from 1 to 8; 1 is upright.
     """
     head = tf.strings.substr(encoded, 0, 34)
     webp = _is_webp(head) & _has(head, 12, b"VP8X")

@@ -32,19 +32,7 @@ _LOCK = threading.Lock()
 
 
 def read(path_or_bytes, reader) -> np.ndarray:
-    """Reads, resizes and crops an image file.
-
-    Args:
-        path_or_bytes: Path of the file, or its content.
-        reader: `gcvit_keras.ImageReader`.
-
-    Returns:
-        Uint8 array `(height, width, channels)`.
-
-    Raises:
-        ValueError: If the file is missing, no whole image or too large; the
-            message names it.
-    """
+    """Reads, resizes and crops an image file; see `ImageReader.read`."""
     name, image = open_image(path_or_bytes, reader.channels, reader.max_pixels)
     height, width = reader.size
     scaled_height, scaled_width = reader.resized_size
@@ -77,20 +65,11 @@ def _truncate(value):
 
 
 def open_image(path_or_bytes, channels, max_pixels):
-    """Opens an image file as a whole, upright.
+    """Opens an image file, of a path or its content, as a whole and upright.
 
-    Args:
-        path_or_bytes: Path of the file, or its content.
-        channels: 1 for grey, 3 for RGB, 4 for RGB and alpha.
-        max_pixels: Height times width above which it is refused, before it is
-            decoded.
-
-    Returns:
-        Name of the file in messages, and a `PIL.Image.Image`.
-
-    Raises:
-        ValueError: If the file is missing, no whole image or too large; the
-            message names it.
+    Returns its name in messages, and a `PIL.Image.Image` of 1, 3 or 4 channels.
+    Raises a `ValueError` that names the file if it is missing, no whole image,
+    or of more pixels than `max_pixels`, before it is decoded.
     """
     if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
         name = f"image of {len(path_or_bytes)} bytes"

@@ -188,18 +188,11 @@ def load_image(
 
 
 def as_pixels(image, name):
-    """Makes pixels of an image that a user passes: an array, or a path.
+    """Makes an array `(height, width, 3)` of an image that a user passes.
 
-    Args:
-        image: Array `(height, width, 3)` of RGB pixels in [0, 255], or
-            `(height, width)` of grey ones; or a path.
-        name: Its name in messages.
-
-    Returns:
-        Array `(height, width, 3)`.
-
-    Raises:
-        ValueError: If it is none, or cannot be read.
+    That is an array of RGB pixels in [0, 255], one `(height, width)` of grey
+    ones, or a path. Raises a `ValueError` by `name` if it is none of these or
+    cannot be read.
     """
     if isinstance(image, (str, os.PathLike)):
         _, image = load.open_image(image, channels=3, max_pixels=MAX_PIXELS)
@@ -214,3 +207,14 @@ def as_pixels(image, name):
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError(f"`{name}` must be finite numbers.")
     return image
+
+
+def each_as_pixels(images):
+    """Yields `as_pixels` of each image in a list that a user passes.
+
+    Raises a `ValueError` if it is no list, or one of them no image.
+    """
+    if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) < 4:
+        raise checks.error("images", "a list of images", type(images).__name__)
+    for i, image in enumerate(images):
+        yield as_pixels(image, f"images[{i}]")

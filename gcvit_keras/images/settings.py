@@ -20,14 +20,7 @@ class SavedSettings:
     def replace(self, **settings):
         """Returns the same with other settings; `None` leaves one as it is.
 
-        Args:
-            **settings: Arguments of the class.
-
-        Returns:
-            Settings of the same class.
-
-        Raises:
-            ValueError: If a setting is out of range.
+        Raises a `ValueError` if one is out of range.
         """
         changed = {k: v for k, v in settings.items() if v is not None}
         return dataclasses.replace(self, **changed)
@@ -40,15 +33,8 @@ class SavedSettings:
     def from_dict(cls, settings):
         """Makes the settings of a dict that `to_dict` returned.
 
-        Args:
-            settings: Dict of the arguments; those with a default may be
-                missing.
-
-        Returns:
-            Settings of this class.
-
-        Raises:
-            ValueError: If a setting is missing, unknown or out of range.
+        Those with a default may be missing. Raises a `ValueError` if a setting
+        is missing, unknown or out of range.
         """
         try:
             return cls(**settings)
@@ -93,13 +79,8 @@ class SavedSettings:
 def read_inside(path, name):
     """Reads a file that an export of this library has inside of it.
 
-    Args:
-        path: `pathlib.Path` of a `.tflite` or `.onnx` file.
-        name: Name of the file in a `.tflite` file's archive; of an `.onnx`
-            file's property, but for the suffix.
-
-    Returns:
-        A string, or `None` where there is none.
+    `name` is that of a file in the archive of a `.tflite`; of an `.onnx`, but
+    for the suffix, that of a property. Returns a string, or `None`.
     """
     if path.suffix == ".tflite" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

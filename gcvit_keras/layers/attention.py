@@ -169,13 +169,7 @@ class WindowAttention(CompositeLayer):
 def _repeat(q, windows, scale):
     """Gives all windows of an image its query, scaled.
 
-    Args:
-        q: Tensor `(heads, batch, tokens, c)`.
-        windows: Number of windows per image.
-        scale: Factor on the query.
-
-    Returns:
-        Tensor `(heads, batch * windows, tokens, c)`.
+    `(heads, batch, tokens, c)` becomes `(heads, batch * windows, tokens, c)`.
     """
     heads, _, tokens, c = q.shape
     q = ops.reshape(q, (heads, -1, 1, tokens * c))

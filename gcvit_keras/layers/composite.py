@@ -28,16 +28,7 @@ class CompositeLayer(keras.layers.Layer):
         return ops.gelu(x, approximate=False)
 
     def dense(self, units, name, use_bias=True):
-        """Makes an inner dense layer.
-
-        Args:
-            units: Width of its output.
-            name: Name of the layer.
-            use_bias: Whether it has a bias.
-
-        Returns:
-            `keras.layers.Dense`, not built.
-        """
+        """Makes an inner `keras.layers.Dense`, not built yet."""
         return keras.layers.Dense(
             units,
             use_bias=use_bias,
@@ -59,15 +50,10 @@ class CompositeLayer(keras.layers.Layer):
 
 
 def policy_with_quantized(layer, policy):
-    """Makes the policy of a layer whose inner layers may be quantized.
+    """Makes the policy of a layer or model whose inner layers may be quantized.
 
-    Args:
-        layer: A layer of layers, or a model.
-        policy: Policy that it was made with, a `keras.DTypePolicy`.
-
-    Returns:
-        `policy`, or a `DTypePolicyMap` that gives each quantized inner layer
-        its own, too.
+    That is `policy`, or a `DTypePolicyMap` that gives each quantized inner
+    layer its own, too.
     """
     # A private method; KerasHub's backbones use it for the same purpose.
     quantized = {
@@ -87,8 +73,7 @@ def policy_with_quantized(layer, policy):
 def replaced(methods):
     """Gives layers other methods, for the time of the `with`.
 
-    Args:
-        methods: Dict from layers to dicts from names to functions.
+    `methods` is a dict from layers to dicts from names to functions.
     """
     changed = []
     try:

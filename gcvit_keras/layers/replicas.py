@@ -6,11 +6,8 @@ import keras
 def sum_over_replicas(x):
     """Sums a tensor over all replicas of a TensorFlow strategy.
 
-    Args:
-        x: Tensor, the same shape on every replica.
-
-    Returns:
-        The sum; `x` itself outside of a strategy, and with other backends.
+    It has the same shape on every replica, and stays as it is outside of a
+    strategy and with other backends.
     """
     if keras.backend.backend() != "tensorflow":
         return x

@@ -42,13 +42,9 @@ def checked_window(window_size) -> tuple[int, int]:
 def pad_to_windows(x, window):
     """Pads a feature map with zeros, right and below, to whole windows.
 
-    Args:
-        x: Tensor `(batch, height, width, channels)`.
-        window: `(height, width)` of a window.
-
-    Returns:
-        Tensor `(batch, H, W, channels)`, H and W being the next multiples of
-        the window's; `x` itself where nothing is missing.
+    Height and width of `(batch, height, width, channels)` become the next
+    multiples of the window's; the map itself is returned where nothing is
+    missing.
     """
     height, width = ops.shape(x)[1:3]
     below, right = -height % window[0], -width % window[1]

@@ -17,18 +17,9 @@ CHANNELS = (1, 3, 4)
 
 
 def per_level(argument, values, least=1) -> tuple[int, int, int, int]:
-    """Checks four integers, one per level.
+    """Checks four integers of at least `least`, 0 or 1, one per level.
 
-    Args:
-        argument: Name of the argument, a string.
-        values: Iterable of four integers.
-        least: The least integer that is accepted, 0 or 1.
-
-    Returns:
-        Tuple of four `int`.
-
-    Raises:
-        ValueError: If `values` is anything else.
+    Returns a tuple, or raises a `ValueError`.
     """
     try:
         integers = tuple(checks.integer(argument, v, least) for v in values)
@@ -50,22 +41,10 @@ def architecture(
     drop_path_rate,
     se_divisor,
 ):
-    """Checks the sizes of a GC ViT.
+    """Checks the sizes of a GC ViT, arguments of `GCViT`.
 
-    Args:
-        embed_dim: See `GCViT`.
-        depths: See `GCViT`.
-        num_heads: See `GCViT`.
-        mlp_ratio: See `GCViT`.
-        layer_scale: See `GCViT`.
-        drop_path_rate: See `GCViT`.
-        se_divisor: See `GCViT`.
-
-    Returns:
-        Dict of the arguments, as Python's own numbers and tuples.
-
-    Raises:
-        ValueError: If one is out of range.
+    Returns a dict of them, as Python's own numbers and tuples, or raises a
+    `ValueError`.
     """
     embed_dim = checks.integer("embed_dim", embed_dim)
     num_heads = per_level("num_heads", num_heads)
@@ -98,19 +77,11 @@ def architecture(
 
 
 def image_input(input_tensor, input_shape, default_shape):
-    """Makes the tensor that a model is built upon.
+    """Makes the Keras tensor of images that a model is built upon.
 
-    Args:
-        input_tensor: Keras tensor `(batch, height, width, channels)`, or
-            `None` for a new input.
-        input_shape: `(height, width, channels)`, or `None`.
-        default_shape: Shape of a new input where `input_shape` is `None`.
-
-    Returns:
-        Keras tensor `(batch, height, width, channels)`.
-
-    Raises:
-        ValueError: If the shape is no image's, or channels come first.
+    That is `input_tensor`, or a new input of `input_shape`, by default
+    `default_shape`. Raises a `ValueError` if the shape is no image's,
+    `(height, width, channels)`, or channels come first.
     """
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
@@ -160,12 +131,8 @@ def image_input(input_tensor, input_shape, default_shape):
 def source(images):
     """Finds the input of a model that is built upon a tensor.
 
-    Args:
-        images: Keras tensor that `image_input` returned.
-
-    Returns:
-        Keras tensor of the input that `images` is computed from, or a list
-        where it is computed from several; `images` where it is an input.
+    That is the input that `images`, from `image_input`, is computed from, or a
+    list where there are several; `images` itself where it is an input.
     """
     inputs = keras.utils.get_source_inputs(images)
     return inputs[0] if len(inputs) == 1 else inputs
@@ -174,16 +141,9 @@ def source(images):
 def windows(window_size, image_size, preset):
     """Finds the window of each level, as the docstring of `GCViT` says.
 
-    Args:
-        window_size: See `GCViT`.
-        image_size: `(height, width)` of the input, each may be `None`.
-        preset: The `Preset` that is loaded, or `None`.
-
-    Returns:
-        Tuple of four, each `(height, width)`.
-
-    Raises:
-        ValueError: If `window_size` is not one per level.
+    It depends on the argument `window_size`, on the `(height, width)` of the
+    input, each of which may be `None`, and on the `Preset` that is loaded, if
+    any. Returns four `(height, width)`, or raises a `ValueError`.
     """
     if window_size is None and None not in image_size:
         height, width = image_size
@@ -202,18 +162,11 @@ def windows(window_size, image_size, preset):
 
 
 def named_weights(variant, weights):
-    """Finds the preset of a variant that `weights` names.
+    """Finds the preset of a variant that `weights` of `GCViT` names.
 
-    Args:
-        variant: Key in `VARIANTS`.
-        weights: See `GCViT`.
-
-    Returns:
-        A `Preset`, or `weights` where it may be a file or is `None`.
-
-    Raises:
-        ValueError: If it is a preset of another variant, or no name of one
-            and no name of a file.
+    Returns a `Preset`, or `weights` where it may be a file or is `None`. Raises
+    a `ValueError` if it is a preset of another variant, or no name of one and
+    no name of a file.
     """
     if isinstance(weights, Preset) and weights.variant != variant:
         raise ValueError(

@@ -37,26 +37,12 @@ def stem_and_levels(
     include_preprocessing=True,
     dtype=None,
 ):
-    """Builds stem and levels upon a tensor.
+    """Builds stem and levels upon a Keras tensor of images.
 
-    Args:
-        images: Keras tensor `(batch, height, width, channels)`.
-        embed_dim: See `GCViT`.
-        depths: See `GCViT`.
-        num_heads: See `GCViT`.
-        mlp_ratio: See `GCViT`.
-        layer_scale: See `GCViT`.
-        drop_path_rate: See `GCViT`.
-        se_divisor: See `GCViT`.
-        windows: Window of each level, `(height, width)`.
-        query_pools: How often each level's query generator halves its map.
-        include_preprocessing: See `GCViT`.
-        dtype: Dtype policy of the layers. Default: the global one.
-
-    Returns:
-        List of four Keras tensors, the output of each level's last block:
-        `(batch, height / 4, width / 4, embed_dim)`, and each next one of half
-        the size and twice the width. Sizes are rounded up.
+    The arguments are those of `GCViTBackbone`, checked and all given; `windows`
+    is a `(height, width)` per level. Returns four Keras tensors, the output of
+    each level's last block: `(batch, height / 4, width / 4, embed_dim)`, and
+    each next one of half the size and twice the width. Sizes are rounded up.
     """
     drop_paths = np.linspace(0.0, drop_path_rate, sum(depths)).tolist()
     x = images

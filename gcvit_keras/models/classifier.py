@@ -142,16 +142,7 @@ def GCViT(
 
 
 def head(classes, activation, dtype) -> keras.layers.Dense:
-    """Makes a classifier to put upon the pooled features.
-
-    Args:
-        classes: Number of classes.
-        activation: Activation of the scores; `None` for logits.
-        dtype: Its dtype policy.
-
-    Returns:
-        `keras.layers.Dense`, new.
-    """
+    """Makes a classifier, a dense layer, to put upon the pooled features."""
     return keras.layers.Dense(
         classes,
         activation=activation,

@@ -12,14 +12,8 @@ from gcvit_keras.weights.presets import PIXEL_MEAN, PIXEL_STD
 def normalization(name, channels, dtype=None):
     """Makes the layer that takes pixels in [0, 255] to the models' input range.
 
-    Args:
-        name: Name of the layer.
-        channels: 3 for RGB, 1 for grey, of which mean and deviation are the
-            averages of the three, as in timm.
-        dtype: Its dtype policy. Default: the global one.
-
-    Returns:
-        `keras.layers.Normalization`.
+    It is for 3 channels, or for grey, of which mean and deviation are the
+    averages of the three, as in timm.
     """
     mean, std = np.array(PIXEL_MEAN), np.array(PIXEL_STD)
     if channels == 1:

@@ -9,18 +9,10 @@ LEVELS = ("P2", "P3", "P4", "P5")
 
 
 def pyramid_backbone(backbone, **arguments):
-    """Makes a backbone with a norm on each map.
+    """Makes a backbone with a norm on each map, of the name of a variant.
 
-    Args:
-        backbone: Name of a variant; a `GCViTBackbone` is returned as it is.
-        **arguments: Of `GCViTBackbone`, for one that is given by name.
-
-    Returns:
-        `GCViTBackbone`.
-
-    Raises:
-        ValueError: If it is neither, or an argument does not fit.
-        DownloadError: If a preset cannot be downloaded.
+    The arguments are those of `GCViTBackbone`, as are the errors; a
+    `GCViTBackbone` is returned as it is.
     """
     if isinstance(backbone, GCViTBackbone):
         return backbone

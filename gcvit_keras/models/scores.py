@@ -7,14 +7,10 @@ _PASSING = (keras.layers.Dropout, keras.layers.Identity)
 
 
 def scoring_layer(model):
-    """Finds the layer that computes a model's scores.
+    """Finds the layer that computes the scores of a model of one output.
 
-    Args:
-        model: A functional or Sequential model of one output.
-
-    Returns:
-        `keras.Layer`: the last one, but for dropout and linear activations
-        after it; of a model within the model where that comes last.
+    It is the last one, but for dropout and linear activations after it; of a
+    model within the model where that comes last.
     """
     return _source(model.outputs[0]) or model.layers[0]
 

@@ -39,14 +39,7 @@ def norm_name(level) -> str:
 
 
 def all_layers(model) -> list[keras.layers.Layer]:
-    """Lists the layers of a model and of the models and layers within it.
-
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        List of layers, in the order of the network.
-    """
+    """Lists the layers of a model and of those within it, in their order."""
     return list(model._flatten_layers(include_self=False))
 
 
@@ -73,52 +66,24 @@ def blocks(model) -> dict[tuple[int, int], GCViTBlock]:
 
 
 def last_blocks(model) -> dict[int, GCViTBlock]:
-    """Finds the last block of each level; arguments as `blocks`.
-
-    Args:
-        model: See `blocks`.
-
-    Returns:
-        Dict from the level, from 0, to `GCViTBlock`.
-    """
+    """Finds the last block of each level, from 0; see `blocks`."""
     return {level: block for (level, _), block in blocks(model).items()}
 
 
 def query_generators(model) -> dict[int, GlobalQueryGenerator]:
-    """Finds the global query generator of each level that has one.
-
-    Args:
-        model: See `blocks`.
-
-    Returns:
-        Dict from the level, from 0, to `GlobalQueryGenerator`.
-    """
+    """Finds the query generator of each level, from 0, that has one."""
     generators = _numbered(model, _QUERY, GlobalQueryGenerator)
     return {level: layer for (level,), layer in generators.items()}
 
 
 def stem(model) -> Stem:
-    """Finds the stem of the GC ViT that a model is or holds.
-
-    Args:
-        model: See `blocks`.
-
-    Returns:
-        `Stem`.
-    """
+    """Finds the stem of the GC ViT that a model is or holds."""
     blocks(model)  # one GC ViT it is
     return next(x for x in all_layers(model) if isinstance(x, Stem))
 
 
 def head(model) -> keras.layers.Layer | None:
-    """Finds the classifier on top of a GC ViT.
-
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        `keras.layers.Layer`, or `None` if the model has no layer of that name.
-    """
+    """Finds the classifier upon a GC ViT; `None` if no layer has its name."""
     layers = getattr(model, "layers", ())
     return next((x for x in layers if x.name == HEAD), None)
 
@@ -126,56 +91,34 @@ def head(model) -> keras.layers.Layer | None:
 def has_levels(model) -> bool:
     """Tells whether a model's own layers are those of a GC ViT.
 
-    Args:
-        model: A `keras.Model`.
-
-    Returns:
-        Boolean; `False` where the GC ViT is a model within the model.
+    They are not where the GC ViT is a model within the model.
     """
     names = {layer.name for layer in getattr(model, "layers", ())}
     return {block_name(0, 0), block_name(3, 0), FINAL_NORM} <= names
 
 
 def last_map(model):
-    """Finds the normalised last feature map of a classifier.
+    """Finds a classifier's normalised last feature map, a Keras tensor.
 
-    Args:
-        model: A classifier of this library.
-
-    Returns:
-        Keras tensor `(batch, height / 32, width / 32, channels)`.
-
-    Raises:
-        ValueError: If the model has no layer of that name.
+    Raises a `ValueError` if the model has no layer of that name.
     """
     return model.get_layer(FINAL_NORM).output
 
 
 def pooled(model):
-    """Finds the features that a classifier's head is given.
+    """Finds the features `(batch, channels)` that a classifier's head is given.
 
-    Args:
-        model: A classifier of this library.
-
-    Returns:
-        Keras tensor `(batch, channels)`.
-
-    Raises:
-        ValueError: If the model has no layer of that name.
+    Raises a `ValueError` if the model has no layer of that name.
     """
     return model.get_layer(POOL).output
 
 
 def depth_groups(model) -> list[list[keras.layers.Layer]]:
-    """Groups the layers of a model by depth, for layer-wise learning rates.
+    """Groups a GC ViT's own layers by depth, for layer-wise learning rates.
 
-    Args:
-        model: A GC ViT, its levels being the model's own layers.
-
-    Returns:
-        List of lists of layers, from the input on: one per block, with what
-        comes between it and the block before, the final norm being with the
-        last block; then one of the head alone.
+    Returns lists of layers, from the input on: one per block, with what comes
+    between it and the block before, the final norm being with the last block;
+    then one of the head alone.
     """
     order = list(blocks(model).values())
     groups, place = [[] for _ in (*order, HEAD)], 0

@@ -8,13 +8,7 @@ from gcvit_keras.segmentation.conv_norm import ConvNorm
 def pixel_classifier(num_classes, dtype):
     """Makes the 1x1 convolution that gives each pixel its logits.
 
-    Args:
-        num_classes: Number of classes, an integer.
-        dtype: Dtype policy of the model. Under mixed precision the logits
-            stay float32, as Keras's guide asks.
-
-    Returns:
-        `keras.layers.Conv2D`, new.
+    Under mixed precision these stay float32, as Keras's guide asks.
     """
     policy = keras.dtype_policies.get(dtype)
     return keras.layers.Conv2D(

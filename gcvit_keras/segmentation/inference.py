@@ -4,14 +4,13 @@ Needs TensorFlow, and is not imported with `gcvit_keras.segmentation`.
 """
 
 import dataclasses
-import os
 
 import numpy as np
 import tensorflow as tf
 
 from gcvit_keras import checks
 from gcvit_keras.images.graph import decode, guarded, resized_size
-from gcvit_keras.images.reader import MAX_PIXELS, as_pixels
+from gcvit_keras.images.reader import MAX_PIXELS, each_as_pixels
 
 BROKEN = 32
 """Side of the black image in place of a file that cannot be read."""
@@ -175,21 +174,9 @@ class Inference:
 
 
 def segment(model, images, inference):
-    """Finds the class of each pixel of images, for a person to read.
-
-    Args:
-        model: A `UPerNet`.
-        images: See `UPerNet.segment`.
-        inference: `Inference`.
-
-    Returns:
-        See `UPerNet.segment`.
-    """
-    if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) < 4:
-        raise checks.error("images", "a list of images", type(images).__name__)
+    """Finds the class of each pixel of images; see `UPerNet.segment`."""
     found = []
-    for i, image in enumerate(images):
-        image = as_pixels(image, f"images[{i}]")
+    for image in each_as_pixels(images):
         classes = inference.classes(lambda x: model(x, training=False), image)
         found.append(classes.numpy().astype("uint8"))
     return found
@@ -198,16 +185,10 @@ def segment(model, images, inference):
 def segment_file(encoded, network, inference, max_pixels=MAX_PIXELS):
     """Finds the class of each pixel of an image file, in a graph.
 
-    Args:
-        encoded: Scalar string tensor, the content of an image file.
-        network: As of `Inference.scores`.
-        inference: `Inference`.
-        max_pixels: Height times width above which it is not read.
-
-    Returns:
-        Tuple of a PNG of the classes in the file's size, a scalar string
-        tensor; that size, int32 `(2,)`; and a scalar boolean: whether the file
-        could be read, without which there are no classes and the size is 0.
+    `encoded` is the file's content, a string tensor, and `network` that of
+    `Inference.scores`. Returns a PNG of the classes in the file's size, a
+    string tensor; that size, int32 `(2,)`; and a boolean: whether the file
+    could be read, without which there are no classes and the size is 0.
     """
     image, valid = guarded(
         lambda: (decode(encoded, max_pixels), True),

@@ -75,17 +75,12 @@ class PyramidPooling(keras.layers.Layer):
 
 
 def averages(x, cells):
-    """Averages a map over a grid whose cells may share pixels.
+    """Averages a map over a grid of `cells` per side, which may share pixels.
 
     Cell i of n reaches from pixel `floor(i * size / n)` to
     `ceil((i + 1) * size / n)`, as PyTorch's adaptive average pooling.
-
-    Args:
-        x: Tensor `(batch, height, width, channels)`.
-        cells: Cells per side, an integer.
-
-    Returns:
-        Tensor `(batch, cells, cells, channels)`.
+    `(batch, height, width, channels)` becomes
+    `(batch, cells, cells, channels)`.
     """
     if cells == 1:
         return ops.mean(x, axis=(1, 2), keepdims=True)

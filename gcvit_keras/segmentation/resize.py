@@ -7,12 +7,8 @@ from keras import ops
 def resized(x, size):
     """Resizes maps bilinearly: half-pixel centres, no antialiasing.
 
-    Args:
-        x: Tensor `(batch, height, width, channels)`.
-        size: Height and width of the result, integers or scalar tensors.
-
-    Returns:
-        Tensor `(batch, *size, channels)`.
+    `(batch, height, width, channels)` becomes `(batch, *size, channels)`; the
+    sides may be scalar tensors.
     """
     known = all(isinstance(side, int) for side in size)
     if known and tuple(size) == tuple(x.shape[1:3]):
@@ -27,15 +23,9 @@ def resized(x, size):
 
 
 def resize_matrix(source, target, dtype):
-    """Makes the matrix that resizes one axis as `resized` does.
+    """Makes the matrix `(target, source)` that resizes an axis as `resized`.
 
-    Args:
-        source: Size of the axis before, an integer or a scalar tensor.
-        target: Size after, likewise.
-        dtype: Name of the result's dtype.
-
-    Returns:
-        Tensor `(target, source)`, to be multiplied from the left.
+    It is multiplied from the left; the sizes may be scalar tensors.
     """
     columns = ops.arange(source, dtype="float32")
     scale = ops.cast(source, "float32") / ops.cast(target, "float32")

@@ -31,15 +31,8 @@ _DEEPEST = 4
 def file_format(path):
     """Recognises a file of weights by its first bytes.
 
-    Args:
-        path: Path of the file.
-
-    Returns:
-        `"torch"`, `"safetensors"`, `"index"` or `"h5"`.
-
-    Raises:
-        ValueError: If it cannot be read or is something else; the message
-            says how it begins and what is accepted.
+    Returns `"torch"`, `"safetensors"`, `"index"` or `"h5"`, or raises a
+    `ValueError` that says how the file begins and what is accepted.
     """
     try:
         with open(path, "rb") as file:
@@ -66,19 +59,12 @@ def file_format(path):
 
 
 def read_checkpoint(path):
-    """Reads all of a checkpoint but the numbers.
+    """Reads all of a checkpoint of one or several files but the numbers.
 
-    Args:
-        path: Path of a file of `torch.save` or of safetensors, or of the
-            index of several.
-
-    Returns:
-        Dict of key to `LazyTensor`; of a file of `torch.save` any object, with
-        a `LazyTensor` for each tensor.
-
-    Raises:
-        ValueError: If the file is missing, damaged, of another format, or has
-            a tensor of a type that numpy does not have.
+    Returns a dict of key to `LazyTensor`; of a file of `torch.save` any object,
+    with a `LazyTensor` for each tensor. Raises a `ValueError` if the file is
+    missing, damaged, of another format, or has a tensor of a type that numpy
+    does not have.
     """
     path = os.fspath(path)
     kind = file_format(path)
@@ -158,11 +144,7 @@ def open_checkpoint(path, anchors, *, averaged=True):
 def split_name(path):
     """Splits `FILE#NAME`; a file that has `#` in its own name is whole.
 
-    Args:
-        path: String or path-like.
-
-    Returns:
-        Path of the file and the name, empty if there is none.
+    Returns the path of the file and the name, empty if there is none.
     """
     path = os.fspath(path)
     file, _, name = path.rpartition("#")

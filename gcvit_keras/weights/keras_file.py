@@ -14,16 +14,9 @@ def load_keras_file(model, path):
     """Loads a `.weights.h5` that fits as it is, all of it or nothing.
 
     Keras loads what fits, says nothing of what is too many, and raises after
-    the fact. So a file has to hold what Keras would write of the model itself.
-
-    Args:
-        model: A `keras.Model`.
-        path: Path of the file.
-
-    Raises:
-        ValueError: If the file cannot be read, or an array is too many, too
-            few, of another shape or not finite; the message lists them and
-            the model is as before.
+    the fact. So a file has to hold what Keras would write of the model itself,
+    or a `ValueError` lists what it has not, or has of another shape or not
+    finite.
     """
     source = f"{path} does not fit model {model.name!r}"
     try:

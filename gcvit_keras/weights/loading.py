@@ -188,6 +188,23 @@ def describe_checkpoint(path):
 
     Raises:
         ValueError: If the file cannot be read or is no GC ViT checkpoint.
+
+    Examples:
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
+    >>> from gcvit_keras.weights import describe_checkpoint
+    >>> first = "stages.0.blocks.0.mlp.fc1.weight"
+    >>> shapes = {"stem.conv1.weight": (8, 3, 3, 3), first: (24, 8)}
+    >>> for level in range(4):
+    ...     block = f"stages.{level}.blocks.0"
+    ...     shapes[f"{block}.norm1.weight"] = (8 * 2**level,)
+    ...     table = f"{block}.attn.rel_pos.relative_position_bias_table"
+    ...     shapes[table] = (13 * 13, 1)
+    >>> tensors = {k: np.zeros(s, "float32") for k, s in shapes.items()}
+    >>> save_file(tensors, "model.safetensors")
+    >>> model = describe_checkpoint("model.safetensors")
+    >>> model["embed_dim"], model["depths"], model["window_size"]
+    (8, (1, 1, 1, 1), (7, 7, 7, 7))
     """
     tensors, _ = open_checkpoint(path, FIRST_KEYS.values())
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
@@ -200,12 +217,7 @@ def describe_checkpoint(path):
 def checkpoint_variables(model, scheme):
     """Finds the variables that a checkpoint of this model holds.
 
-    Args:
-        model: A model of this library.
-        scheme: `"official"` or `"timm"`.
-
-    Returns:
-        Dict of checkpoint key to Keras variable.
+    Returns a dict of checkpoint key, in the naming `scheme`, to variable.
     """
     return {
         checkpoint_key(path_from(layer, variable), scheme): variable
@@ -216,17 +228,10 @@ def checkpoint_variables(model, scheme):
 
 
 def path_from(layer, variable) -> str:
-    """Gives the path of a variable from the name of a layer on.
+    """Gives a variable's path from the name of its layer on.
 
-    `variable.path` begins with whatever the layer was built in: a
-    `keras.name_scope`, or another layer.
-
-    Args:
-        layer: A `keras.Layer`.
-        variable: A `keras.Variable` of it.
-
-    Returns:
-        Such as `"stem/conv/kernel"`.
+    It is such as `"stem/conv/kernel"`, while `variable.path` begins with
+    whatever the layer was built in: a `keras.name_scope`, or another layer.
     """
     name = f"{layer.name}/"
     return name + f"/{variable.path}".partition(f"/{name}")[2]
@@ -235,16 +240,9 @@ def path_from(layer, variable) -> str:
 def _match_ends(variables, tensors, scheme, source):
     """Leaves ends that differ by intention, a classifier or norms, alone.
 
-    Args:
-        variables: Dict of key to variable. Those that the file has no tensor
-            for are taken out.
-        tensors: Dict of key to tensor. Those that the model has no variable
-            for are taken out.
-        scheme: `"official"` or `"timm"`.
-        source: Path of the file.
-
-    Returns:
-        List of strings, what the user is told.
+    Variables that the file has no tensor for, and tensors that the model has no
+    variable for, are taken out of their dicts. Returns strings: what the user
+    is told.
     """
 
     def keys(layer, *names):
@@ -345,15 +343,9 @@ def _with_mean(kernel):
 def resize_table(table, window):
     """Resizes a relative position bias table to another window's.
 
-    The table is a grid of (2w - 1) x (2w - 1) offsets, resized with the cubic
-    kernel of `cubic_matrix`.
-
-    Args:
-        table: Array `((2w - 1)^2, heads)`.
-        window: Height v and width u of the other window.
-
-    Returns:
-        Float64 array `((2v - 1) * (2u - 1), heads)`.
+    The table `((2w - 1)^2, heads)` is a grid of offsets, resized with the cubic
+    kernel of `cubic_matrix` to `((2v - 1) * (2u - 1), heads)`, float64, for the
+    window `(v, u)`.
     """
     source = math.isqrt(table.shape[0])
     rows, columns = (cubic_matrix(source, 2 * side - 1) for side in window)

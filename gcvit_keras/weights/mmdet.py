@@ -39,28 +39,15 @@ _FLATTENED = re.compile(r"box_head(_\d)?/dense(_0)?/kernel")
 
 
 def load_detector(model, weights):
-    """Loads a checkpoint into a detector; see `load_parts`.
+    """Loads a checkpoint, in mmdet's naming or Keras's own, into a detector.
 
-    Args:
-        model: A `MaskRCNN` or `CascadeMaskRCNN`.
-        weights: Path of a `.safetensors` or `.pth` file in mmdet's naming, or
-            of a `.weights.h5` that Keras wrote.
-
-    Raises:
-        ValueError: See `load_parts`.
+    It loads all of it or nothing; see `load_parts`.
     """
     load_parts(model, weights, detector_variables(model), _layout)
 
 
 def detector_variables(model):
-    """Lists the variables that mmdet's checkpoint of a detector holds.
-
-    Args:
-        model: A `MaskRCNN` or `CascadeMaskRCNN`.
-
-    Returns:
-        Dict of mmdet's key to `keras.Variable`.
-    """
+    """Lists a detector's variables by the keys of mmdet's checkpoints."""
     heads = (*model.box_heads, *model.mask_heads)
     return part_variables(
         model.backbone, (model.neck, model.rpn_head, *heads), _RULES

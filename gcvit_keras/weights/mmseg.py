@@ -23,32 +23,17 @@ _RULES = (
 
 
 def load_segmenter(model, weights):
-    """Loads a checkpoint into a segmenter; see `load_parts`.
+    """Loads a checkpoint, in mmsegmentation's naming or Keras's own, strictly.
 
-    The auxiliary head, which takes part in training only, is left out where
-    the model has none.
-
-    Args:
-        model: A `UPerNet`.
-        weights: Path of a `.safetensors` or `.pth` file in mmsegmentation's
-            naming, or of a `.weights.h5` that Keras wrote.
-
-    Raises:
-        ValueError: See `load_parts`.
+    See `load_parts`. The auxiliary head, which takes part in training only, is
+    left out where the model, a `UPerNet`, has none.
     """
     left_out = ["auxiliary_head"] if model.auxiliary_head is None else []
     load_parts(model, weights, segmenter_variables(model), left_out=left_out)
 
 
 def segmenter_variables(model):
-    """Lists the variables that mmsegmentation's checkpoint of a model holds.
-
-    Args:
-        model: A `UPerNet`.
-
-    Returns:
-        Dict of mmsegmentation's key to `keras.Variable`.
-    """
+    """Lists a segmenter's variables by the keys of mmsegmentation."""
     parts = [model.decode_head, model.classifier, model.auxiliary_head]
     return part_variables(
         model.backbone, [part for part in parts if part], _RULES

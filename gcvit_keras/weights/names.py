@@ -72,16 +72,9 @@ _COMMON = (
 
 
 def detect_scheme(keys):
-    """Tells which naming scheme a checkpoint's keys follow.
+    """Tells the naming scheme of a checkpoint's keys: "official" or "timm".
 
-    Args:
-        keys: The names of its tensors.
-
-    Returns:
-        `"official"` or `"timm"`.
-
-    Raises:
-        ValueError: If the keys follow neither.
+    Raises a `ValueError` if the keys follow neither.
     """
     for scheme, first in FIRST_KEYS.items():
         if first in keys:
@@ -90,19 +83,10 @@ def detect_scheme(keys):
 
 
 def architecture(shapes, scheme):
-    """Tells a checkpoint's model by its names and shapes.
+    """Tells a checkpoint's model by its dict of key to shape.
 
-    Args:
-        shapes: Dict of key to shape.
-        scheme: `"official"` or `"timm"`.
-
-    Returns:
-        Dict of `embed_dim`, `depths`, `mlp_ratio`, `layer_scale` (whether
-        there is one), `classes` (`None` without a classifier) and
-        `window_size`.
-
-    Raises:
-        ValueError: If the tensors that tell are not there.
+    Returns what `describe_checkpoint` does, or raises a `ValueError` if the
+    tensors that tell are not there.
     """
 
     def has(path):

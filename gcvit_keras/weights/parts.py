@@ -24,23 +24,12 @@ _BUFFERS = re.compile(r".*\.(relative_position_index|num_batches_tracked)")
 def load_parts(model, weights, variables, layout=None, left_out=()):
     """Loads a checkpoint into a model upon a backbone, all of it or nothing.
 
-    Position tables of other windows are resized, as PyTorch's bicubic resizes,
-    and kernels adapted to other input channels; a line on standard error says
-    so.
-
-    Args:
-        model: A model with a GC ViT as its `backbone`.
-        weights: Path of a checkpoint, or `"FILE#NAME"` for one of several sets
-            of weights in it; or of a `.weights.h5` that Keras wrote.
-        variables: Dict of the checkpoint's key to `keras.Variable`.
-        layout: See `assign_tensors`.
-        left_out: Names of parts that the model does without; the checkpoint
-            may hold them.
-
-    Raises:
-        ValueError: If the file cannot be read, or a tensor is too many, too
-            few or of another shape; the message lists them and the model is
-            as before.
+    `weights` are those of `load_weights`, but no preset; `variables` is a dict
+    of the checkpoint's key to variable; `layout` that of `assign_tensors`;
+    `left_out` names parts that the model does without and the checkpoint may
+    hold. Position tables of other windows are resized, as PyTorch's bicubic
+    resizes, and kernels adapted to other input channels; a line on standard
+    error says so. It raises what `load_weights` does.
     """
     if isinstance(weights, Preset):
         raise ValueError(
@@ -78,17 +67,11 @@ def load_parts(model, weights, variables, layout=None, left_out=()):
 
 
 def part_variables(backbone, parts, rules):
-    """Lists the variables of a backbone and of what is upon it.
+    """Lists the variables of a backbone and of the layers that are upon it.
 
-    Args:
-        backbone: A `GCViTBackbone`, which has the official code's names.
-        parts: Layers.
-        rules: Pairs of a pattern and its replacement, as of `re.sub`, that in
-            turn make the checkpoint's key of a variable's path from its part's
-            name on.
-
-    Returns:
-        Dict of the checkpoint's key to `keras.Variable`.
+    Returns a dict of the checkpoint's key to variable: the official code's
+    names for the backbone; for a part its variables' paths from its name on,
+    changed by `rules`, pairs of a pattern and its replacement, in turn.
     """
     variables = {
         f"backbone.{key}": variable

@@ -83,13 +83,8 @@ def assign_tensors(
 def refuse_differences(source, kinds):
     """Raises a `ValueError` that lists every difference, if there is one.
 
-    Args:
-        source: Begin of the message, which names the compared things.
-        kinds: Dict of a kind of difference to a list of the keys that differ
-            so, each with details or alone.
-
-    Raises:
-        ValueError: If one of the lists is not empty.
+    The message begins with `source`; `kinds` is a dict of a kind of difference
+    to a list of the keys that differ so, each with details or alone.
     """
     if not any(kinds.values()):
         return

@@ -40,17 +40,10 @@ _DTYPES = {
 
 
 def read_safetensors(path):
-    """Reads the header of a `.safetensors` file.
+    """Reads a `.safetensors` file but for the numbers: key to `LazyTensor`.
 
-    Args:
-        path: Path of the file.
-
-    Returns:
-        Dict of key to `LazyTensor`.
-
-    Raises:
-        ValueError: If the file is missing, damaged, or has a tensor of a type
-            that numpy does not have.
+    Raises a `ValueError` if it is missing, damaged, or has a tensor of a type
+    that numpy does not have.
     """
     try:
         size = os.path.getsize(path)
@@ -94,18 +87,10 @@ def _tensor(region, key, dtype, shape, data_offsets):
 
 
 def read_index(path, read_shard):
-    """Reads a checkpoint of several files by its index.
+    """Reads a checkpoint of several files by its index: key to `LazyTensor`.
 
-    Args:
-        path: Path of the index, such as `model.safetensors.index.json`.
-        read_shard: Function from the path of one of the files beside it to
-            its dict of key to `LazyTensor`.
-
-    Returns:
-        Dict of key to `LazyTensor`.
-
-    Raises:
-        ValueError: If the index is damaged, or a file or tensor is missing.
+    `read_shard` reads the path of one of the files beside the index. Raises a
+    `ValueError` if that is damaged, or a file or tensor missing.
     """
     try:
         with open(path, "rb") as file:

@@ -28,18 +28,10 @@ class FileRegion:
     name: str = "the file"
 
     def read(self, offset, size):
-        """Reads a part of the region.
+        """Reads so many bytes from an offset in the region on, as `uint8`.
 
-        Args:
-            offset: Where the part begins in the region, in bytes.
-            size: Its length in bytes.
-
-        Returns:
-            Array of `uint8`.
-
-        Raises:
-            ValueError: If the file cannot be read, is shorter than it was, or
-                the region's CRC differs.
+        Raises a `ValueError` if the file cannot be read, is shorter than it
+        was, or the region's CRC differs.
         """
         try:
             with open(self.path, "rb") as file:
@@ -105,13 +97,5 @@ class LazyTensor:
 
 
 def cannot_be_read(path, error) -> ValueError:
-    """Makes the error of a file that the system does not read.
-
-    Args:
-        path: Path of the file.
-        error: The `OSError`.
-
-    Returns:
-        A `ValueError` to raise.
-    """
+    """Makes the error of a file that an `OSError` keeps from being read."""
     return ValueError(f"{os.fspath(path)} cannot be read: {error.strerror}")

@@ -59,17 +59,10 @@ _UNTYPED = {
 def read_torch_file(path):
     """Reads what `torch.save` wrote, but for the numbers.
 
-    Args:
-        path: Path of the file, a zip archive or of the format before it.
-
-    Returns:
-        The object that was saved, of dicts, lists and plain values, with a
-        `LazyTensor` for each tensor and a `Skipped` for each object of
-        another class.
-
-    Raises:
-        ValueError: If the file is missing, damaged, not of `torch.save`, or
-            has a tensor that is larger than its storage.
+    Returns the object that was saved, of dicts, lists and plain values, with a
+    `LazyTensor` for each tensor and a `Skipped` for each object of another
+    class. Raises a `ValueError` if the file is missing, damaged, not of
+    `torch.save`, or has a tensor that is larger than its storage.
     """
     try:
         with open(path, "rb") as file:
@@ -168,22 +161,9 @@ class Skipped:
     name = "object"
 
     def __init__(self, *args, **kwargs):
-        """Leaves out what the pickle makes it of."""
+        """Leaves out what the pickle makes it of, or gives it later."""
 
-    def __setstate__(self, state):
-        """Leaves out its attributes."""
-
-    def __setitem__(self, key, value):
-        """Leaves out an item of a dict."""
-
-    def append(self, value):
-        """Leaves out an item of a list."""
-
-    def extend(self, values):
-        """Leaves out several."""
-
-    def add(self, value):
-        """Leaves out an item of a set."""
+    __setstate__ = __setitem__ = append = extend = add = __init__
 
 
 _Storage = collections.namedtuple("_Storage", "dtype region")

@@ -76,6 +76,7 @@ def test_tensorflow_is_not_imported_with_the_library(results):
         *("gradcam", "gradcam++", "layercam", "attention"),
         *("detector_boxes", "detector_scores", "detector_masks"),
         *("detector_losses", "cascade_losses"),
+        *("detector_layer_losses", "cascade_layer_losses"),
         *("segmenter_scores", "segmenter_losses"),
     ],
 )
