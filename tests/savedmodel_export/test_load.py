@@ -24,8 +24,8 @@ from gcvit_export import (
     export_saved_model,
 )
 
-CLIENTS = 16
-REQUESTS = 2000
+CLIENTS = 8
+REQUESTS = 1000
 
 GROWTH = 32 * 2**20
 """Bytes that a server may come to hold more, of some 700 MiB."""
@@ -69,11 +69,11 @@ def is_right(answer, scores):
 
 
 def test_a_new_version_fails_and_mixes_no_request(server, exported):
-    """Of 16 clients, each of whose calls takes several requests."""
+    """Of 8 clients, each of whose calls takes several requests."""
     folder = server.folder / "swap"
     for old in folder.iterdir():
         shutil.rmtree(old)
-    serving.publish(exported[1], folder / "1")
+    serving.publish(exported[1], folder / "1", warm_up=False)
     asking = clients(server, "swap", CLIENTS, batch_size=1)
     wait_until(is_served, asking[0], 1)
 
