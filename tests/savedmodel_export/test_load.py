@@ -24,7 +24,7 @@ from gcvit_export import (
     export_saved_model,
 )
 
-CLIENTS = 8
+CLIENTS = 16
 REQUESTS = 1000
 
 GROWTH = 32 * 2**20
@@ -69,11 +69,11 @@ def is_right(answer, scores):
 
 
 def test_a_new_version_fails_and_mixes_no_request(server, exported):
-    """Of 8 clients, each of whose calls takes several requests."""
+    """Of 16 clients, each of whose calls takes several requests."""
     folder = server.folder / "swap"
     for old in folder.iterdir():
         shutil.rmtree(old)
-    serving.publish(exported[1], folder / "1", warm_up=False)
+    serving.publish(exported[1], folder / "1")
     asking = clients(server, "swap", CLIENTS, batch_size=1)
     wait_until(is_served, asking[0], 1)
 
