@@ -20,6 +20,7 @@ from client_help import NOWHERE, encoded
 from loopback import Server, torch_file
 from nano import NANO, SHALLOW, pytorch_tensors
 from safetensors.numpy import save_file
+from xdist.scheduler import LoadFileScheduling
 
 import gcvit_keras
 from gcvit_export import ServingClient, export_saved_model
@@ -33,6 +34,52 @@ gc.set_threshold(100_000, 20, 20)
 
 
 keras.utils.set_random_seed(0)
+
+DETECTION = "tests/training/test_detection_task.py::test_"
+STRATEGY = "tests/training/test_strategy.py::test_"
+LONGEST = (
+    "tests/backends/test_backends.py",
+    f"{DETECTION}replicas_and_workers_train_as_one_device[cascade_mask_rcnn]",
+    "tests/cli/test_quickstart.py",
+    # Short ones: a process has a second thing to do from the beginning.
+    "tests/detection/test_parity_inference.py",
+    "tests/segmentation/test_upernet.py",
+    "tests/models/test_backbone.py",
+    "tests/test_docs.py",
+    f"{DETECTION}replicas_and_workers_train_as_one_device[mask_rcnn]",
+    f"{STRATEGY}replicas_that_xla_compiles",
+    f"{STRATEGY}the_other_worker_ends",
+    f"{STRATEGY}workers_replicas_and_one_device",
+    f"{DETECTION}a_detector_goes_through",
+    "tests/training/test_segmentation.py",
+)
+"""Beginnings of names of the files and tests that take minutes, if slow tests
+are run. Of two processors one should not wait for the other at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest first."""
+
+    def place(item):
+        found = [item.nodeid.startswith(name) for name in (*LONGEST, "")]
+        return found.index(True)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Has a process take a file, or one of the longest tests alone."""
+    alone = tuple(name for name in LONGEST if "::" in name)
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            if nodeid.startswith(alone):
+                return nodeid
+            return super()._split_scope(nodeid)
+
+    by_file = config.getvalue("dist") == "loadfile"
+    return Scheduling(config, log) if by_file else None
 
 
 @pytest.fixture(autouse=True)

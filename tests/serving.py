@@ -241,10 +241,16 @@ class Real:
             publish(version, self.folder / "gcvit" / "1")
 
 
-def publish(version, path):
-    """Copies a version into a served folder, whole or not at all."""
+def publish(version, path, warm_up=True):
+    """Copies a version into a served folder, whole or not at all.
+
+    Without its warm-up, which takes seconds, where most signatures are not
+    asked for.
+    """
     beside = path.with_name(f".writing-{path.name}")
     shutil.copytree(version, beside)
+    if not warm_up:
+        shutil.rmtree(beside / "assets.extra")
     os.rename(beside, path)
 
 

@@ -49,10 +49,14 @@ LONG = {
     "gcvit_export.export_saved_model",
     "gcvit_export.export_serving",
     "gcvit_export.verify",
+    "gcvit_keras.GCViTBase",
+    "gcvit_keras.GCViTLarge",
+    "gcvit_keras.GCViTSmall",
+    "gcvit_keras.GCViTSmall2",
     "gcvit_training.train",
     "gcvit_training.write_report",
 }
-"""Their examples train or export."""
+"""Their examples train or export, or build what XXTiny's does, but large."""
 
 
 def examples(thing, name):

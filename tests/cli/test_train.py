@@ -13,9 +13,12 @@ from PIL import Image
 from gcvit_export import export_litert, export_saved_model
 from gcvit_training import read_config
 
+PART = "test[:80]"
 SMALL = (
     *("--set", "epochs=2", "--set", "optimizer.warmup_epochs=0"),
-    *("--set", "data.batch_size=256", "--set", "model.embed_dim=8"),
+    *("--set", "data.train_split=train[:320]"),
+    *("--set", f"data.evaluation_split={PART}"),
+    *("--set", "data.batch_size=64", "--set", "model.embed_dim=8"),
     *("--set", "model.depths=[1, 1, 1, 1]"),
     *("--set", "model.num_heads=[1, 1, 1, 1]"),
 )
@@ -42,7 +45,7 @@ def test_train_writes_the_run_and_its_report(run):
     assert [row["epoch"] for row in rows] == ["0", "1"]
     for name in ("loss", "val_accuracy", "learning_rate", "images_per_second"):
         assert float(rows[1][name]) >= 0
-    assert result["images"] == 360
+    assert result["images"] == 80
     accuracy = float(rows[1]["val_accuracy"])
     assert result["accuracy"] == pytest.approx(accuracy)
     assert (folder / "labels.txt").read_text().split() == list("0123456789")
@@ -65,7 +68,7 @@ def test_evaluate_gives_the_same_for_every_artifact(run, tmp_path):
     for artifact in ("m.keras", "saved", "m.tflite"):
         code, output, errors = inside(
             *("evaluate", artifact, "--data", "digits", "--data-dir", data),
-            *("--json", "--out", f"out-{artifact}"),
+            *("--split", PART, "--json", "--out", f"out-{artifact}"),
             cwd=tmp_path,
         )
         assert code == 0, errors

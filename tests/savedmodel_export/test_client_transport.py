@@ -194,7 +194,7 @@ def guarded(exported, tmp_path_factory):
     base = tmp_path_factory.mktemp("guarded")
     for name in serving.MODELS:
         (base / name).mkdir()
-    serving.publish(exported[1], base / "gcvit" / "1")
+    serving.publish(exported[1], base / "gcvit" / "1", warm_up=False)
     with serving.start(
         base, "--tls", TLS, "--token", "secret", "--limit", 200_000
     ) as server:

@@ -25,7 +25,7 @@ from gcvit_export import (
 )
 
 CLIENTS = 16
-REQUESTS = 2000
+REQUESTS = 1000
 
 GROWTH = 32 * 2**20
 """Bytes that a server may come to hold more, of some 700 MiB."""

@@ -85,6 +85,7 @@ class Autoencoder(Task):
     def network(self):
         images = keras.Input((16, 16, 1), name="images")
         x = keras.layers.Flatten()(images)
+        x = keras.layers.Dropout(0.1)(x)  # whose seed is the step's
         codes = keras.layers.Dense(self.config.width, "tanh", name="codes")(x)
         x = keras.layers.Dense(256, name="pixels")(codes)
         drawn = keras.layers.Reshape((16, 16, 1))(x)

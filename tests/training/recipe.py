@@ -1,5 +1,7 @@
 """The smallest run of the tests."""
 
+import tensorflow as tf
+
 from gcvit_training import read_config
 
 SMALL = (
@@ -17,6 +19,11 @@ FEW = (
     "data.batch_size=16",
 )
 """86 of the digits, in five steps per epoch as well."""
+
+IN_TURN = tf.data.Options()
+IN_TURN.threading.private_threadpool_size = 1
+"""One example after the other: of several threads each prepares the functions
+of the pipeline for itself, which takes a second."""
 
 
 def small(*overrides):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from recipe import FEW, small
+from recipe import FEW, IN_TURN, small
 
 from gcvit_keras import load_image
 from gcvit_training import data as pipeline
@@ -25,10 +25,10 @@ def training_batches(source, config, **options):
     return pipeline.training_batches(Classification(config, source), **options)
 
 
-def batches(source, config, count=None, **options):
+def batches(source, config, count=None, how=IN_TURN, **options):
     """Images and labels of the next batches, as arrays."""
-    found = training_batches(source, config, **options).take(count or -1)
-    return [(x.numpy(), y.numpy()) for x, y in found]
+    found = training_batches(source, config, **options).with_options(how)
+    return [(x.numpy(), y.numpy()) for x, y in found.take(count or -1)]
 
 
 def context(workers, worker, replicas=None):
@@ -59,8 +59,9 @@ def test_evaluation_images_are_those_that_predict_reads(digits, tmp_path):
     assert np.all(weights == 1)
 
 
-@pytest.mark.parametrize("mode", ["center", "squash"])
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(
+    "mode, interpolation", [("center", "bicubic"), ("squash", "bilinear")]
+)
 def test_evaluation_crops_photographs_as_predict_does(mode, interpolation):
     files = sorted(
         p for p in IMAGES.iterdir() if p.suffix in (".jpg", ".png", ".webp")
@@ -90,7 +91,10 @@ def test_evaluation_crops_photographs_as_predict_does(mode, interpolation):
 
 @pytest.fixture(scope="module")
 def mixed(digits):
-    """Two epochs of five batches, mixed and varied, and their run."""
+    """Two epochs of five batches, mixed and varied, and their run.
+
+    Read by several threads, in the order that one thread has.
+    """
     config = small(
         *FEW,
         "epochs=2",
@@ -99,7 +103,7 @@ def mixed(digits):
         "augment.erasing=1",
         "augment.flip=0.5",
     )
-    return config, batches(digits, config)
+    return config, batches(digits, config, how=tf.data.Options())
 
 
 def test_epochs_differ_from_each_other_and_with_the_seed(digits, mixed):
@@ -125,7 +129,7 @@ def test_an_epoch_has_every_image_once(digits):
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize("step", [0, 3, 5, 7])
+@pytest.mark.parametrize("step", [3, 5, 7])
 def test_batches_go_on_from_any_step_as_they_were(digits, mixed, step):
     config, everything = mixed
     assert_same(everything[step:], batches(digits, config, first_step=step))

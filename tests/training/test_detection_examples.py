@@ -6,10 +6,11 @@ import composites
 import numpy as np
 import pytest
 import tensorflow as tf
+from recipe import IN_TURN
 
 from gcvit_keras.detection.results import resize_image, resized_size
+from gcvit_training import data as pipeline
 from gcvit_training import read_config
-from gcvit_training.data import evaluation_batches, training_batches
 from gcvit_training.tasks import open_task
 from gcvit_training.tasks.detection.masks import decode
 
@@ -48,8 +49,17 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(recipe):
-    """All batches of two epochs."""
-    return list(training_batches(task_of(recipe)).as_numpy_iterator())
+    """All batches of two epochs, by several threads as by one."""
+    batches = pipeline.training_batches(task_of(recipe))
+    return list(batches.as_numpy_iterator())
+
+
+def training_batches(task, **options):
+    return pipeline.training_batches(task, **options).with_options(IN_TURN)
+
+
+def evaluation_batches(task, **options):
+    return pipeline.evaluation_batches(task, **options).with_options(IN_TURN)
 
 
 def task_of(recipe, *overrides):

@@ -171,6 +171,7 @@ def test_twenty_recorded_steps_are_pytorchs():
         )
 
 
+@pytest.mark.slow  # which has PyTorch; recorded steps are above
 @pytest.mark.torch
 def test_twenty_steps_of_a_network_are_pytorchs(nano):
     torch = pytest.importorskip("torch")

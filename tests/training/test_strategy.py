@@ -11,6 +11,7 @@ from harness import start_workers as start_workers_of
 from recipe import SMALL
 from safetensors.numpy import load_file
 
+from gcvit_training import read_config, train
 from gcvit_training.run_folder import RunFolder
 from gcvit_training.strategy import choose_strategy, is_chief
 
@@ -41,6 +42,12 @@ def start_workers(out, data_dir, *overrides):
     return start_workers_of(*digits_run(out, data_dir, *overrides))
 
 
+def train_alone(out, data_dir, *overrides):
+    """Trains on one device, in this process and without a report."""
+    overrides = (*RECIPE, *overrides, "strategy=one_device")
+    train(read_config("digits", overrides), out, data_dir, verbose=0)
+
+
 def weights(out):
     """What was trained, as arrays by name."""
     arrays = load_file(RunFolder(out).saved()[0])
@@ -66,11 +73,10 @@ def test_workers_replicas_and_one_device_learn_the_same(
 ):
     # Eleven steps, with clipping, which bites at every step.
     finish(*start_workers(tmp_path / "workers", data_dir, "epochs=1"))
-    for name, *overrides in (
-        ("one_device", "strategy=one_device"),
-        ("mirrored", "strategy=mirrored"),
-    ):
-        finish(start(tmp_path / name, data_dir, *overrides, "epochs=1"))
+    mirrored = (tmp_path / "mirrored", data_dir, "strategy=mirrored")
+    mirrored = start(*mirrored, "epochs=1")
+    train_alone(tmp_path / "one_device", data_dir, "epochs=1")
+    finish(mirrored)
     expected = weights(tmp_path / "one_device")
     for name in ("mirrored", "workers"):
         found = weights(tmp_path / name)
@@ -120,7 +126,7 @@ def test_the_other_worker_ends_when_one_dies_and_both_go_on(
     assert not list(out.rglob(".writing-*"))
     finish(*start_workers(out, data_dir, many))
     assert [row["epoch"] for row in rows(out)] == list(range(6))
-    finish(start(tmp_path / "alone", data_dir, "strategy=one_device", many))
+    train_alone(tmp_path / "alone", data_dir, many)
     alone, together = rows(tmp_path / "alone"), rows(out)
     assert alone[-1] == pytest.approx(together[-1], abs=2e-2)
 
