@@ -3,6 +3,8 @@
 import contextlib
 import sys
 
+from gcvit_cli.console import named_options
+
 
 def reader_for(artifact, shape, size=None, crop_ratio=None):
     """Makes the reader of a model's images, as its evaluation reads them.
@@ -57,9 +59,8 @@ def open_source(kind, config, data_dir, option="--split"):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
-            return kind.open_source(config, data_dir)
-    except ValueError as error:
-        words = str(error).replace("data.train_split", option)
-        raise ValueError(words) from error
+    with (
+        contextlib.redirect_stdout(sys.stderr),  # --json has the other
+        named_options({"data.train_split": option}),
+    ):
+        return kind.open_source(config, data_dir)

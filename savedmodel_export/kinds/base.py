@@ -29,8 +29,7 @@ class Served(abc.ABC):
         batch_sizes: Sizes that `export_serving` has batches padded to.
         image_gib: Memory in GiB that an image takes while it is computed,
             where that is much.
-        has_classes: Whether it may be compared on a dataset of images of
-            classes.
+        takes_data: Whether it may be compared on the images of a dataset.
         classes: Number of classes that labels name, or `None`.
     """
 
@@ -42,7 +41,7 @@ class Served(abc.ABC):
     classes: int | None
     what = ""
     image_gib = 0.0
-    has_classes = True
+    takes_data = True
     batch_sizes: tuple = (1, 2, 4, 8, 16)
 
     @classmethod

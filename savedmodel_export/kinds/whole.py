@@ -26,7 +26,6 @@ class WholeImages:
     gives: str
     checked: tuple
     batch_sizes = (1, 2)
-    has_classes = False
 
     @classmethod
     def in_float32(cls, model, activation):
@@ -116,8 +115,8 @@ class WholeImages:
         """
         if size is None:
             raise ValueError(
-                f"{what} needs a fixed input size of a {self.kind}: "
-                "`image_size=(height, width)`, of `gcvit export` --input-size"
+                f"`image_size` is missing: {what} needs a fixed size of a "
+                f"{self.kind}, (height, width)"
             )
         return height_and_width(size)
 
