@@ -34,11 +34,7 @@ class Source:
     calibration_split: str | None = None
 
     def check(self, calibrates):
-        """Refuses options that are of no use.
-
-        Args:
-            calibrates: Whether there is something to calibrate.
-        """
+        """Refuses options of no use; `calibrates` is whether anything does."""
         if self.data == "":
             raise UsageError("--data is empty")
         for option, value in (
@@ -54,11 +50,7 @@ class Source:
             )
 
     def check_kind(self, served):
-        """Refuses a dataset where a model cannot be compared on one.
-
-        Args:
-            served: `gcvit_export.kinds.base.Served`.
-        """
+        """Refuses a dataset where a `Served` cannot be compared on one."""
         if self.data is not None and not served.takes_data:
             raise UsageError(f"--data does not go with a {served.kind}")
 
@@ -68,11 +60,10 @@ class Source:
         Args:
             path: Path of the model, beside which its run may be.
             model: `keras.Model`.
-            size: `(height, width)` that images of a segmenter are stretched
-                to.
+            size: `(height, width)` that a segmenter's images are stretched to.
 
         Returns:
-            Float32 array `(images, height, width, 3)`, or `None`.
+            Float32 array `(images, height, width, channels)`, or `None`.
         """
         if self.data is None:
             return None
@@ -131,14 +122,9 @@ class Source:
 
 
 def served_size(served, shape):
-    """Chooses the size of the images that a model, or its export, is given.
+    """Chooses the size of the images that a `Served`, or its export, is given.
 
-    Args:
-        served: `gcvit_export.kinds.base.Served`.
-        shape: Shape of an image, `None` where any size goes.
-
-    Returns:
-        Tuple `(height, width)`.
+    In `shape`, of one image, `None` stands where any size goes.
     """
     usual = served.checked_size(None)
     return tuple(own or side for own, side in zip(shape, usual, strict=False))

@@ -94,9 +94,11 @@ def _page(image, choice, class_, box, crop_ratio):
             raise UsageError(f"{option} does not go with {kind.kind}")
     from gcvit_cli import explain_classes, explain_objects, explain_pixels
 
-    arguments = (network, image, choice, path, name)
-    if kind.task == "detection":
-        return explain_objects.page(*arguments, box)
-    if kind.task == "segmentation":
-        return explain_pixels.page(*arguments, class_)
-    return explain_classes.page(*arguments, class_)
+    of_task = {
+        "classification": explain_classes,
+        "detection": explain_objects,
+        "segmentation": explain_pixels,
+    }
+    return of_task[kind.task].page(
+        network, image, choice, path, name, box if class_ is None else class_
+    )

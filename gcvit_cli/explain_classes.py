@@ -18,7 +18,7 @@ TOP = 5
 
 
 def page(network, image, choice, path, name, asked):
-    """Writes the page of a classifier.
+    """Writes the HTML page of a classifier.
 
     Args:
         network: `keras.Model`.
@@ -27,9 +27,6 @@ def page(network, image, choice, path, name, asked):
         path: Path of the model, or `None`.
         name: What the model is called.
         asked: Name or number of the class whose map comes first, or `None`.
-
-    Returns:
-        HTML.
 
     Raises:
         UsageError: If there is no such class.
@@ -74,7 +71,7 @@ def _check_classifier(network, option):
 
 
 def page_of(model, pixels, names, image_name, model_name, chosen=None):
-    """The page's text.
+    """Writes the page, HTML that needs no other file and no network.
 
     Args:
         model: A GC ViT classifier, or a model that holds one.
@@ -84,9 +81,6 @@ def page_of(model, pixels, names, image_name, model_name, chosen=None):
         model_name: What the model is called.
         chosen: Number of the class whose map comes first, or `None` for the
             best one.
-
-    Returns:
-        HTML that needs no other file and no network.
 
     Raises:
         ValueError: If the model cannot be explained.

@@ -94,9 +94,6 @@ def opened(image, choice, path, reader, classes):
 
     Returns:
         A `PIL.Image` and a list of strings.
-
-    Raises:
-        ValueError: If the image cannot be used.
     """
     from gcvit_keras.images.load import open_image
 
@@ -109,17 +106,10 @@ def opened(image, choice, path, reader, classes):
 
 
 def class_number(asked, names):
-    """Finds the class that `--class` asks for.
+    """Finds the number of the class that `--class` asks for.
 
-    Args:
-        asked: Its name, or its number as a string, or `None`.
-        names: Names of the classes.
-
-    Returns:
-        The number, or `None`.
-
-    Raises:
-        UsageError: If there is no such class.
+    `asked` is its name, or its number as a string, or `None`, for which there
+    is none. Raises a `UsageError` if there is no such class.
     """
     if asked is None:
         return None
@@ -136,12 +126,8 @@ def class_number(asked, names):
 def with_chosen(best, chosen):
     """Adds the class that is asked for to the best ones, where it is missing.
 
-    Args:
-        best: Numbers of classes, the best first.
-        chosen: Number of the class, or `None`.
-
-    Returns:
-        List of numbers, and the place of the class in it, 0 without one.
+    Returns the list of numbers, and the place in it of the class that is asked
+    for, else of the best.
     """
     classes = [int(k) for k in best]
     if chosen is None:
@@ -192,12 +178,8 @@ def attention(maps, size, photo):
 def last_maps(network, pixels):
     """Computes the attention of the last global block of each level.
 
-    Args:
-        network: A model with a `backbone`.
-        pixels: Array `(height, width, 3)`.
-
-    Returns:
-        List of `AttentionMap`; of a level of one block, of that.
+    `network` has a `backbone`, `pixels` are `(height, width, 3)`. Returns a
+    list of `AttentionMap`; of a level of one block, of that.
     """
     from gcvit_keras.explain import attention_maps
     from gcvit_keras.models import structure

@@ -17,23 +17,7 @@ TOP = 5
 
 
 def page(network, image, choice, path, name, asked):
-    """Writes the page of a segmenter.
-
-    Args:
-        network: The segmenter.
-        image: Path of the image file.
-        choice: `gcvit_cli.choice.Choice`.
-        path: Path of the model.
-        name: What the model is called.
-        asked: Name or number of the class whose map comes first, or `None`.
-
-    Returns:
-        HTML.
-
-    Raises:
-        UsageError: If there is no such class.
-        ValueError: If the image cannot be used.
-    """
+    """Writes the page of a segmenter: see `explain_classes.page`."""
     from gcvit_keras.explain import pixel_cam
     from gcvit_keras.segmentation import SegmentationReader, draw_classes
 

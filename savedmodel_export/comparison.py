@@ -99,18 +99,10 @@ def compared(values, expected, meaning) -> Comparison:
 
 
 def same_shape(name, values, expected) -> np.ndarray:
-    """Refuses values of another shape than they should have.
+    """Returns values, or raises an error if their shape is not as expected.
 
-    Args:
-        name: What the error calls them, a string.
-        values: Array, or `None` where there are none.
-        expected: Array.
-
-    Returns:
-        `values`.
-
-    Raises:
-        VerificationError: If the shapes differ.
+    `name` is what the error calls them; `values` is `None` where there are
+    none.
     """
     shape = getattr(values, "shape", "none")
     if shape != expected.shape:

@@ -59,15 +59,8 @@ class Classes(Predictor):
 def gives_shares(model, scores) -> bool:
     """Tells whether a model's scores are shares, and not plain numbers.
 
-    Logits and numbers come from a layer without activation. An export does
-    not say what its last layer is.
-
-    Args:
-        model: `keras.Model` of one output, or an export.
-        scores: Array of its scores.
-
-    Returns:
-        A boolean.
+    Logits and numbers come from a layer without activation. An export does not
+    say what its last layer is.
     """
     import keras
 
