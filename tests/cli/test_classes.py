@@ -114,7 +114,7 @@ def test_labels_can_be_given(folder, tmp_path):
 @pytest.mark.parametrize(
     "artifact, words",
     [
-        ("run", "--set must not be of what the model or an argument decides"),
+        ("run", "--set cannot set what is fixed: ['data.image_size']"),
         ("m.tflite", "--set must be of a run, a detector or a segmenter"),
     ],
 )

@@ -312,10 +312,7 @@ class Task(abc.ABC):
         asked = {o.partition("=")[0] for o in overrides}
         decided = sorted(asked & {f"data.{name}" for name in data})
         if decided:
-            raise ValueError(
-                "`overrides` must not be of what the model or an argument "
-                f"decides. Received: {', '.join(decided)}"
-            )
+            raise ValueError(f"`overrides` cannot set what is fixed: {decided}")
         if config is None and cls.recipe is None:
             raise ValueError(
                 "a model of this task is measured as its run's folder only"
