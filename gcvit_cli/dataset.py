@@ -55,6 +55,6 @@ def open_source(kind, config, data_dir, option="--split"):
     tfds.disable_progress_bar()
     with (
         contextlib.redirect_stdout(sys.stderr),  # --json has the other
-        named_options({"data.train_split": option}),
+        named_options({"data.train_split": f"`{option}`"}),
     ):
         return kind.open_source(config, data_dir)
