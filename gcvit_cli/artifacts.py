@@ -3,22 +3,15 @@
 import contextlib
 import json
 import zipfile
-from pathlib import Path
 
 from gcvit_cli.console import note_line, quietly
 
 
 def open_model(path):
-    """Opens a `.keras` file, a SavedModel, a LiteRT or an ONNX file.
+    """Opens a `.keras` file or an export, at a path as `in_run` returns.
 
-    Args:
-        path: Where it is, as `in_run` returns.
-
-    Returns:
-        A `keras.Model`, or an export as `gcvit_export.runner.Artifact`.
-
-    Raises:
-        ValueError: If it cannot be opened.
+    Returns a `keras.Model`, or an export as `gcvit_export.runner.Artifact`.
+    Raises a `ValueError` if it cannot be opened.
     """
     if path.suffix == ".keras":
         return load_keras(path)
@@ -29,17 +22,7 @@ def open_model(path):
 
 
 def load_keras(path):
-    """Loads a `.keras` file.
-
-    Args:
-        path: Where it is.
-
-    Returns:
-        `keras.Model`.
-
-    Raises:
-        ValueError: If it cannot be loaded.
-    """
+    """Loads a `.keras` file, or raises a `ValueError` that says why not."""
     import keras
 
     import gcvit_keras  # noqa: F401  registers the layers
@@ -59,16 +42,8 @@ def load_keras(path):
 def load_compiled(path):
     """Loads a `.keras` file, with the loss that it was compiled with.
 
-    The optimizer is left out: it takes twice the memory of the weights.
-
-    Args:
-        path: Path of the file.
-
-    Returns:
-        `keras.Model`; not compiled where its loss is none of Keras's own.
-
-    Raises:
-        ValueError: If it cannot be loaded.
+    It is not compiled where that loss is none of Keras's own. The optimizer is
+    left out: it takes twice the memory of the weights.
     """
     import keras
 
@@ -83,16 +58,9 @@ def load_compiled(path):
 
 
 def in_run(path):
-    """Finds the model of a run.
+    """Returns the path of a run's `.keras` file; of anything else the path.
 
-    Args:
-        path: Folder of a run, or anything else.
-
-    Returns:
-        Path of the run's `.keras` file; of anything else the path itself.
-
-    Raises:
-        ValueError: If nothing is there, or the run has not ended.
+    Raises a `ValueError` if nothing is there, or the run has not ended.
     """
     if not path.exists():
         raise ValueError(f"{path}: no such model or run")
@@ -104,16 +72,9 @@ def in_run(path):
 
 
 def model_file(path):
-    """Finds a `.keras` file, which may be that of a run.
+    """Returns the path of a `.keras` file, which may be that of a run.
 
-    Args:
-        path: Path of the file, or of the run's folder.
-
-    Returns:
-        `pathlib.Path`.
-
-    Raises:
-        ValueError: If it is neither, or the run has not ended.
+    Raises a `ValueError` if it is neither, or the run has not ended.
     """
     path = in_run(path)
     if path.suffix != ".keras":
@@ -136,53 +97,54 @@ def find_labels(path, model, classes):
     Raises:
         ValueError: If a given file cannot be used.
     """
-    if path is not None and str(path) == "imagenet" and classes in (None, 1000):
+    if path is None:
+        names, source = _own_labels(model)
+    elif str(path) == "imagenet" and classes in (None, 1000):
         from gcvit_keras.models.preprocessing import imagenet_classes
 
         return [name.replace("_", " ") for _, name in imagenet_classes()]
-    given = path is not None
-    if given and str(path) == "imagenet" and not path.exists():
+    elif str(path) == "imagenet" and not path.exists():
         raise ValueError(
             f"--labels imagenet names 1000 classes, the model has {classes}"
         )
-    if not given and model is not None:
-        from gcvit_keras.images.settings import read_inside
+    else:
+        names, source = _lines(path), path
+    fits = names is None or classes in (None, len(names))
+    if fits or (classes, len(names)) == (1, 2):
+        return names
+    message = f"{source} has {len(names)} labels for {classes} classes"
+    if path is not None:
+        raise ValueError(message)
+    note_line(f"{message}: not used")
+    return None
 
-        inside = read_inside(model, "labels.txt")
-        if inside is not None:
-            is_json = model.suffix == ".onnx"
-            names = json.loads(inside) if is_json else inside.splitlines()
-            return _counted(names, classes, model, given)
-        # A version of a SavedModel lies one folder below its name.
-        from gcvit_export.runner import newest_version
 
-        folders = [
-            newest_version(model) / "assets",
-            model.parent,
-            model.resolve().parent.parent,
-        ]
-        for folder in folders[: 2 + model.name.isdecimal()]:
-            if path is None and (folder / "labels.txt").is_file():
-                path = folder / "labels.txt"
-    if path is None:
-        return None
+def _own_labels(model):
+    """Names within or beside a model, and where; `None` where are none."""
+    if model is None:
+        return None, None
+    from gcvit_export.runner import newest_version
+    from gcvit_keras.images.settings import read_inside
+
+    inside = read_inside(model, "labels.txt")
+    if inside is not None:
+        is_json = model.suffix == ".onnx"
+        return json.loads(inside) if is_json else inside.splitlines(), model
+    folders = [newest_version(model) / "assets", model.parent]
+    if model.name.isdecimal():  # a version, one folder below its name
+        folders.append(model.resolve().parent.parent)
+    for folder in folders:
+        if (folder / "labels.txt").is_file():
+            return _lines(folder / "labels.txt"), folder / "labels.txt"
+    return None, None
+
+
+def _lines(path):
     try:
-        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text") from None
     except OSError as error:
         raise ValueError(
             f"--labels cannot be read: {path}: {error.strerror}"
         ) from None
-    return _counted(names, classes, path, given)
-
-
-def _counted(names, classes, path, given):
-    """Names that are as many as the classes; see `find_labels`."""
-    if classes in (None, len(names)) or (classes, len(names)) == (1, 2):
-        return names
-    message = f"{path} has {len(names)} labels for {classes} classes"
-    if given:
-        raise ValueError(message)
-    note_line(f"{message}: not used")
-    return None

@@ -35,9 +35,7 @@ class Choice:
     def reader_for(self, shape):
         """Makes the reader of a model's images.
 
-        Args:
-            shape: `(height, width, channels)` that the model takes; height
-                and width may be `None`.
+        `shape` is `(height, width, channels)`; height and width may be `None`.
         """
         sides = zip(shape, self.reader.size, strict=False)
         size = tuple(side or default for side, default in sides)
@@ -45,23 +43,11 @@ class Choice:
 
 
 def choose(model, variant, weights, labels, crop_ratio):
-    """Finds what `--model`, `--variant` and `--weights` ask for.
+    """Finds the `Choice` that `--model`, `--variant` and `--weights` ask for.
 
-    Imports TensorFlow.
-
-    Args:
-        model: Path of a model, an export or a run, or `None`.
-        variant: Where `model` is `None`, the name of a variant.
-        weights: Name of a preset, or path of the variant's checkpoint.
-        labels: Path of the class names, `imagenet`, or `None`.
-        crop_ratio: Share that is seen, or `None` for the default.
-
-    Returns:
-        `Choice`.
-
-    Raises:
-        UsageError: If they do not go together.
-        ValueError: If there is no such model.
+    Imports TensorFlow. `model` may be a model, an export or a run; `weights` is
+    the name of a preset or the path of a checkpoint. Raises a `UsageError` if
+    they do not go together, a `ValueError` if there is no such model.
     """
     if model is not None and variant is not None:
         raise UsageError("give either --model or --variant, not both")

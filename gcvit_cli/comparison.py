@@ -7,11 +7,14 @@ from rich.table import Table
 
 from gcvit_cli.console import UsageError, console
 from gcvit_cli.dataset import open_source, reader_for
+from gcvit_cli.predictors import kind_of
 
 CALIBRATION = 200
 """Images that int8's ranges are found from."""
 VERIFIED = 500
 """Images of a dataset that an artifact is compared on, at most."""
+CALIBRATION_OF_PIXELS, VERIFIED_OF_PIXELS = 50, 20
+"""The same for a segmenter, whose images and outputs are large."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,7 @@ class Source:
     calibration_split: str | None = None
 
     def check(self, calibrates):
-        """Refuses options that are of no use.
-
-        Args:
-            calibrates: Whether there is something to calibrate.
-        """
+        """Refuses options of no use; `calibrates` is whether anything does."""
         if self.data == "":
             raise UsageError("--data is empty")
         for option, value in (
@@ -50,76 +49,85 @@ class Source:
                 "--calibration-split goes with --quantize int8 only"
             )
 
-    def check_kind(self, served, calibrates):
-        """Refuses a dataset of classes where the model has none.
+    def check_kind(self, served):
+        """Refuses a dataset where a `Served` cannot be compared on one."""
+        if self.data is not None and not served.takes_data:
+            raise UsageError(f"--data does not go with a {served.kind}")
 
-        Args:
-            served: `gcvit_export.kinds.base.Served`.
-            calibrates: Whether there is something to calibrate.
-        """
-        if self.data is None or served.has_classes:
-            return
-        if calibrates and "int8" in served.quantize:
-            raise UsageError(
-                f"--quantize int8 does not go with a {served.kind}: "
-                "gcvit_export.export_litert takes its images"
-            )
-        raise UsageError(f"--data does not go with a {served.kind}")
-
-    def verification(self, path, model):
+    def verification(self, path, model, size):
         """Reads the images to compare on.
 
         Args:
             path: Path of the model, beside which its run may be.
             model: `keras.Model`.
+            size: `(height, width)` that a segmenter's images are stretched to.
 
         Returns:
-            Float32 array `(images, height, width, 3)`, or `None`.
+            Float32 array `(images, height, width, channels)`, or `None`.
         """
         if self.data is None:
             return None
         split = "test" if self.split is None else self.split
-        return self._read(split, VERIFIED, "--split", path, model)
+        counts = VERIFIED, VERIFIED_OF_PIXELS
+        return self._read(split, counts, "--split", path, model, size)
 
-    def calibration(self, path, model):
+    def calibration(self, path, model, size):
         """Reads the images to calibrate on: see `verification`."""
         split = self.calibration_split
         split = "train" if split is None else split
+        counts = CALIBRATION, CALIBRATION_OF_PIXELS
         return self._read(
-            split, CALIBRATION, "--calibration-split", path, model
+            split, counts, "--calibration-split", path, model, size
         )
 
-    def _read(self, split, count, option, path, model):
+    def _read(self, split, counts, option, path, model, size):
         import numpy as np
+        import tensorflow as tf
 
         from gcvit_training import read_config
         from gcvit_training.data import evaluation_batches
-        from gcvit_training.tasks import DEFAULT, find_task
+        from gcvit_training.tasks import find_task
         from gcvit_training.tasks.classification.sources import Sample
 
         run = path.parent / "config.yaml"
         config = None
         if run.is_file():  # it says which images are its `test`
             config = read_config(run)
-        kind = find_task(DEFAULT if config is None else config.task)
+        kind = find_task(kind_of(model).task if config is None else config.task)
+        reader = None
+        if kind.reads_one_size:
+            reader = reader_for(path, model.input_shape[1:])
         config = kind.to_evaluate(
             config,
             path,
-            reader_for(path, model.input_shape[1:]),
+            reader,
             dataset=self.data,
             train_split=split,  # no other has to be there
             evaluation_split=split,
-            batch_size=32,
+            batch_size=1,  # a segmenter's images differ in size
         )
         source = open_source(kind, config, self.data_dir, option)
+        count = counts[0] if kind.reads_one_size else counts[1]
         batches = evaluation_batches(kind(config, Sample(source, count)))
-        kept = [
-            images[weights > 0]
-            for images, _, weights in batches.as_numpy_iterator()
-        ]
-        if not sum(map(len, kept)):
+        kept = []
+        for inputs, _, (weight,) in batches:
+            if not weight:
+                continue
+            if not kind.reads_one_size:
+                inputs = tf.image.resize(inputs["images"], size, antialias=True)
+            kept.append(inputs[0].numpy())
+        if not kept:
             raise ValueError(f"{self.data} has no readable images in {split}")
-        return np.concatenate(kept)
+        return np.stack(kept)
+
+
+def served_size(served, shape):
+    """Chooses the size of the images that a `Served`, or its export, is given.
+
+    In `shape`, of one image, `None` stands where any size goes.
+    """
+    usual = served.checked_size(None)
+    return tuple(own or side for own, side in zip(shape, usual, strict=False))
 
 
 def print_verification(report):

@@ -18,6 +18,25 @@ class UsageError(ValueError):
     """Arguments that do not go together, or that the command cannot take."""
 
 
+@contextlib.contextmanager
+def named_options(options):
+    """Makes errors that name a function's argument name the option.
+
+    Args:
+        options: Dict from names of arguments to options, such as
+            `{"out": "--out"}`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        for argument, option in options.items():
+            message = message.replace(f"`{argument}`", option)
+        if message == str(error):
+            raise
+        raise ValueError(message) from error
+
+
 def as_json(value):
     """Plain data as the text of commands' JSON."""
     return json.dumps(value, indent=2)

@@ -81,18 +81,10 @@ def _has_head(model):
 
 
 def build(checkpoint, variant):
-    """Builds the model of a checkpoint, at its own resolution and classes.
+    """Builds the `keras.Model` of a preset or of a checkpoint's file.
 
-    Args:
-        checkpoint: Name of a preset of the variant, or path of a checkpoint.
-        variant: Name of the variant it should be of.
-
-    Returns:
-        `keras.Model` with the checkpoint's weights.
-
-    Raises:
-        ValueError: If the checkpoint is not of the variant.
-        DownloadError: If a preset cannot be downloaded.
+    It has the file's own resolution and classes. Raises a `ValueError` if the
+    file is not of the variant, a `DownloadError` if a preset does not arrive.
     """
     from gcvit_keras.models.constructors import CONSTRUCTORS
     from gcvit_keras.variants import VARIANTS

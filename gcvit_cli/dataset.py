@@ -3,9 +3,11 @@
 import contextlib
 import sys
 
+from gcvit_cli.console import named_options
+
 
 def reader_for(artifact, shape, size=None, crop_ratio=None):
-    """Makes the reader of a model's images, as its evaluation reads them.
+    """Makes the `ImageReader` by which a model's images are evaluated.
 
     Args:
         artifact: Path of a run, a model or an export.
@@ -13,9 +15,6 @@ def reader_for(artifact, shape, size=None, crop_ratio=None):
             may be `None`.
         size: Side in pixels, for a model that takes any, or `None`.
         crop_ratio: Share that is seen, or `None` for its own.
-
-    Returns:
-        `gcvit_keras.ImageReader`.
 
     Raises:
         ValueError: If it does not take RGB or grey images of that size.
@@ -40,16 +39,13 @@ def reader_for(artifact, shape, size=None, crop_ratio=None):
 
 
 def open_source(kind, config, data_dir, option="--split"):
-    """Opens the dataset of a task's configuration.
+    """Opens what the constructor of a task, `kind`, takes as its source.
 
     Args:
-        kind: The task, a subclass of `gcvit_training.tasks.Task`.
+        kind: Subclass of `gcvit_training.tasks.Task`.
         config: As its `to_evaluate` returns; its `train_split` is the split.
         data_dir: Folder of TFDS's datasets, or `None`.
         option: Option that names the split, for messages.
-
-    Returns:
-        What the task's constructor takes as its source.
 
     Raises:
         ValueError: If there is no such dataset or split.
@@ -57,9 +53,8 @@ def open_source(kind, config, data_dir, option="--split"):
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # --json has the other
-            return kind.open_source(config, data_dir)
-    except ValueError as error:
-        words = str(error).replace("data.train_split", option)
-        raise ValueError(words) from error
+    with (
+        contextlib.redirect_stdout(sys.stderr),  # --json has the other
+        named_options({"data.train_split": f"`{option}`"}),
+    ):
+        return kind.open_source(config, data_dir)

@@ -12,6 +12,7 @@ from gcvit_cli.console import (
     as_json,
     console,
     import_tensorflow,
+    named_options,
     note_line,
     print_json,
     print_page,
@@ -110,16 +111,17 @@ def command(
     elif size or crop_ratio:
         raise UsageError("--size and --crop-ratio are not for this model")
     split = split or (config.data.evaluation_split if is_run else "test")
-    config = kind.to_evaluate(
-        config,
-        path,
-        reader,
-        overrides,
-        dataset=data or config.data.dataset,
-        train_split=split,  # no other has to be there
-        evaluation_split=split,
-        batch_size=batch_size,
-    )
+    with named_options({"overrides": "--set"}):
+        config = kind.to_evaluate(
+            config,
+            path,
+            reader,
+            overrides,
+            dataset=data or config.data.dataset,
+            train_split=split,  # no other has to be there
+            evaluation_split=split,
+            batch_size=batch_size,
+        )
     task = kind(config, open_source(kind, config, data_dir))
     for line in task.use_classes(find_labels(labels, path, None), str(path)):
         note_line(line)

@@ -29,6 +29,15 @@ def command(
     weights: Weights = None,
     labels: Labels = None,
     crop_ratio: CropRatio = None,
+    class_: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="NAME|NUMBER",
+            help="Classifier or segmenter: class whose map is shown first. "
+            "Default: the one with the highest score.",
+        ),
+    ] = None,
     box: Annotated[
         int | None,
         typer.Option(
@@ -57,12 +66,12 @@ def command(
             raise ValueError(
                 f"--out cannot be written: {out}: {error.strerror}"
             ) from error
-        page = _page(image, choice, box, crop_ratio)
+        page = _page(image, choice, class_, box, crop_ratio)
         beside.write_text(page, encoding="utf-8")
     console.print(f"Wrote {out}", soft_wrap=True)
 
 
-def _page(image, choice, box, crop_ratio):
+def _page(image, choice, class_, box, crop_ratio):
     """The page of an image file, for what `choose` has chosen."""
     path = choice.model
     if path is None:
@@ -76,17 +85,20 @@ def _page(image, choice, box, crop_ratio):
         with quietly():
             network = load_keras(path)
     kind = kind_of(network)
-    for option, value, task in (
-        ("--crop-ratio", crop_ratio, "classification"),
-        ("--box", box, "detection"),
+    for option, value, tasks in (
+        ("--crop-ratio", crop_ratio, ("classification",)),
+        ("--class", class_, ("classification", "segmentation")),
+        ("--box", box, ("detection",)),
     ):
-        if value is not None and kind.task != task:
+        if value is not None and kind.task not in tasks:
             raise UsageError(f"{option} does not go with {kind.kind}")
     from gcvit_cli import explain_classes, explain_objects, explain_pixels
 
-    arguments = (network, image, choice, path, name)
-    if kind.task == "detection":
-        return explain_objects.page(*arguments, box)
-    if kind.task == "segmentation":
-        return explain_pixels.page(*arguments)
-    return explain_classes.page(*arguments)
+    of_task = {
+        "classification": explain_classes,
+        "detection": explain_objects,
+        "segmentation": explain_pixels,
+    }
+    return of_task[kind.task].page(
+        network, image, choice, path, name, box if class_ is None else class_
+    )

@@ -4,15 +4,21 @@ import numpy as np
 
 from gcvit_cli.artifacts import find_labels
 from gcvit_cli.console import quietly
-from gcvit_cli.explain_page import place, png, rendered
-from gcvit_cli.predictors.classifier import gives_logits
+from gcvit_cli.explain_page import (
+    class_number,
+    place,
+    png,
+    rendered,
+    with_chosen,
+)
+from gcvit_cli.predictors.classifier import gives_shares
 
 TOP = 5
 """Classes that are named and can be explained."""
 
 
-def page(network, image, choice, path, name):
-    """Writes the page of a classifier.
+def page(network, image, choice, path, name, asked):
+    """Writes the HTML page of a classifier.
 
     Args:
         network: `keras.Model`.
@@ -20,11 +26,10 @@ def page(network, image, choice, path, name):
         choice: `gcvit_cli.choice.Choice`.
         path: Path of the model, or `None`.
         name: What the model is called.
-
-    Returns:
-        HTML.
+        asked: Name or number of the class whose map comes first, or `None`.
 
     Raises:
+        UsageError: If there is no such class.
         ValueError: If the model or the image cannot be used.
     """
     shape = getattr(network, "input_shape", None)
@@ -40,9 +45,12 @@ def page(network, image, choice, path, name):
     names = find_labels(choice.labels, path, network.output_shape[1])
     if names and len(names) == 1:  # a single score is of two classes
         names = [f"not {names[0]}", *names]
+    classes = max(2, network.output_shape[1])
+    names = names or [f"class {k}" for k in range(classes)]
+    chosen = class_number(asked, names)
     try:
         with quietly():
-            return page_of(network, pixels, names, image.name, name)
+            return page_of(network, pixels, names, image.name, name, chosen)
     except ValueError as error:
         raise ValueError(
             f"{choice.name} cannot be explained: {error}"
@@ -62,19 +70,17 @@ def _check_classifier(network, option):
         raise ValueError(f"{option} ends in features, in no classifier")
 
 
-def page_of(model, pixels, names, image_name, model_name):
-    """The page's text.
+def page_of(model, pixels, names, image_name, model_name, chosen=None):
+    """Writes the page, HTML that needs no other file and no network.
 
     Args:
         model: A GC ViT classifier, or a model that holds one.
         pixels: Uint8 array `(height, width, channels)`.
-        names: Names of the classes, of which a single score has two, or
-            `None`.
+        names: Names of the classes, of which a single score has two.
         image_name: What the image is called.
         model_name: What the model is called.
-
-    Returns:
-        HTML that needs no other file and no network.
+        chosen: Number of the class whose map comes first, or `None` for the
+            best one.
 
     Raises:
         ValueError: If the model cannot be explained.
@@ -88,30 +94,29 @@ def page_of(model, pixels, names, image_name, model_name):
     cam_map = next((m for m in maps[::-1] if np.prod(m.size) > 1), maps[-1])
     layer = structure.blocks(model)[cam_map.level, cam_map.block]
     (scores,) = np.asarray(model(images, training=False))
-    scores, what = _as_shares(scores, gives_logits(model))
+    are_shares = gives_shares(model, scores)
+    is_number = len(scores) == 1 and not are_shares
     if len(scores) == 1:
-        scores = np.array([1 - scores[0], scores[0]])
-    best = np.argsort(-scores, kind="stable")[:TOP]
-    names = names or [f"class {k}" for k in range(len(scores))]
-    cams = grad_cam(model, images.repeat(len(best), 0), best, layer)
+        (score,) = scores
+        scores = np.array([1 - score if are_shares else -score, score])
+    best = [1] if is_number else np.argsort(-scores, kind="stable")[:TOP]
+    classes, first = with_chosen(best, chosen)
+    cams = grad_cam(model, images.repeat(len(classes), 0), classes, layer)
     size = pixels.shape[:2]
     photo = png(pixels.repeat(3 // pixels.shape[-1], -1))
-    numbers = [
-        f"{scores[k]:.1%}" if "share" in what else f"{scores[k]:.3f}"
-        for k in best
-    ]
-    is_share = all(0 <= scores[k] <= 1 for k in best)
+    form = ".1%" if are_shares else ".3f"
     return rendered(
         image=image_name,
         model=model_name,
         size=size,
         photo=photo,
-        what=what,
+        what="score",
         rows=[
-            (names[k], number, scores[k] if is_share else None)
-            for k, number in zip(best, numbers, strict=True)
+            (names[k], f"{scores[k]:{form}}", scores[k] if are_shares else None)
+            for k in classes
         ],
         cams=cams,
+        first=first,
         cam_title=f"Grad-CAM, level {cam_map.level}",
         kind="class",
         cam_of=f"these are of the last block of level {cam_map.level}, each "
@@ -123,26 +128,3 @@ def page_of(model, pixels, names, image_name, model_name):
         ),
         maps=maps,
     )
-
-
-def _as_shares(scores, are_logits):
-    """Makes scores that can be shown: of logits the shares they stand for.
-
-    Args:
-        scores: Array `(classes,)`, as the model gives them.
-        are_logits: As `gives_logits` tells. A single score beyond [0, 1] is
-            one in any case.
-
-    Returns:
-        Float64 array `(classes,)`, and what they are, for a person to read:
-        shares of 1, or other scores.
-    """
-    scores = scores.astype("float64")
-    from_logits = "share, from the model’s logits"
-    if len(scores) == 1 and (are_logits or not 0 <= scores[0] <= 1):
-        return np.exp(-np.logaddexp(0, -scores)), from_logits
-    if are_logits:
-        powers = np.exp(scores - scores.max())
-        return powers / powers.sum(), from_logits
-    adds_up = scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3
-    return scores, "share" if adds_up or len(scores) == 1 else "score"

@@ -10,22 +10,11 @@ TOP = 5
 
 
 def page(network, image, choice, path, name, box):
-    """Writes the page of a detector.
+    """Writes the page of a detector: see `explain_classes.page`.
 
-    Args:
-        network: The detector.
-        image: Path of the image file.
-        choice: `gcvit_cli.choice.Choice`.
-        path: Path of the model.
-        name: What the model is called.
-        box: Number of the object that comes first, from 1, or `None`.
-
-    Returns:
-        HTML.
-
-    Raises:
-        UsageError: If there are fewer objects.
-        ValueError: If the image cannot be used, or nothing is found in it.
+    `box` is the number of the object that comes first, from 1, or `None`.
+    Raises a `UsageError` if there are fewer, a `ValueError` if the image cannot
+    be used, or nothing is found in it.
     """
     from gcvit_keras.detection import DetectionReader, draw_detections
     from gcvit_keras.explain import box_cam

@@ -8,6 +8,7 @@ from string import Template
 import numpy as np
 
 from gcvit_cli.artifacts import find_labels
+from gcvit_cli.console import UsageError
 
 KINDS = {"class": ("classes", "a class"), "object": ("objects", "an object")}
 """How the page calls many, and one, of a kind."""
@@ -26,6 +27,7 @@ def rendered(
     cam_of,
     kind,
     maps,
+    first=0,
 ):
     """Fills in the page.
 
@@ -41,6 +43,7 @@ def rendered(
         cam_of: Text that says which layer they are of.
         kind: What the rows are, of `KINDS`.
         maps: List of `AttentionMap`.
+        first: Place of the row whose map is shown at first.
 
     Returns:
         HTML.
@@ -50,6 +53,7 @@ def rendered(
         (name + sameness(heat), heat)
         for (name, *_), heat in zip(rows, cams, strict=True)
     ]
+    choices.insert(0, choices.pop(first))
     title = "What speaks for"
     template = importlib.resources.files("gcvit_cli") / "explain.html"
     return Template(template.read_text("utf-8")).substitute(
@@ -90,9 +94,6 @@ def opened(image, choice, path, reader, classes):
 
     Returns:
         A `PIL.Image` and a list of strings.
-
-    Raises:
-        ValueError: If the image cannot be used.
     """
     from gcvit_keras.images.load import open_image
 
@@ -102,6 +103,38 @@ def opened(image, choice, path, reader, classes):
         raise ValueError(f"IMAGE cannot be used: {error}") from error
     names = find_labels(choice.labels, path, classes)
     return picture, names or [f"class {k}" for k in range(classes)]
+
+
+def class_number(asked, names):
+    """Finds the number of the class that `--class` asks for.
+
+    `asked` is its name, or its number as a string, or `None`, for which there
+    is none. Raises a `UsageError` if there is no such class.
+    """
+    if asked is None:
+        return None
+    if asked in names:
+        return names.index(asked)
+    if asked.isdecimal() and int(asked) < len(names):
+        return int(asked)
+    raise UsageError(
+        f"--class must be one of the model's {len(names)} classes, its name or "
+        f"its number from 0. Received: {asked}"
+    )
+
+
+def with_chosen(best, chosen):
+    """Adds the class that is asked for to the best ones, where it is missing.
+
+    Returns the list of numbers, and the place in it of the class that is asked
+    for, else of the best.
+    """
+    classes = [int(k) for k in best]
+    if chosen is None:
+        return classes, 0
+    if chosen not in classes:
+        classes.append(chosen)
+    return classes, classes.index(chosen)
 
 
 def attention(maps, size, photo):
@@ -145,12 +178,8 @@ def attention(maps, size, photo):
 def last_maps(network, pixels):
     """Computes the attention of the last global block of each level.
 
-    Args:
-        network: A model with a `backbone`.
-        pixels: Array `(height, width, 3)`.
-
-    Returns:
-        List of `AttentionMap`; of a level of one block, of that.
+    `network` has a `backbone`, `pixels` are `(height, width, 3)`. Returns a
+    list of `AttentionMap`; of a level of one block, of that.
     """
     from gcvit_keras.explain import attention_maps
     from gcvit_keras.models import structure

@@ -3,28 +3,21 @@
 import numpy as np
 
 from gcvit_cli.console import quietly
-from gcvit_cli.explain_page import last_maps, opened, png, rendered
+from gcvit_cli.explain_page import (
+    class_number,
+    last_maps,
+    opened,
+    png,
+    rendered,
+    with_chosen,
+)
 
 TOP = 5
 """Classes that are named and explained."""
 
 
-def page(network, image, choice, path, name):
-    """Writes the page of a segmenter.
-
-    Args:
-        network: The segmenter.
-        image: Path of the image file.
-        choice: `gcvit_cli.choice.Choice`.
-        path: Path of the model.
-        name: What the model is called.
-
-    Returns:
-        HTML.
-
-    Raises:
-        ValueError: If the image cannot be used.
-    """
+def page(network, image, choice, path, name, asked):
+    """Writes the page of a segmenter: see `explain_classes.page`."""
     from gcvit_keras.explain import pixel_cam
     from gcvit_keras.segmentation import SegmentationReader, draw_classes
 
@@ -32,15 +25,16 @@ def page(network, image, choice, path, name):
     picture_file, names = opened(
         image, choice, path, reader, network.output_shape[-1]
     )
+    chosen = class_number(asked, names)
     with quietly():
         pixels = _resized(picture_file, reader)
         (classes,) = network.segment([pixels], short_side=None)
-        found, counts = np.unique(classes, return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:TOP]
-        shares = counts[order] / classes.size
-        cams = pixel_cam(network, pixels, [int(k) for k in found[order]])
+        counts = np.bincount(classes.ravel(), minlength=len(names))
+        best = np.argsort(-counts, kind="stable")[:TOP]
+        rows, first = with_chosen(best[counts[best] > 0], chosen)
+        cams = pixel_cam(network, pixels, rows)
         maps = last_maps(network, pixels)
-    titles = [names[k] for k in found[order]]
+    shares = counts / classes.size
     drawn = draw_classes(pixels, classes, names)
     photo = png(drawn[: pixels.shape[0]])  # maps lie over it, not the legend
     return rendered(
@@ -50,11 +44,9 @@ def page(network, image, choice, path, name):
         photo=photo,
         kind="class",
         what="share of the pixels",
-        rows=[
-            (title, f"{share:.1%}", float(share))
-            for title, share in zip(titles, shares, strict=True)
-        ],
+        rows=[(names[k], f"{shares[k]:.1%}", shares[k]) for k in rows],
         cams=cams,
+        first=first,
         cam_title="Grad-CAM of the pixels of a class",
         cam_of="these are of the map that the classifier reads, a quarter of "
         "the image",

@@ -12,11 +12,12 @@ from gcvit_cli.artifacts import (
     load_compiled,
     model_file,
 )
-from gcvit_cli.comparison import Source, print_verification
+from gcvit_cli.comparison import Source, print_verification, served_size
 from gcvit_cli.console import (
     UsageError,
     console,
     import_tensorflow,
+    named_options,
     print_json,
     quietly,
 )
@@ -156,10 +157,13 @@ def command(
         network = load_compiled(model)
     activation = None if activation == "none" else activation.value
     kind = served(network, activation)
-    source.check_kind(kind, calibrates=quantize == Quantize.int8)
+    if quantize and quantize.value not in kind.quantize:
+        raise UsageError(f"--quantize does not go with a {kind.kind}")
+    source.check_kind(kind)
     reading = (image_size, crop_ratio, max_pixels)
     if not is_served:
-        kind = kind.at_size(input_size, str(format))
+        with named_options({"image_size": "--input-size"}):
+            kind = kind.at_size(input_size, str(format))
     elif kind.no_files and any(reading):
         raise UsageError(
             "--image-size, --crop-ratio and --max-pixels are of no use: "
@@ -168,8 +172,9 @@ def command(
     if kind.classes is not None:
         labels = find_labels(labels, model, kind.classes)
         labels = labels and labels[-kind.classes :]
+    size = served_size(kind, kind.shape)
     how = {
-        "images": source.verification(model, network),
+        "images": source.verification(model, network, size),
         "activation": activation,
         "labels": labels,
     }
@@ -186,7 +191,7 @@ def command(
         how["quantize"] = quantize and quantize.value
         how["input_dtype"] = input_dtype.value if input_dtype else "float32"
         if quantize == "int8":
-            how["calibration"] = source.calibration(model, network)
+            how["calibration"] = source.calibration(model, network, size)
     write = {
         "savedmodel": gcvit_export.export_saved_model,
         "serving": gcvit_export.export_serving,

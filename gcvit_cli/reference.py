@@ -24,13 +24,8 @@ def missing():
 def state_dict(path, use_ema):
     """Reads a checkpoint as timm does, which chooses among sets of weights.
 
-    Args:
-        path: Path of the checkpoint.
-        use_ema: Whether averages in it are preferred.
-
-    Returns:
-        Dict of key to float32 array; `None` for a file that timm does not
-        read, such as one in several files.
+    Returns a dict of float32 arrays, or `None` for a file that timm does not
+    read, such as one in several files. `use_ema` prefers averages in it.
     """
     from timm.models import load_state_dict
 

@@ -14,11 +14,14 @@ from gcvit_cli.console import (
     console,
     errors,
     import_tensorflow,
+    named_options,
     print_json,
     print_page,
 )
 from gcvit_cli.options import Json
 
+OPTIONS = {"out": "--out", "check_data": "--check-data", "preview": "--preview"}
+"""By the arguments and methods that errors of training name."""
 EXAMPLE = (
     "gcvit train digits --out run --set epochs=5 "
     "--set optimizer.learning_rate=1e-3"
@@ -85,12 +88,13 @@ def command(
         from gcvit_training import read_config
 
         config = read_config(recipe, overrides or [])
-        if check_data or preview:
-            task, result = _look(
-                config, out, data_dir, check_data, preview, report
-            )
-        else:
-            result = _train(config, out, data_dir, report, verbose=not json)
+        with named_options(OPTIONS):
+            if check_data or preview:
+                task, result = _look(
+                    config, out, data_dir, check_data, preview, report
+                )
+            else:
+                result = _train(config, out, data_dir, report, verbose=not json)
     if result is None:
         return
     if json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gcvit_cli.artifacts import load_compiled, model_file
-from gcvit_cli.comparison import Source, print_verification
+from gcvit_cli.comparison import Source, print_verification, served_size
 from gcvit_cli.console import import_tensorflow, print_json, quietly
 from gcvit_cli.options import (
     Activation,
@@ -43,14 +43,19 @@ def command(
     source.check(calibrates=False)
     import_tensorflow()
     import gcvit_export
+    from gcvit_export.runner import Artifact
     from gcvit_export.served import served
 
     against = model_file(against)
     with quietly():
         model = load_compiled(against)
         told = None if activation == "none" else activation.value
-        source.check_kind(served(model, told), calibrates=False)
-        images = source.verification(against, model)
+        images = None
+        if data is not None:
+            kind = served(model, told)
+            source.check_kind(kind)
+            size = served_size(kind, Artifact(artifact).shape)
+            images = source.verification(against, model, size)
         report = gcvit_export.verify(
             artifact, model, images, activation=told
         ).as_dict()

@@ -15,11 +15,14 @@ TOLERANCE = {
     "onnx detections": 1e-2,
 }
 """Largest allowed difference of a probability, by kind of artifact."""
+PROBABILITIES = ("softmax", "sigmoid")
+"""Meanings of outputs that are probabilities."""
 LEAST_VALUE_TOLERANCE = 1e-4
 """Least tolerance of values that are no probabilities, as a share of the
 largest of them."""
 LEAST_AGREEMENT = 0.97
-"""Least share of the user's images with the model's top class, for int8."""
+"""Least share of the user's images, of a segmenter of their places, with the
+model's top class, for int8."""
 LEAST_SNR = 10.0
 """Least signal-to-noise ratio for int8, in dB."""
 BEST_SNR = 300.0
@@ -52,8 +55,8 @@ class Comparison:
     Attributes:
         difference: Largest difference of a probability; of other values as a
             share of the largest of them.
-        agreement: Share of images with the model's top class, or of labels on
-            the model's side of 0.5; 1 for what is no probabilities.
+        agreement: Share of images, of a segmenter of places, with the model's
+            top class, or of labels on the model's side of 0.5; 1 for values.
         snr_db: Signal-to-noise ratio over all images, in dB: of the logits
             where there are probabilities (the logarithms less their mean over
             the classes, or log(p / (1 - p)) of each), else of the values.
@@ -73,39 +76,33 @@ def compared(values, expected, meaning) -> Comparison:
     Args:
         values: Array `(images, ...)`.
         expected: Array of the same shape.
-        meaning: `"softmax"`, `"sigmoid"`, or `None` for no probabilities.
+        meaning: `"softmax"` or `"sigmoid"` for probabilities, `"logits"` for
+            a logit per class, `None` for other values.
 
     Returns:
         A `Comparison`.
     """
     values, expected = (np.asarray(x, "float64") for x in (values, expected))
     difference = np.abs(values - expected).max()
-    if meaning is None:
-        largest = max(np.abs(expected).max(), 1e-30)
-        return Comparison(
-            float(difference / largest), 1.0, _snr(values, expected)
-        )
-    if meaning == "softmax":
-        agree = values.argmax(-1) == expected.argmax(-1)
-    else:
+    agree = np.ones(1)
+    if meaning == "sigmoid":
         agree = (values > 0.5) == (expected > 0.5)
-    logits = [_logits(x, meaning) for x in (values, expected)]
-    return Comparison(float(difference), float(agree.mean()), _snr(*logits))
+    elif meaning is not None:
+        agree = values.argmax(-1) == expected.argmax(-1)
+    if meaning in PROBABILITIES:
+        values, expected = (_logits(x, meaning) for x in (values, expected))
+    else:
+        difference = difference / max(np.abs(expected).max(), 1e-30)
+    return Comparison(
+        float(difference), float(agree.mean()), _snr(values, expected)
+    )
 
 
 def same_shape(name, values, expected) -> np.ndarray:
-    """Refuses values of another shape than they should have.
+    """Returns values, or raises an error if their shape is not as expected.
 
-    Args:
-        name: What the error calls them, a string.
-        values: Array, or `None` where there are none.
-        expected: Array.
-
-    Returns:
-        `values`.
-
-    Raises:
-        VerificationError: If the shapes differ.
+    `name` is what the error calls them; `values` is `None` where there are
+    none.
     """
     shape = getattr(values, "shape", "none")
     if shape != expected.shape:
@@ -148,10 +145,11 @@ def check_allowed(name, kind, comparison, meaning, users_images=False):
     # Negated comparisons, so that NaN fails.
     tolerance = TOLERANCE.get(kind)
     if tolerance is not None:
-        if meaning is None:
+        is_value = meaning not in PROBABILITIES
+        if is_value:
             tolerance = max(tolerance, LEAST_VALUE_TOLERANCE)
         if not comparison.difference <= tolerance:
-            share = " of the largest value" * (meaning is None)
+            share = " of the largest value" * is_value
             raise VerificationError(
                 f"{name} differs from the model by "
                 f"{comparison.difference:.1e}{share}, more than the "
@@ -165,6 +163,6 @@ def check_allowed(name, kind, comparison, meaning, users_images=False):
     elif users_images and not comparison.agreement >= LEAST_AGREEMENT:
         raise VerificationError(
             f"{name} has the model's top class on "
-            f"{comparison.agreement:.1%} of the images, less than the "
+            f"{comparison.agreement:.1%} of what it classifies, less than the "
             f"{LEAST_AGREEMENT:.0%} asked of {kind}"
         )

@@ -27,12 +27,8 @@ them would be ten times the weights, several times over in memory."""
 def fused(network):
     """Writes a network's layers for oneDNN, for the time of a `with`.
 
-    Args:
-        network: As `Served.network` is. Its variables may not change:
-            small ones become constants of the graph.
-
-    Returns:
-        A context manager.
+    The variables of `network` may not change meanwhile: small ones become
+    constants of the graph.
     """
     return replaced({x: _fused(x) for x in network._flatten_layers()})
 
@@ -66,17 +62,7 @@ def _layer_norm_call(layer):
 
 
 def layer_norm(x, gamma, beta, epsilon):
-    """LayerNorm of rows.
-
-    Args:
-        x: Tensor `(rows, channels)`.
-        gamma: Array `(channels,)`.
-        beta: Array `(channels,)`.
-        epsilon: Added to the variance.
-
-    Returns:
-        Tensor like `x`.
-    """
+    """Computes LayerNorm of `(rows, channels)`, by arrays `(channels,)`."""
     gamma, beta = tf.constant(gamma), tf.constant(beta)
     # A row times 10 with epsilon times 100 has the same LayerNorm. So this is
     # right with the operation that replaces it and without.
@@ -89,13 +75,8 @@ def layer_norm(x, gamma, beta, epsilon):
 def by_rows(network):
     """Normalises pixels by rows, for the time of a `with`.
 
-    XNNPACK is slow where the last axis has three values.
-
-    Args:
-        network: As `Served.network` is, of a fixed size.
-
-    Returns:
-        A context manager.
+    XNNPACK is slow where the last axis has three values. `network` has a fixed
+    size.
     """
     layers = filter(_normalizes_channels, network._flatten_layers())
     return replaced({layer: {"call": _rows_call(layer)} for layer in layers})

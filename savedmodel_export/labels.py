@@ -1,7 +1,6 @@
 """Names of classes, as artifacts carry them."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from gcvit_keras import checks
 from gcvit_keras.files import replacing
@@ -60,31 +59,6 @@ def labels_text(labels) -> str:
 
 
 def write_labels(labels, path):
-    """Writes names, one per line.
-
-    Args:
-        labels: List of strings, checked by `check_labels`.
-        path: Path of the text file.
-    """
+    """Writes names that `check_labels` returned, one per line."""
     with replacing(path) as beside:
         beside.write_text(labels_text(labels), "utf-8")
-
-
-def same_labels(labels, path) -> bool:
-    """Tells whether a file is missing or names the same classes.
-
-    Args:
-        labels: List of strings.
-        path: Path of the text file.
-
-    Returns:
-        A boolean.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
-    path = Path(path)
-    if not path.exists():
-        return True
-    text = path.read_bytes().decode("utf-8-sig", "replace")
-    return text.splitlines() == labels

@@ -9,7 +9,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from gcvit_export.fusion import by_rows
 from gcvit_export.kinds.base import AUTO, Served, is_quantized
-from gcvit_export.labels import check_labels, same_labels, write_labels
+from gcvit_export.labels import check_labels, write_labels
 from gcvit_export.metadata import with_metadata
 from gcvit_export.paths import file_path
 from gcvit_export.samples import checked_images
@@ -140,7 +140,10 @@ def export_litert(
 
 
 def _check_labels_beside(labels, path):
-    if not same_labels(labels, path):
+    if not path.exists():
+        return
+    text = path.read_bytes().decode("utf-8-sig", "replace")
+    if text.splitlines() != labels:
         raise ValueError(f"`labels` would replace {path}, which has others")
 
 

@@ -15,13 +15,8 @@ INSIDE = "RGB pixels in [0, 255]: normalisation is part of the model"
 def onnx_properties(labels, reader) -> dict[str, str]:
     """Returns the `metadata_props` of an ONNX file.
 
-    Args:
-        labels: Names of the classes, or `None`.
-        reader: `ImageReader`.
-
-    Returns:
-        Dict of strings: `labels` and `image_reader` as JSON; `mean` and `std`
-        that pixels are to be normalised by, which are 0 and 1.
+    They are `labels`, if not `None`, and `image_reader` as JSON, and `mean` and
+    `std` that pixels are to be normalised by, which are 0 and 1.
     """
     properties = {
         "description": INSIDE,

@@ -8,17 +8,10 @@ from gcvit_keras import checks
 
 
 def file_path(path, suffix) -> Path:
-    """Checks the path of a file to write.
+    """Returns a `pathlib.Path` to write a file to.
 
-    Args:
-        path: The path, as the user gave it.
-        suffix: The suffix that it must have, such as `".onnx"`.
-
-    Returns:
-        `pathlib.Path`.
-
-    Raises:
-        ValueError: If it has another suffix, or is a folder or an address.
+    Raises a `ValueError` if the path has another suffix than, say, `".onnx"`,
+    or is a folder or an address.
     """
     check_local(path, "path")
     path = Path(path)
@@ -29,15 +22,7 @@ def file_path(path, suffix) -> Path:
 
 
 def check_local(path, argument):
-    """Refuses addresses, which would become folders of such names.
-
-    Args:
-        path: The path, as the user gave it.
-        argument: Name of the argument, a string.
-
-    Raises:
-        ValueError: If it is an address, such as `gs://bucket`.
-    """
+    """Refuses addresses, such as `gs://bucket`, which would become folders."""
     if re.match(r"[a-zA-Z0-9]{2,}:/", str(path)):  # one letter is a drive
         raise checks.error(
             argument, "a local path: export there, then copy", str(path)
@@ -47,14 +32,7 @@ def check_local(path, argument):
 def check_loadable(path):
     """Refuses a path from which TensorFlow could not load a SavedModel.
 
-    It takes the path for a pattern, and finds no weights in a folder of
-    such a name.
-
-    Args:
-        path: Path to write to.
-
-    Raises:
-        ValueError: If the path holds one of `*?[]`.
+    It takes one with any of `*?[]` for a pattern, and finds no weights.
     """
     if set("*?[]") & set(str(path)):
         raise ValueError(
@@ -65,17 +43,7 @@ def check_loadable(path):
 
 @contextlib.contextmanager
 def made_folder(path):
-    """Makes a folder, of which nothing is left if the block fails.
-
-    Args:
-        path: Path of the folder; made with its parents where missing.
-
-    Yields:
-        `pathlib.Path`.
-
-    Raises:
-        OSError: If it cannot be made.
-    """
+    """Makes a folder and its parents; none is left if the block fails."""
     path = Path(path)
     missing = [p for p in (path, *path.parents) if not p.exists()]
     try:

@@ -89,15 +89,10 @@ def checked_images(images, shape, argument="images"):
 
 
 def encoded(pixels, kind="PNG") -> bytes:
-    """Makes an image file.
+    """Makes the content of an image file.
 
-    Args:
-        pixels: Array `(height, width)` or `(height, width, channels)` of whole
-            numbers in [0, 255].
-        kind: Pillow's name of the format.
-
-    Returns:
-        Content of the file.
+    `pixels` are whole numbers in [0, 255], `(height, width)` or `(height,
+    width, channels)`; `kind` is Pillow's name of the format.
     """
     pixels = np.asarray(pixels, "uint8")
     if pixels.shape[2:] == (1,):
@@ -108,15 +103,7 @@ def encoded(pixels, kind="PNG") -> bytes:
 
 
 def framed(pixels, reader) -> bytes:
-    """Makes a PNG file of which a reader crops these very pixels.
-
-    Args:
-        pixels: Array `(height, width, channels)` of the reader's size.
-        reader: `ImageReader`.
-
-    Returns:
-        Content of the file.
-    """
+    """Makes a PNG file of which an `ImageReader` crops these very pixels."""
     height, width = reader.size
     frame = np.zeros((*reader.resized_size, reader.channels), "uint8")
     top, left = (

@@ -207,18 +207,7 @@ def _rename_to_version(folder):
 
 
 def check_batch_sizes(sizes, argument) -> list:
-    """Checks batch sizes.
-
-    Args:
-        sizes: Positive integers, ascending.
-        argument: Name of the argument, a string.
-
-    Returns:
-        List of integers.
-
-    Raises:
-        ValueError: If they are anything else.
-    """
+    """Checks batch sizes: positive integers, ascending; returns a list."""
     accepted = "positive integers, ascending"
     if not isinstance(sizes, Iterable):
         raise checks.error(argument, accepted, sizes)

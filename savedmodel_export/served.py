@@ -44,13 +44,5 @@ def served(
 
 
 def kind_of(model, activation=AUTO) -> type[Served]:
-    """Finds the kind of a model; arguments and errors as of `served`.
-
-    Args:
-        model: See `served`.
-        activation: See `served`.
-
-    Returns:
-        One of `KINDS`.
-    """
+    """Finds the class among `KINDS`; arguments and errors as of `served`."""
     return next(kind for kind in KINDS if kind.takes(model, activation))

@@ -10,12 +10,9 @@ DEFAULT = "serving_default"
 
 
 def write_fixed(model, directory, dtype=tf.float32):
-    """Writes `serving_default` for one image, for converters to read.
+    """Writes `serving_default` of a `Served` of a fixed size, for converters.
 
-    Args:
-        model: A `Served` of a fixed size.
-        directory: Folder to write into.
-        dtype: Dtype of the pixels.
+    It takes one image, of pixels of `dtype`.
     """
     spec = tf.TensorSpec((1, *model.shape), dtype, "images")
 

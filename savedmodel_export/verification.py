@@ -81,11 +81,7 @@ class Verification(Comparison):
         return self.outputs.get("probabilities", first)
 
     def as_dict(self):
-        """Returns all but the outputs as plain data, and where and when it was.
-
-        Returns:
-            Dict that JSON can hold.
-        """
+        """Returns what JSON can hold: all but the outputs, and where it was."""
         fields = {k: v for k, v in asdict(self).items() if k != "outputs"}
         versions = {
             package: importlib.metadata.version(package)
@@ -100,11 +96,7 @@ class Verification(Comparison):
         }
 
     def write(self, path):
-        """Writes `as_dict` as JSON.
-
-        Args:
-            path: Path of the file.
-        """
+        """Writes `as_dict` as JSON."""
         text = json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8")
@@ -203,11 +195,6 @@ def written(path, model, images, verify, write) -> Exported:
 
     Returns:
         An `Exported`.
-
-    Raises:
-        ValueError: If `images` are not of the model's shape.
-        VerificationError: See `verify`.
-        OSError: If the file cannot be made.
     """
     if images is not None:  # before a conversion of minutes
         images = checked_images(images, model.shape)
@@ -225,17 +212,8 @@ def written(path, model, images, verify, write) -> Exported:
 def check(artifact, model, images=None, name=None) -> Verification:
     """Runs the artifact at this very path, and compares it as `verify` does.
 
-    Args:
-        artifact: Path of a SavedModel or a file.
-        model: A `Served`, or a callable from images to probabilities.
-        images: See `verify`.
-        name: What errors call the artifact, a string. Default: its path.
-
-    Returns:
-        A `Verification`.
-
-    Raises:
-        VerificationError: See `verify`.
+    `model` may be a `Served`; `name` is what errors call the artifact, by
+    default its path.
     """
     name = name or artifact
     ours = images is None

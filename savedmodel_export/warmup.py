@@ -23,8 +23,7 @@ def write_warmup(path, name, batch_sizes, arguments, model, reader):
         path: Path of the file to write.
         name: Name of the model on the server.
         batch_sizes: List of integers.
-        arguments: Dict from names of signatures to the name of what they
-            take, `images` or `image_bytes`.
+        arguments: As `write_signatures` returns.
         model: A `Served`.
         reader: As `Served.reader` returns, or `None`.
     """

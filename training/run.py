@@ -200,7 +200,7 @@ class Run:
         if sorted(names) != sorted(arrays):
             raise ValueError(
                 f"the checkpoint in {self.folder.path} is of another version "
-                "of this library. Choose another --out"
+                "of this library: train in another folder"
             )
         for name, variable in self._variables():
             if not name.startswith("metrics/"):

@@ -96,14 +96,14 @@ class RunFolder:
                 yield
             except filelock.Timeout:
                 raise ValueError(
-                    f"--out is in use by another run: {self.path}"
+                    f"`out` is in use by another run: {self.path}"
                 ) from None
             except OSError as error:
                 # Others, such as a failed download, speak for themselves.
                 if not self._holds(error.filename):
                     raise
                 raise ValueError(
-                    f"--out cannot be written: {self.path}: {error.strerror}"
+                    f"`out` cannot be written: {self.path}: {error.strerror}"
                 ) from error
 
     def _check(self, config):
@@ -115,14 +115,14 @@ class RunFolder:
                 others -= {"best.keras"}
             if any(not name.startswith(WRITING) for name in others):
                 raise ValueError(
-                    f"--out is not empty and holds no run: {self.path}"
+                    f"`out` is not empty and holds no run: {self.path}"
                 )
             return
         try:
             before = read_config(kept).model_dump(mode="json", exclude=FREE)
         except ValueError as error:
             raise ValueError(
-                f"--out holds a run that cannot go on: {error}"
+                f"`out` holds a run that cannot go on: {error}"
             ) from error
         now = config.model_dump(mode="json", exclude=FREE)
         if (self.path / "model.keras").exists():
@@ -132,8 +132,8 @@ class RunFolder:
         if different:
             field, old, new = different
             raise ValueError(
-                f"--out holds a run with {field}={old!r}, not {new!r}: "
-                f"{self.path}. Choose another --out"
+                f"`out` holds a run with {field}={old!r}, not {new!r}: "
+                f"{self.path}. Choose another folder"
             )
 
     def _holds(self, path):

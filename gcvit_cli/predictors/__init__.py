@@ -4,32 +4,17 @@ from gcvit_cli.artifacts import open_model
 
 
 def predictor(choice, options):
-    """Opens the model of a choice, as what its kind predicts.
+    """Opens the model of a `Choice`, as the `Predictor` of its kind.
 
-    Args:
-        choice: A `gcvit_cli.choice.Choice`.
-        options: A `gcvit_cli.predictors.base.Options`.
-
-    Returns:
-        A `gcvit_cli.predictors.base.Predictor`.
-
-    Raises:
-        UsageError: If an option is of no use for its kind.
-        ValueError: If the model cannot be opened, or does not take images.
+    Raises a `UsageError` if one of the `Options` is of no use for its kind, a
+    `ValueError` if the model cannot be opened, or does not take images.
     """
     model = _open(choice)
     return kind_of(model)(choice, model, options)
 
 
 def kind_of(model):
-    """Finds the kind of a model.
-
-    Args:
-        model: `keras.Model`, or `gcvit_export.runner.Artifact`.
-
-    Returns:
-        A subclass of `gcvit_cli.predictors.base.Predictor`.
-    """
+    """Finds the `Predictor` class for a `keras.Model` or an `Artifact`."""
     from gcvit_cli.predictors.classifier import Classes
     from gcvit_cli.predictors.detector import Detections
     from gcvit_cli.predictors.segmenter import ClassMaps

@@ -24,14 +24,9 @@ class Options:
     out: Path | None = None
 
     def refuse(self, names, kind):
-        """Refuses options that are given and of no use.
+        """Raises a `UsageError` if one of these attributes is given.
 
-        Args:
-            names: Names of attributes.
-            kind: What the model is, a string.
-
-        Raises:
-            UsageError: If one is given.
+        `kind` says in words what kind of model has no such options.
         """
         for name in names:
             if getattr(self, name) is not None:
@@ -54,12 +49,7 @@ class Pictures:
     def place(self, path):
         """Chooses the path of an image's picture, without a suffix.
 
-        Args:
-            path: Path of the image. Of one name in several folders all are
-                kept.
-
-        Returns:
-            `pathlib.Path`.
+        Of images of one name, in several folders, all are kept.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = stem = Path(path).stem
@@ -93,11 +83,8 @@ class Predictor(abc.ABC):
     def network(model):
         """Makes what the task's `predict` takes as its network, of an export.
 
-        Args:
-            model: `gcvit_export.runner.Artifact`.
-
-        Returns:
-            Function of the task's inputs, and of `training`, which is false.
+        Returns a function of the task's inputs, and of `training`, which is
+        false. `model` is a `gcvit_export.runner.Artifact`.
         """
 
     @staticmethod
@@ -109,12 +96,6 @@ class Predictor(abc.ABC):
     def predict(self, path) -> tuple:
         """Predicts of an image file.
 
-        Args:
-            path: Path of the file.
-
-        Returns:
-            Plain data for JSON, and a list of lines for a person.
-
-        Raises:
-            ValueError: If the file is no image; the message names it.
+        Returns plain data for JSON, and a list of lines for a person. Raises a
+        `ValueError` that names the file if it is no image.
         """

@@ -23,7 +23,7 @@ class Classes(Predictor):
         self._top = options.top or TOP
         self._compute, shape = _function(model)
         self._reader, classes = _checked(choice, self._compute, shape)
-        self._gives_logits = gives_logits(model)
+        self._model = model
         names = find_labels(choice.labels, choice.model, classes)
         names = names or [f"class {k}" for k in range(classes)]
         self._names = names[-classes:]  # a single score is of the second
@@ -51,28 +51,26 @@ class Classes(Predictor):
             }
             for k in order[: self._top]
         ]
-        # Numbers, too, come from a layer without activation: as they are.
-        are_shares = scores.min() >= 0 and scores.max() <= 1
-        is_plain = self._gives_logits or not are_shares
-        form = "7.3f" if is_plain else "7.2%"
+        form = "7.2%" if gives_shares(self._model, scores) else "7.3f"
         lines = [f"{c['score']:{form}}  {c['label']}" for c in best]
         return {"classes": best}, lines
 
 
-def gives_logits(model) -> bool:
-    """Tells whether a model's last layer is known to have no activation.
+def gives_shares(model, scores) -> bool:
+    """Tells whether a model's scores are shares, and not plain numbers.
 
-    Args:
-        model: `keras.Model` of one output, or an export, which does not say.
+    Logits and numbers come from a layer without activation. An export does not
+    say what its last layer is.
     """
     import keras
 
     from gcvit_keras.models.scores import scoring_layer
 
-    if not isinstance(model, keras.Model):
-        return False
-    activation = getattr(scoring_layer(model), "activation", None)
-    return activation is keras.activations.linear
+    if isinstance(model, keras.Model):
+        activation = getattr(scoring_layer(model), "activation", None)
+        if activation is keras.activations.linear:
+            return False
+    return bool(scores.min() >= 0 and scores.max() <= 1)
 
 
 def _function(model):

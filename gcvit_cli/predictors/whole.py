@@ -15,12 +15,6 @@ class WholeImages(Predictor):
     Keras model's; `of_file`, which makes the same answer of the outputs of a
     file; and `row`, which makes of an answer what `predict` returns.
 
-    Args:
-        choice: See `Predictor`, as for the next two.
-        model: See `Predictor`.
-        options: See `Predictor`.
-        Reader: Class of how files become images.
-
     Attributes:
         of_no_use: Names of the `Options` that such models do not have.
         output: Name of an output of the kind's own signature of files.

@@ -52,15 +52,8 @@ def is_token(value) -> bool:
 def certificates(tls):
     """Checks root certificates.
 
-    Args:
-        tls: `None` or `False` for no encryption, `True` for the system's, or
-            the path of a PEM file.
-
-    Returns:
-        `None`, `True`, or the path.
-
-    Raises:
-        ValueError: If it is none of these.
+    They are `None` or `False` for no encryption, `True` for the system's, or
+    the path of a PEM file. Returns `None`, `True`, or the path.
     """
     if tls is None or tls is False or tls is True:
         return tls or None

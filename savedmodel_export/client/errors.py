@@ -91,15 +91,7 @@ class UnauthenticatedError(ServingError):
 
 
 def typed_error(code, message) -> ServingError:
-    """Makes the error of a gRPC code and TensorFlow Serving's wording.
-
-    Args:
-        code: Name of a gRPC code.
-        message: The server's message.
-
-    Returns:
-        A `ServingError` of the class that fits, with that code.
-    """
+    """Makes the `ServingError` of a gRPC code and of the server's message."""
     kinds = {
         "NOT_FOUND": ModelNotFoundError,
         "INVALID_ARGUMENT": InvalidRequestError,
@@ -123,15 +115,7 @@ def typed_error(code, message) -> ServingError:
 
 
 def check_size(size, limit):
-    """Refuses a request that is too large to be sent.
-
-    Args:
-        size: Bytes of the request.
-        limit: Bytes that are allowed.
-
-    Raises:
-        MessageTooLargeError: If it is larger.
-    """
+    """Refuses a request of more bytes than the limit."""
     if size > limit:
         raise MessageTooLargeError(
             f"a request of {size:,} bytes is larger than `max_message_bytes`, "

@@ -69,14 +69,9 @@ def rows_of(answer):
 
 
 def error_of(name, row):
-    """Tells why there is no answer for an image.
+    """Makes the `ServingError` of an image, or `None` where there is an answer.
 
-    Args:
-        name: What messages call the image.
-        row: As `rows_of` returns.
-
-    Returns:
-        `ServingError`, or `None` where there is an answer.
+    `name` is what messages call the image, `row` what `rows_of` returns.
     """
     if isinstance(row, MessageTooLargeError):
         return MessageTooLargeError(f"{name}: {row}")

@@ -118,17 +118,10 @@ pb = types.SimpleNamespace(**_define())
 
 
 def predict_request(model, signature, name, values, wanted=()):
-    """Makes a request to run a signature.
+    """Makes the `pb.PredictRequest` to run a signature of a `Model`.
 
-    Args:
-        model: A `Model`.
-        signature: Name of the signature.
-        name: Name of its input.
-        values: Float32 array, or a list of bytes.
-        wanted: Names of the outputs to return; empty for all.
-
-    Returns:
-        `pb.PredictRequest`.
+    `name` is that of its input, `values` a float32 array or a list of bytes,
+    `wanted` the names of the outputs to return; empty for all.
     """
     request = pb.PredictRequest(output_filter=wanted)
     request.model_spec.CopyFrom(model_spec(model))
@@ -160,14 +153,7 @@ def model_spec(model):
 
 
 def array_of(tensor) -> np.ndarray:
-    """Reads a `pb.Tensor`.
-
-    Args:
-        tensor: A `pb.Tensor`.
-
-    Returns:
-        Array of its dtype and shape; of strings an array of bytes objects.
-    """
+    """Reads a `pb.Tensor`; of strings as an array of bytes objects."""
     dtype, field = DTYPES[tensor.dtype]
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_content:

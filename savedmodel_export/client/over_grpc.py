@@ -93,17 +93,7 @@ class Grpc:
         return {k: array_of(v) for k, v in answer.outputs.items()}
 
     def status(self, model):
-        """Asks for the states of a model's versions.
-
-        Args:
-            model: A `Model`.
-
-        Returns:
-            List of `VersionStatus`.
-
-        Raises:
-            ServingError: If the server does not answer.
-        """
+        """Asks for the states of a model's versions, as `VersionStatus`."""
         request = pb.GetModelStatusRequest(model_spec=model_spec(model))
         answer = self._call(
             "ModelService/GetModelStatus", request, pb.GetModelStatusResponse

@@ -29,8 +29,7 @@ class Served(abc.ABC):
         batch_sizes: Sizes that `export_serving` has batches padded to.
         image_gib: Memory in GiB that an image takes while it is computed,
             where that is much.
-        has_classes: Whether it may be compared on a dataset of images of
-            classes.
+        takes_data: Whether it may be compared on the images of a dataset.
         classes: Number of classes that labels name, or `None`.
     """
 
@@ -42,20 +41,16 @@ class Served(abc.ABC):
     classes: int | None
     what = ""
     image_gib = 0.0
-    has_classes = True
+    takes_data = True
     batch_sizes: tuple = (1, 2, 4, 8, 16)
 
     @classmethod
     @abc.abstractmethod
     def takes(cls, model, activation) -> bool:
-        """Tells whether a model is of this kind.
+        """Tells whether the user's model is of this kind.
 
-        Args:
-            model: `keras.Model` of the user's.
-            activation: See `export_saved_model`.
-
-        Raises:
-            ValueError: If the model is of no kind.
+        Raises a `ValueError` if it is of no kind. For `activation` see
+        `export_saved_model`.
         """
 
     @classmethod
@@ -90,9 +85,6 @@ class Served(abc.ABC):
         Args:
             size: `(height, width)`, as the user gave it, or `None`.
             what: Name of the format that needs it, a string.
-
-        Returns:
-            A `Served`.
 
         Raises:
             ValueError: If nothing tells the size, or things contradict.
@@ -166,16 +158,9 @@ class Served(abc.ABC):
     def reader(self, reader):
         """Checks, or chooses, how signatures of files read them.
 
-        Not asked where `no_files` says why there are none.
-
-        Args:
-            reader: What the user gave, or `None`.
-
-        Returns:
-            A reader.
-
-        Raises:
-            ValueError: If it does not go with the model.
+        Not asked where `no_files` says why there are none. `reader` is what the
+        user gave, or `None`. Raises a `ValueError` if it does not go with the
+        model.
         """
 
     @staticmethod
@@ -232,14 +217,10 @@ class Served(abc.ABC):
 
     @abc.abstractmethod
     def files(self, reader) -> tuple:
-        """Makes files to verify signatures on.
+        """Makes files to verify signatures on, by what `reader` returned.
 
-        Args:
-            reader: As `reader` returns.
-
-        Returns:
-            List of the contents of PNG files, and what `check` takes as
-            `files`.
+        Returns a list of the contents of PNG files, and what `check` takes as
+        `files`.
         """
 
     @abc.abstractmethod
@@ -262,17 +243,7 @@ class Served(abc.ABC):
 
 
 def height_and_width(size) -> tuple:
-    """Checks the argument `image_size`.
-
-    Args:
-        size: As the user gave it.
-
-    Returns:
-        Tuple of two integers.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """Returns the argument `image_size` as two integers, or refuses it."""
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise checks.error("image_size", "(height, width)", size)
     return tuple(checks.integer("image_size", side) for side in size)

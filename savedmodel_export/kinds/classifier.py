@@ -95,12 +95,8 @@ class Function(Classifier):
 def labels_table(module, labels_file):
     """Makes the table of the names of classes, an asset of the SavedModel.
 
-    Args:
-        module: `tf.Module` that keeps it.
-        labels_file: Path of the names, one per line.
-
-    Returns:
-        `tf.lookup.StaticHashTable` from int64 classes.
+    It is a `tf.lookup.StaticHashTable` from int64 classes, which `module`
+    keeps; `labels_file` has a name per line.
     """
     module.labels_file = tf.saved_model.Asset(str(labels_file))
     module.labels = tf.lookup.StaticHashTable(
@@ -117,18 +113,7 @@ def labels_table(module, labels_file):
 
 
 def artifact_labels(artifact, classes):
-    """Reads the names of the classes that an artifact carries.
-
-    Args:
-        artifact: `gcvit_export.comparison.Seen`.
-        classes: Number of classes.
-
-    Returns:
-        List of bytes.
-
-    Raises:
-        VerificationError: If there are more or fewer.
-    """
+    """Reads the names, bytes, of the classes that a `Seen` carries."""
     path = Path(artifact.path, "assets", "labels.txt")
     labels = path.read_bytes().splitlines()
     if len(labels) != classes:

@@ -54,6 +54,8 @@ class ServedDetector(WholeImages, Served):
     gives = "probabilities"
     checked = (256, 320)
     image_gib = 1.25  # of a tiny one at 800 x 1216
+    takes_data = False
+    quantize = (None,)  # boxes that are nearly the same change places
 
     def __init__(self, model, features):
         self.model = self.network = model
@@ -218,8 +220,6 @@ class FixedDetector(Stretched, ServedDetector):
         model: The detector.
         size: `(height, width)` of the image.
     """
-
-    quantize = (None,)  # boxes that are nearly the same change places
 
     def __init__(self, model, size):
         super().__init__(model, features=False)

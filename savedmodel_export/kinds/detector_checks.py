@@ -15,14 +15,8 @@ from gcvit_keras.detection.masks import paste_masks_numpy
 def check_file_signatures(artifact, seen, expected, model):
     """Compares both signatures of files, which differ in their masks.
 
-    Args:
-        artifact: `gcvit_export.comparison.Seen`.
-        seen: Dict of arrays, as `runner.py` writes them.
-        expected: What `detect` gives of the files.
-        model: The detector.
-
-    Raises:
-        VerificationError: If something differs by more than is allowed.
+    `expected` is what `detect` gives of the files. For the other arguments and
+    errors see `Served.check`.
     """
     most = model.max_detections
     for one in expected:

@@ -39,14 +39,7 @@ def detect_file(content, compute, reader):
 
 
 def row_specs(rows):
-    """Describes what `detect_file` returns.
-
-    Args:
-        rows: Detections at most, an integer.
-
-    Returns:
-        Dict of `tf.TensorSpec`.
-    """
+    """Describes what `detect_file` returns, of so many rows at most."""
     return {
         "boxes": tf.TensorSpec((rows, 4), tf.float32),
         "scores": tf.TensorSpec((rows,), tf.float32),
@@ -59,14 +52,10 @@ def row_specs(rows):
 
 
 def encode_masks(image):
-    """Draws the masks of an image, a PNG each.
+    """Draws the masks of an image, a PNG each, empty beyond the count.
 
-    Args:
-        image: List of the masks `(rows, 28, 28)`, the boxes `(rows, 4)`, the
-            count and the size of the image.
-
-    Returns:
-        String tensor `(rows,)`, empty beyond the count.
+    `image` is a list of the masks `(rows, 28, 28)`, the boxes `(rows, 4)`, the
+    count and the size of the image. Returns strings `(rows,)`.
     """
     masks, boxes, count, size = image
 

@@ -24,15 +24,8 @@ def own_outputs(model):
 def told(model, activation=AUTO):
     """Tells what the outputs of a model mean, and what they lack for that.
 
-    Args:
-        model: As the user gave it.
-        activation: See `export_saved_model`.
-
-    Returns:
-        Two lists, in the order of the outputs; see `activation_of`.
-
-    Raises:
-        ValueError: If the model does not take images, or nothing tells.
+    Returns two lists, in the order of the outputs; see `activation_of`. Raises
+    a `ValueError` if the model does not take images, or nothing tells.
     """
     entries = functional(model)
     pairs = [
@@ -87,16 +80,9 @@ def _loss(model, place, name):
 
 
 def of_any_size(network):
-    """A model on the same layers that takes images of any size.
+    """Makes a model on the same layers that takes images of any size.
 
-    Args:
-        network: Functional model.
-
-    Returns:
-        `keras.Model`.
-
-    Raises:
-        ValueError: If it has not the levels of a GC ViT.
+    Raises a `ValueError` if it has not the levels of a GC ViT.
     """
     if not structure.has_levels(network):
         raise ValueError(
@@ -110,16 +96,9 @@ def of_any_size(network):
 
 
 def in_float32(model):
-    """A copy of a model that computes in float32, with its weights.
+    """Makes a copy of a model that computes in float32, with its weights.
 
-    Args:
-        model: Functional model.
-
-    Returns:
-        `keras.Model`.
-
-    Raises:
-        ValueError: If it is quantized.
+    Raises a `ValueError` if it is quantized.
     """
     if is_quantized(model):
         raise ValueError(

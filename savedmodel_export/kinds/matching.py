@@ -82,12 +82,8 @@ def check_detections(artifact, title, found, expected, threshold):
 def matches(found, expected) -> list:
     """Pairs detections of one class whose boxes are the same.
 
-    Args:
-        found: Dict of `"boxes"` `(n, 4)` and `"classes"` `(n,)`.
-        expected: Such a dict.
-
-    Returns:
-        List of pairs of rows, of `found` and of `expected`; each row once.
+    Both are dicts of `"boxes"` `(n, 4)` and `"classes"` `(n,)`. Returns pairs
+    of rows, of `found` and of `expected`; each row is in one at most.
     """
     overlaps = box_overlaps(found["boxes"], expected["boxes"])
     same = found["classes"][:, None] == expected["classes"][None]

@@ -284,14 +284,8 @@ def in_parts(compute, images):
 def check_features(model, artifact, seen, images):
     """Compares the feature maps, where there are any.
 
-    Args:
-        model: A `Served` with `expected_features`.
-        artifact: See `Served.check`, as for the next two.
-        seen: Dict of arrays.
-        images: Array of images.
-
-    Raises:
-        VerificationError: If one differs by more than is allowed.
+    `model` is a `Served` with `expected_features`. For the other arguments and
+    errors see `Served.check`.
     """
     has_features = any(k.startswith(f"{runner.FEATURES}/") for k in seen)
     if not has_features or not model.features:

@@ -15,7 +15,7 @@ from gcvit_keras.segmentation import SegmentationReader, UPerNet
 from gcvit_keras.segmentation.inference import Inference, segment_file
 
 LOGITS = "logits"
-"""Name of the output."""
+"""Name of the output, and what it is; see `comparison.compared`."""
 LEAST_AGREEMENT = 0.999
 """Least share of a file's pixels that have the model's class: of two classes
 that are all but equal either may be found."""
@@ -45,7 +45,7 @@ class Segmenter(WholeImages, Outputs):
         network = keras.Model(
             model.input, {LOGITS: model.output}, name=model.name
         )
-        return cls(model, network, {LOGITS: None}, {LOGITS: None})
+        return cls(model, network, {LOGITS: LOGITS}, {LOGITS: None})
 
     @property
     def classes(self):

@@ -26,22 +26,13 @@ class WholeImages:
     gives: str
     checked: tuple
     batch_sizes = (1, 2)
-    has_classes = False
 
     @classmethod
     def in_float32(cls, model, activation):
         """Checks the activation; of half precision makes a copy in float32.
 
-        Args:
-            model: The user's model.
-            activation: See `export_saved_model`.
-
-        Returns:
-            The model, or a copy with its weights.
-
-        Raises:
-            ValueError: If an activation is given, or the model is quantized
-                and computes in half precision.
+        Raises a `ValueError` if an activation is given, or the model is
+        quantized and computes in half precision.
         """
         if activation not in (AUTO, None):
             raise ValueError(
@@ -63,7 +54,6 @@ class WholeImages:
         return copy
 
     def saved_reader(self, path, size, crop_ratio, max_pixels):
-        """See `Served`."""
         if crop_ratio is not None:
             raise ValueError(
                 f"`crop_ratio` must be None for a {self.kind}, which sees the "
@@ -76,7 +66,6 @@ class WholeImages:
         )
 
     def reader(self, reader):
-        """See `Served`."""
         if reader is None:
             return self.Reader()
         if not isinstance(reader, self.Reader):
@@ -87,37 +76,23 @@ class WholeImages:
 
     @classmethod
     def reader_of(cls, artifact):
-        """See `Served`."""
         return cls.Reader.of(artifact)
 
     def checked_size(self, reader):
-        """See `Served`."""
         return self.checked
 
     def files(self, reader):
-        """See `Served`: a wide and a tall one."""
         sizes = self.checked, self.checked[::-1]
         pixels = [photographs(*size, count=1)[0] for size in sizes]
         pixels = [each.astype("uint8") for each in pixels]
         return [encoded(each) for each in pixels], (pixels, reader)
 
     def fixed_size(self, size, what):
-        """Checks the size of a file of a fixed one.
-
-        Args:
-            size: See `Served.at_size`.
-            what: See `Served.at_size`.
-
-        Returns:
-            Tuple `(height, width)`.
-
-        Raises:
-            ValueError: If it is none.
-        """
+        """Checks the size of a file of a fixed one: see `Served.at_size`."""
         if size is None:
             raise ValueError(
-                f"{what} needs a fixed input size of a {self.kind}: "
-                "`image_size=(height, width)`, of `gcvit export` --input-size"
+                f"`image_size` is missing: {what} needs a fixed size of a "
+                f"{self.kind}, (height, width)"
             )
         return height_and_width(size)
 
@@ -130,5 +105,4 @@ class Stretched:
         return None
 
     def default_reader(self, size):
-        """See `Served`."""
         return ImageReader(size, crop_mode="squash", interpolation="bilinear")

@@ -114,8 +114,8 @@ def test_labels_can_be_given(folder, tmp_path):
 @pytest.mark.parametrize(
     "artifact, words",
     [
-        ("run", "the model or an option says ['data.image_size']"),
-        ("m.tflite", "--set goes with a run, a detector or a segmenter"),
+        ("run", "--set cannot set what is fixed: ['data.image_size']"),
+        ("m.tflite", "--set must be of a run, a detector or a segmenter"),
     ],
 )
 def test_settings_that_would_have_no_effect_are_refused(

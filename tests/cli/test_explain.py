@@ -260,31 +260,58 @@ def test_maps_lie_over_what_a_model_resizes(tmp_path):
     assert "places of 80 by 33.33 pixels" in page
 
 
-def test_shares_are_of_logits_and_of_single_scores(tmp_path):
-    image = gcvit_keras.load_image(PHOTO, (80, 96))[None].astype("float32")
-    bias = np.arange(10.0)
-    depths = (1, 1, 1, 1)
-    model = pointed(0, depths=depths, classifier_activation=None)
-    model.get_layer("predictions").bias.assign(bias)
-    page = explained(model, tmp_path)
-    share = np.exp(9) / np.exp(bias).sum()
-    assert f"“class 9” ({share:.1%})" in page
-    assert "share, from the model’s logits" in page
-    for activation, value, name, share in (
-        ("sigmoid", 1.5, "yes", 0.818),
-        ("sigmoid", -1.5, "no", 0.818),
-        (None, -1.5, "no", 0.818),
-    ):
-        how = {"classes": 1, "classifier_activation": activation}
-        model = pointed(0, depths=depths, **how)
+def test_a_single_share_has_a_class_and_its_opposite(tmp_path):
+    for value, name in ((1.5, "yes"), (-1.5, "no")):
+        how = {"classes": 1, "classifier_activation": "sigmoid"}
+        model = pointed(0, depths=(1, 1, 1, 1), **how)
         model.get_layer("predictions").bias.assign([value])
         (tmp_path / "labels.txt").write_text("no\nyes\n")
         page = explained(model, tmp_path)
-        assert f"“{name}” ({share:.1%})" in page
+        assert f"“{name}” (81.8%)" in page
         assert [t.split(" (")[0] for t, _ in Lists(page).found["cam"]] == [
             *((name, "yes") if name == "no" else (name, "no")),
         ]
-    assert model(image).shape == (1, 1)
+
+
+@pytest.mark.parametrize("bias", [[1.5, -2.0, 0.25], [0.25], [-3.0]])
+def test_a_linear_head_gives_numbers_as_predict_prints_them(tmp_path, bias):
+    how = {"classes": len(bias), "classifier_activation": None}
+    model = pointed(0, depths=(1, 1, 1, 1), **how)
+    model.get_layer("predictions").bias.assign(bias)
+    names = ["age", "height", "weight"][: len(bias)]
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    page = explained(model, tmp_path)
+    assert "%</td>" not in page and "<meter" not in page
+    _, output, _ = inside(
+        "predict", PHOTO, "--model", "other.keras", cwd=tmp_path
+    )
+    _, *lines = output.splitlines()
+    assert len(lines) == len(bias)
+    shown = [" ".join(line.split()) for line in lines]
+    rows = re.findall(r'row">(\w+)</th><td class="number">(.*?)</td>', page)
+    assert [f"{number} {name}" for name, number in rows] == shown
+
+
+def test_the_class_whose_map_comes_first_can_be_chosen(folder, page, seen):
+    model, image = seen
+    worst, second = np.argsort(np.asarray(model(image))[0])[[0, -2]]
+    for asked, k in ((LABELS[second], second), (str(worst), worst)):
+        command = ("explain", PHOTO, "--model", "model.keras", "--class", asked)
+        code, _, errors = inside(*command, "--out", "c.html", cwd=folder)
+        assert (code, errors) == (0, "")
+        text = (folder / "c.html").read_text()
+        choices = Lists(text).found["cam"]
+        assert choices[0][0].split(" (")[0] == LABELS[k]
+        heat = grad_cam(model, image, int(k))[0]
+        if heat.max():
+            assert np.abs(choices[0][1] - coloured(heat)).max() <= 2
+        # What the model sees is the best class as before.
+        assert re.findall("<h1>.*", text) == re.findall("<h1>.*", page)
+        assert text.count('<th scope="row">') == 5 + (k == worst)
+    for asked in ("10", "-1", "bird"):
+        command = ("explain", PHOTO, "--model", "model.keras", "--class", asked)
+        line = refused(*command, "--out", "c.html", cwd=folder, code=2)
+        assert "--class must be one of the model's 10 classes" in line
 
 
 def test_bars_have_names_and_the_table_has_headers(page):
@@ -391,7 +418,8 @@ def test_the_page_has_a_legend_of_its_maps_colours(page):
 def test_scores_that_are_no_shares_have_no_column_of_bars(folder):
     model = gcvit_keras.GCViT(**SHALLOW, classifier_activation="relu")
     model.get_layer("predictions").bias.assign(np.arange(10) - 2)
-    page = page_of(model, np.zeros((64, 64, 3), "uint8"), None, "i", "m")
+    names = [f"class {k}" for k in range(10)]
+    page = page_of(model, np.zeros((64, 64, 3), "uint8"), names, "i", "m")
     assert 'colspan="1">score<' in page and "<meter" not in page
     (row,) = re.findall(r"<tr><th scope=\"row\">class 9</th>.*?</tr>", page)
     assert row.count("<td") == 1

@@ -100,15 +100,6 @@ def test_the_command_exports_a_segmenter_of_a_fixed_size(place, tmp_path):
     assert code == 0, errors
 
 
-def test_data_of_classes_do_not_go_with_a_segmenter(place, tmp_path):
-    arguments = ("export", place / "fixed.keras", "--format", "litert")
-    arguments += ("--out", "m.tflite", "--data", "digits")
-    line = refused(*arguments, cwd=tmp_path, code=2)
-    assert "--data does not go with a segmenter" in line
-    line = refused(*arguments, "--quantize", "int8", cwd=tmp_path, code=2)
-    assert "--quantize int8 does not go with a segmenter: gcvit_ex" in line
-
-
 def test_an_image_that_is_too_large_does_not_stop_the_others(place, tmp_path):
     # Over twice Pillow's own limit it raises an error of its own.
     for name, side in (("a", 8), ("b", 20_000), ("c", 8)):

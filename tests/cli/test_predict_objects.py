@@ -162,10 +162,13 @@ def test_a_detector_is_exported_and_verified(place, tmp_path):
 def test_what_a_detector_cannot_be_exported_with_is_refused(place, tmp_path):
     arguments = ("export", "model.keras", "--out", tmp_path / "m.onnx")
     line = refused(*arguments, "--format", "onnx", cwd=place)
-    assert "--input-size" in line
+    assert "error: --input-size is missing: onnx needs a fixed size" in line
     savedmodel = (*arguments, "--format", "savedmodel")
     line = refused(*savedmodel, "--data", "digits", cwd=place, code=2)
     assert "--data does not go with a detector" in line
+    quantized = ("--format", "litert", "--quantize", "int8", "--data", "digits")
+    line = refused(*arguments, *quantized, cwd=place, code=2)
+    assert "--quantize does not go with a detector" in line
     line = refused(*savedmodel, "--crop-ratio", "0.9", cwd=place)
     assert "`crop_ratio` must be None for a detector" in line
 
@@ -191,5 +194,7 @@ def test_a_page_explains_the_box_that_is_chosen(place, tmp_path):
     assert "Grad-CAM of a box" in page
     assert "windows of 4 by 4 places" in page
     assert "No global attention" not in page
+    line = refused(*arguments, "--class", "0", cwd=place, code=2)
+    assert "--class does not go with a detector" in line
     line = refused(*arguments, "--box", "99", cwd=place, code=2)
     assert "objects are found" in line

@@ -1,6 +1,9 @@
 """`gcvit predict` and `explain` with a segmenter."""
 
+import base64
+import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -8,10 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command import inside, refused
+from matplotlib import colormaps
 from PIL import Image
 
 from gcvit_export import export_litert, export_saved_model
+from gcvit_export.runner import Artifact
 from gcvit_export.samples import photographs
+from gcvit_keras.explain import pixel_cam
 from gcvit_keras.segmentation import SegmentationReader, draw_classes
 
 sys.path.append(str(Path(__file__).parent.parent / "segmentation"))
@@ -175,3 +181,71 @@ def test_a_page_explains_the_classes_of_an_image(place, tmp_path):
     assert "share of the pixels" in text and "Grad-CAM of the pixels" in text
     assert sum(f">{label}" in text for label in LABELS) > 1
     assert "64 by 65 pixels" in text
+
+
+@pytest.mark.parametrize("asked", ["sun", "3"])
+def test_a_page_shows_the_class_that_is_asked_for_first(
+    model, place, tmp_path, asked
+):
+    page = tmp_path / "page.html"
+    arguments = ("explain", "a.png", "--model", "model.keras", "--out", page)
+    code, _, errors = inside(*arguments, "--class", asked, cwd=place)
+    assert code == 0, errors
+    image = Image.open(place / "a.png").resize((85, 64), Image.BILINEAR)
+    (heat,) = pixel_cam(model, np.asarray(image), [3])
+    text = page.read_text()
+    (first,) = re.findall(
+        r'id="cam-map" src="data:image/png;base64,(.*?)"', text
+    )
+    shown = Image.open(io.BytesIO(base64.b64decode(first)))
+    heat = (heat - heat.min()) / np.ptp(heat)
+    expected = colormaps["inferno"](heat)[..., :3]
+    assert np.abs(np.asarray(shown) - 255 * expected).max() <= 3
+    line = refused(*arguments, "--class", "moon", cwd=place, code=2)
+    assert "--class must be one of the model's 4 classes" in line
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Images with label maps: 16 to find int8's ranges from, 4 others."""
+    folder = tmp_path_factory.mktemp("photos")
+    pictures = photographs(60, 80, count=20).astype("uint8")
+    for i, pixels in enumerate(pictures):
+        split = "train" if i < 16 else "test"
+        labels = np.uint8(pixels[..., 0] // 64)
+        for kind, content in (("images", pixels), ("labels", labels)):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(folder / kind / split / f"{i}.png")
+    (folder / "labels.txt").write_text("\n".join(LABELS))
+    return folder
+
+
+def test_int8_finds_its_ranges_from_images_with_label_maps(
+    model, place, photos, tmp_path
+):
+    export = ("export", place / "model.keras", "--format", "litert")
+    code, output, errors = inside(
+        *(*export, "--quantize", "int8", "--input-size", 64, 96),
+        *("--data", photos, "--out", "m.tflite", "--json"),
+        cwd=tmp_path,
+    )
+    assert code == 0, errors
+    report = json.loads(output)
+    assert report["kind"] == "litert int8" and report["images"] == 4
+    artifact = Artifact(tmp_path / "m.tflite")
+    right = []
+    for path in sorted((photos / "images" / "test").iterdir()):
+        pixels = np.asarray(Image.open(path))[None]
+        image = tf.image.resize(pixels, (64, 96), antialias=True)
+        found = artifact(image)["logits"].argmax(-1)
+        right.append(found == np.asarray(model(image)).argmax(-1))
+    assert np.mean(right) > 0.97
+    assert report["agreement"] == pytest.approx(np.mean(right), abs=0.01)
+    verify = ("verify", "m.tflite", "--against", place / "model.keras")
+    code, output, errors = inside(
+        *(*verify, "--data", photos, "--json"), cwd=tmp_path
+    )
+    assert code == 0, errors
+    assert json.loads(output)["images"] == 4
+    line = refused(*verify, "--data", "landscapes", cwd=tmp_path)
+    assert "`data.dataset` must be" in line

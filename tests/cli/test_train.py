@@ -141,7 +141,11 @@ def test_train_looks_at_the_data_only(tmp_path):
             "epoch is not a field; did you mean epochs?",
         ),
         (("digits", "--set", "epochs"), "must be section.field=value"),
-        (("digits", "--out", "file"), "--out cannot be written: file"),
+        (("digits", "--out", "file"), "error: --out cannot be written: file"),
+        (
+            ("digits", "--out", "."),
+            "error: --out is not empty",
+        ),
         (("finetune",), "must be digits, a name that TFDS knows or a folder"),
     ],
 )

@@ -355,7 +355,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, precision):
 def test_a_folder_is_for_one_run_at_a_time(data_dir, tmp_path):
     with (
         RunFolder(tmp_path).claimed(small()),
-        pytest.raises(ValueError, match="--out is in use by another run"),
+        pytest.raises(ValueError, match="`out` is in use by another run"),
     ):
         quiet(small(), tmp_path, data_dir)
 

@@ -48,6 +48,16 @@ def test_an_autoencoder_goes_through_an_engine_that_does_not_know_it(tmp_path):
     )
 
 
+def test_a_task_may_have_nothing_to_show_or_to_check():
+    task = find_task("autoencoder")(stripes(), None)
+    for name, method in (
+        ("check_data", task.check_data),
+        ("preview", task.preview),
+    ):
+        with pytest.raises(ValueError, match=f"^`{name}` is not for the task"):
+            method()
+
+
 @pytest.mark.slow
 def test_a_classifier_goes_through(data_dir, digits, tmp_path):
     out, model, result = goes_through(small(*EXACT), tmp_path, data_dir)

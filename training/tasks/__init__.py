@@ -253,7 +253,7 @@ class Task(abc.ABC):
         Raises:
             ValueError: If the task has no such check.
         """
-        raise ValueError(f"--check-data is not for the task {self.config.task}")
+        raise ValueError(f"`check_data` is not for the task {self.config.task}")
 
     def check_page(self, found):
         """Shows what `check_data` found.
@@ -290,7 +290,7 @@ class Task(abc.ABC):
         Raises:
             ValueError: If the task has nothing to show.
         """
-        raise ValueError(f"--preview is not for the task {self.config.task}")
+        raise ValueError(f"`preview` is not for the task {self.config.task}")
 
     @classmethod
     def to_evaluate(cls, config, path, reader, overrides=(), **data):
@@ -314,7 +314,7 @@ class Task(abc.ABC):
         asked = {o.partition("=")[0] for o in overrides}
         decided = sorted(asked & {f"data.{name}" for name in data})
         if decided:
-            raise ValueError(f"--set: the model or an option says {decided}")
+            raise ValueError(f"`overrides` cannot set what is fixed: {decided}")
         if config is None and cls.recipe is None:
             raise ValueError(
                 "a model of this task is measured as its run's folder only"

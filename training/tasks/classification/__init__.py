@@ -188,8 +188,8 @@ class Classification(ImageTask):
         }
         if config is None and overrides:
             raise ValueError(
-                "--set goes with a run, a detector or a segmenter. Received: "
-                f"{', '.join(overrides)}"
+                "`overrides` must be of a run, a detector or a segmenter. "
+                f"Received: {', '.join(overrides)}"
             )
         if config is None:
             return _Reading(ImageDataConfig(**fields))

@@ -96,8 +96,8 @@ class Detection(ImageTask):
                 raise ValueError(
                     f"{len(lost)} of {count} annotations of {split!r} cannot "
                     f"be used, more than `data.broken_share` = {share}: "
-                    f"{lost[0].where}: {lost[0].reason}, ...; `gcvit train "
-                    "--check-data` counts them all"
+                    f"{lost[0].where}: {lost[0].reason}, ...; `check_data` "
+                    "counts them all"
                 )
 
     def example(self, content, seed=None):

@@ -20,11 +20,6 @@ class Sample:
     source: object
     count: int
 
-    @property
-    def names(self):
-        """Names of the classes."""
-        return self.source.names
-
     def size(self, split):
         """Number of examples of a split."""
         return min(self.source.size(split), self.count)
@@ -40,6 +35,6 @@ class Sample:
             .take(size)
         )
 
-    def load(self, example):
-        """The encoded image and the label of an example."""
-        return self.source.load(example)
+    def __getattr__(self, name):
+        """All else, such as `load` and `names`, is the other source's."""
+        return getattr(self.source, name)
