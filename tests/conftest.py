@@ -35,30 +35,17 @@ gc.set_threshold(100_000, 20, 20)
 
 keras.utils.set_random_seed(0)
 
-DETECTION = "tests/training/test_detection_task.py::test_"
-STRATEGY = "tests/training/test_strategy.py::test_"
+REPLICAS = "tests/training/test_detection_task.py::test_replicas"
 LONGEST = (
-    "tests/backends/test_backends.py",
-    f"{DETECTION}replicas_and_workers_train_as_one_device[cascade_mask_rcnn]",
-    "tests/cli/test_quickstart.py",
-    # Short ones: a process has a second thing to do from the beginning.
-    "tests/detection/test_parity_inference.py",
-    "tests/segmentation/test_upernet.py",
-    "tests/models/test_backbone.py",
+    f"{REPLICAS}_and_workers_train_as_one_device[cascade_mask_rcnn]",
+    f"{REPLICAS}_and_workers_train_as_one_device[mask_rcnn]",
     "tests/test_docs.py",
-    f"{DETECTION}replicas_and_workers_train_as_one_device[mask_rcnn]",
-    f"{STRATEGY}replicas_that_xla_compiles",
-    f"{STRATEGY}the_other_worker_ends",
-    f"{STRATEGY}workers_replicas_and_one_device",
-    f"{DETECTION}a_detector_goes_through",
-    "tests/training/test_segmentation.py",
 )
-"""Beginnings of names of the files and tests that take minutes, if slow tests
-are run. Of two processors one should not wait for the other at the end."""
+"""Beginnings of names of the files and tests that take minutes."""
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the longest first."""
+    """Puts the longest first: at the end they would keep one process alone."""
 
     def place(item):
         found = [item.nodeid.startswith(name) for name in (*LONGEST, "")]
