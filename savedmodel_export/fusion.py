@@ -6,6 +6,7 @@ computed as it stands. `by_rows` is for LiteRT. `benchmarks/compare.py` measures
 both.
 """
 
+import contextlib
 import math
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.layers import WindowAttention
-from gcvit_keras.layers.composite import replaced
+from gcvit_keras.layers.composite import TURN, replaced
 
 FUSED_EPSILON = 0.001
 """What TensorFlow 2.21 adds to the variance in the operation that replaces
@@ -24,13 +25,16 @@ LARGEST_CONSTANT = 4 * 2**20
 them would be ten times the weights, several times over in memory."""
 
 
+@contextlib.contextmanager
 def fused(network):
     """Writes a network's layers for oneDNN, for the time of a `with`.
 
     The variables of `network` may not change meanwhile: small ones become
     constants of the graph.
     """
-    return replaced({x: _fused(x) for x in network._flatten_layers()})
+    layers = network._flatten_layers()
+    with TURN, replaced({layer: _fused(layer) for layer in layers}):
+        yield
 
 
 def _fused(layer):
@@ -72,6 +76,7 @@ def layer_norm(x, gamma, beta, epsilon):
     return x * factor + (beta - mean * factor)
 
 
+@contextlib.contextmanager
 def by_rows(network):
     """Normalises pixels by rows, for the time of a `with`.
 
@@ -79,7 +84,9 @@ def by_rows(network):
     size.
     """
     layers = filter(_normalizes_channels, network._flatten_layers())
-    return replaced({layer: {"call": _rows_call(layer)} for layer in layers})
+    calls = {layer: {"call": _rows_call(layer)} for layer in layers}
+    with TURN, replaced(calls):
+        yield
 
 
 def _normalizes_channels(layer):

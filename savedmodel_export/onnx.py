@@ -13,7 +13,7 @@ from gcvit_export.metadata import onnx_properties
 from gcvit_export.paths import file_path
 from gcvit_export.served import served
 from gcvit_export.verification import written
-from gcvit_keras.layers.composite import replaced
+from gcvit_keras.layers.composite import TURN, replaced
 
 
 def export_onnx(
@@ -126,7 +126,7 @@ def convertible(model):
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.Normalization)
     }
-    with replaced(numpy_statistics):
+    with TURN, replaced(numpy_statistics):
         yield
 
 

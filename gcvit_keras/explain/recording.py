@@ -5,18 +5,15 @@ what the model used.
 """
 
 import contextlib
-import threading
 
 import keras
 import numpy as np
 from keras import ops
 
 from gcvit_keras import checks
-from gcvit_keras.layers.composite import replaced
+from gcvit_keras.layers.composite import TURN, replaced
 from gcvit_keras.models import structure
 
-_LOCK = threading.RLock()
-"""One thread at a time wraps layers; it may do so in nested blocks."""
 _IN_PLACE = (
     keras.layers.InputLayer,
     keras.layers.Normalization,
@@ -67,7 +64,7 @@ def watched(layers, name, then=None):
 
         return {name: record}
 
-    with _LOCK, replaced({layer: wrapped(layer) for layer in layers}):
+    with TURN, replaced({layer: wrapped(layer) for layer in layers}):
         yield seen
     if repeated:
         raise ValueError(

@@ -1,9 +1,15 @@
 """The base of layers that are made of layers."""
 
 import contextlib
+import threading
 
 import keras
 from keras import ops
+
+TURN = threading.RLock()
+"""For `replaced`: two threads that export or explain one model would give its
+layers back to each other in the wrong order. A run, which has layers replaced
+for hours, takes no turn."""
 
 
 def linear_initializer():

@@ -22,9 +22,12 @@ LOSSES = {"rpn_cls": "loss_rpn_cls", "rpn_box": "loss_rpn_bbox"} | {
     )
 }
 
-# "Tiny sums of large terms": there mmdet's own float32 and float64 differ by
-# up to 1 %.
-NOISY = re.compile(r"backbone.*\.fc\.[02]\.weight")
+# "Tiny sums of large terms", as the reference says. The last bit of the images'
+# pixels, changed at random, moves these norms by up to 3.5 % in the cascade, to
+# both sides of mmdet's, and others by up to 0.14 %. So processors differ, too.
+NOISY = re.compile(
+    r"backbone.*\.fc\.[02]\.weight|backbone\.levels\.0\.q_global_gen.*"
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_gradient_norms_of_all_parameters_equal_mmdet_s(reference, step):
             continue
         gradient = gradients[id(variable)]
         norm = float(np.linalg.norm(ops.convert_to_numpy(gradient)))
-        tolerance = 1e-2 if NOISY.fullmatch(key) else 1e-3
+        tolerance = 4e-2 if NOISY.fullmatch(key) else 2e-3
         assert norm == pytest.approx(norms.pop(key), rel=tolerance), key
     assert not [key for key, norm in norms.items() if norm is not None]
 
