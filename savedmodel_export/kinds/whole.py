@@ -90,10 +90,8 @@ class WholeImages:
     def fixed_size(self, size, what):
         """Checks the size of a file of a fixed one: see `Served.at_size`."""
         if size is None:
-            raise ValueError(
-                f"`image_size` is missing: {what} needs a fixed size of a "
-                f"{self.kind}, (height, width)"
-            )
+            accepted = f"(height, width): {what} of a {self.kind} has one size"
+            raise checks.error("image_size", accepted, size)
         return height_and_width(size)
 
 

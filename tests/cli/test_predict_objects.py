@@ -162,7 +162,7 @@ def test_a_detector_is_exported_and_verified(place, tmp_path):
 def test_what_a_detector_cannot_be_exported_with_is_refused(place, tmp_path):
     arguments = ("export", "model.keras", "--out", tmp_path / "m.onnx")
     line = refused(*arguments, "--format", "onnx", cwd=place)
-    assert "error: --input-size is missing: onnx needs a fixed size" in line
+    assert "error: --input-size must be (height, width): onnx of a" in line
     savedmodel = (*arguments, "--format", "savedmodel")
     line = refused(*savedmodel, "--data", "digits", cwd=place, code=2)
     assert "--data does not go with a detector" in line

@@ -76,7 +76,7 @@ def test_labels_are_those_of_the_classes(model, tmp_path):
 
 
 def test_a_detector_needs_a_size_and_float32(model, tmp_path):
-    with pytest.raises(ValueError, match="`image_size="):
+    with pytest.raises(ValueError, match="`image_size` must be"):
         export_litert(model, tmp_path / "model.tflite")
     with pytest.raises(ValueError, match="`image_size` must be"):
         export_litert(model, tmp_path / "model.tflite", image_size=96)

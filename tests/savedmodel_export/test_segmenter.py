@@ -189,5 +189,5 @@ def test_a_segmenter_of_a_fixed_size_is_served_pixels_only(tmp_path):
 
 
 def test_a_file_of_a_fixed_size_needs_one(model, tmp_path):
-    with pytest.raises(ValueError, match="`image_size` is missing"):
+    with pytest.raises(ValueError, match="`image_size` must be"):
         export_litert(model, tmp_path / "model.tflite")
