@@ -20,6 +20,7 @@ from client_help import NOWHERE, encoded
 from loopback import Server, torch_file
 from nano import NANO, SHALLOW, pytorch_tensors
 from safetensors.numpy import save_file
+from tensorflow.python.eager.context import Context
 from xdist.scheduler import LoadFileScheduling
 
 import gcvit_keras
@@ -32,6 +33,10 @@ gc.collect()
 gc.freeze()
 gc.set_threshold(100_000, 20, 20)
 
+
+# TensorFlow takes longer to forget a function the more there are: minutes, of
+# all that a process of tests has traced. They are forgotten with the process.
+Context.remove_function = lambda self, name: None
 
 keras.utils.set_random_seed(0)
 

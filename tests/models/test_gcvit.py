@@ -1,6 +1,7 @@
 """Functional models: sizes, saving, precision, gradients, errors."""
 
 import warnings
+from unittest import mock
 
 import keras
 import numpy as np
@@ -243,7 +244,10 @@ def test_int8_quantization_predicts_saves_and_loads(nano, images, tmp_path):
     )
     x = images(2, 32, 32, 3)
     full = np.asarray(model(x))
-    with warnings.catch_warnings():
+    with (
+        warnings.catch_warnings(),
+        mock.patch("gc.collect"),  # Keras's, a second for each layer here
+    ):
         warnings.filterwarnings("ignore", "Layer .* `quantize` method")
         model.quantize("int8")
     block = model.get_layer("level_2_block_1")
