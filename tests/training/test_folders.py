@@ -173,6 +173,18 @@ def test_check_data_counts_all_that_a_run_cannot_read(photos):
         assert grid.width > 100
 
 
+def test_a_preview_mixes_an_odd_number_of_images(tmp_path):
+    for path in ("a/0", "a/1", "b/0", "b/1", "b/2"):  # three to train on
+        image(tmp_path / f"photos/{path}.png", "PNG")
+    code, _, errors = inside(
+        *("train", "digits", "--preview", "grid.png", *DATA),
+        *("--set", "data.holdout=0.4", "--set", "augment.mixup=0.8"),
+        cwd=tmp_path,
+    )
+    assert code == 0, errors
+    assert (tmp_path / "grid.png").is_file()
+
+
 def test_an_empty_class_is_one_line_for_the_user(tmp_path):
     image(tmp_path / "photos/cat/1.jpg")
     image(tmp_path / "photos/dog/1.tif", "TIFF")

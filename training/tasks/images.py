@@ -165,11 +165,14 @@ class ImageTask(Task):
     def preview(self, count=32):
         """Shows training images as a run sees them."""
         data = self.config.data
-        # The training split can be smaller than a batch.
+        # The training split can be smaller than a batch, which stays even: a
+        # task may mix its images by pairs.
         batch = min(data.batch_size, self.source.size(data.train_split))
+        batch -= batch % 2 if batch > 1 else 0
         data = data.model_copy(update={"batch_size": batch})
         config = self.config.model_copy(update={"data": data})
         task = type(self)(config, self.source)
+        task.check_replicas(batch)
         shown = []
         for examples in training_batches(task).as_numpy_iterator():
             for row in range(min(batch, count - len(shown))):
