@@ -60,8 +60,8 @@ TokenFile = Annotated[
 ]
 
 
-def connect(address, rest, tls, token_file, **how):
-    """Makes a `ServingClient` of the options; `how` are its own arguments."""
+def connect(address, rest, model, version, timeout, tls, token_file):
+    """Makes a `ServingClient` of the options that every command here has."""
     token, source = os.environ.get(TOKEN) or None, TOKEN
     if token_file is not None:
         source = "--token-file"
@@ -74,10 +74,12 @@ def connect(address, rest, tls, token_file, **how):
 
     return ServingClient(
         address,
+        model,
         protocol="rest" if rest else "grpc",
+        version=version,
+        timeout=timeout,
         tls=True if tls == "system" else tls,
         token=token,
-        **how,
     )
 
 
@@ -99,15 +101,8 @@ def predict(
     token_file: TokenFile = None,
 ):
     """Classify image files, which the server decodes."""
-    with connect(
-        address,
-        rest,
-        tls,
-        token_file,
-        model=model,
-        version=version,
-        timeout=timeout,
-    ) as client:
+    options = (address, rest, model, version, timeout, tls, token_file)
+    with connect(*options) as client:
         answers = client.classify(images)
     rows = []
     for path, answer in zip(images, answers, strict=True):
@@ -143,15 +138,8 @@ def status(
     token_file: TokenFile = None,
 ):
     """Show a model's versions. Exits with 1 where none can be asked."""
-    with connect(
-        address,
-        rest,
-        tls,
-        token_file,
-        model=model,
-        version=version,
-        timeout=timeout,
-    ) as client:
+    options = (address, rest, model, version, timeout, tls, token_file)
+    with connect(*options) as client:
         versions = client.status()
     if json:
         print_json({"versions": [vars(version) for version in versions]})

@@ -54,7 +54,10 @@ def command(
         if data is not None:
             kind = served(model, told)
             source.check_kind(kind)
-            size = served_size(kind, Artifact(artifact).shape)
+            shape = kind.shape
+            if None in shape:  # a file may have a size where its model has none
+                shape = Artifact(artifact).shape
+            size = served_size(kind, shape)
             images = source.verification(against, model, size)
         report = gcvit_export.verify(
             artifact, model, images, activation=told

@@ -181,16 +181,16 @@ def _draw(axis, image, heat, title, opacity, input_size):
 def _finite(name, value, accepted, dimensions):
     """Makes a float32 array that matplotlib can draw."""
     try:
-        array = np.asarray(value, "float32")
-    except (TypeError, ValueError):  # strings, lists of different lengths
-        array = np.empty(0)
-    if (
-        array.ndim != dimensions
-        or not array.size
-        or not np.isfinite(array).all()
-    ):
-        raise ValueError(
-            f"{name} must be {accepted}, without NaN or infinity. Received: "
-            f"{type(value).__name__}, of shape {array.shape} as numbers"
-        )
-    return array
+        array = np.asarray(value)
+        array = array.astype("float32") if array.dtype.kind in "buifV" else None
+    except (TypeError, ValueError):  # lists of different lengths, for one
+        array = None
+    if array is None or array.ndim != dimensions or not array.size:
+        received = f"an array of shape {np.shape(array)}"
+        if array is None:
+            received = f"{type(value).__name__} that is no array of numbers"
+    elif np.isfinite(array).all():
+        return array
+    else:
+        received = "an array with NaN or infinity"
+    raise ValueError(f"{name} must be {accepted}. Received: {received}")

@@ -1,5 +1,6 @@
 """What the tasks have in common whose examples are images."""
 
+import abc
 import functools
 
 import tensorflow as tf
@@ -90,6 +91,7 @@ class ImageTask(Task):
         """Counts the files of the data that are no examples."""
         return describe_problems(self.source.problems)
 
+    @abc.abstractmethod
     def check_split(self, split, report):
         """Reads every image of a split once, as a run reads it.
 
@@ -103,8 +105,8 @@ class ImageTask(Task):
             images with fewest and with most pixels; `"broken"`: `{"image",
             "reason"}` of those that a run leaves out; and more of the task's.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def split_page(self, split, facts):
         """Shows what is in a split, but for sizes and broken images.
 
@@ -115,7 +117,6 @@ class ImageTask(Task):
         Returns:
             List of lines in Markdown.
         """
-        raise NotImplementedError
 
     def check_data(self, report=print):
         """Reads every image of both splits."""
@@ -183,6 +184,7 @@ class ImageTask(Task):
         pictures, titles = zip(*shown, strict=True)
         return list(pictures), list(titles)
 
+    @abc.abstractmethod
     def picture(self, inputs, targets):
         """Makes a picture of one example of a batch, in numpy.
 
@@ -193,7 +195,6 @@ class ImageTask(Task):
         Returns:
             Array `(height, width, channels)`, and its title.
         """
-        raise NotImplementedError
 
     def write(self, folder):
         """Writes `labels.txt`, a class name per line, and the reader."""
