@@ -91,11 +91,16 @@ class ImageTask(Task):
         """Counts the files of the data that are no examples."""
         return describe_problems(self.source.problems)
 
+    def checked_source(self):
+        """Opens what `check_data` looks at: may look closer than a run's."""
+        return self.source
+
     @abc.abstractmethod
-    def check_split(self, split, report):
+    def check_split(self, source, split, report):
         """Reads every image of a split once, as a run reads it.
 
         Args:
+            source: As `checked_source` returns.
             split: Name of the split.
             report: Called with a line of text now and then.
 
@@ -122,8 +127,8 @@ class ImageTask(Task):
         """Reads every image of both splits."""
         for line in self.notes():
             report(line)
-        splits = self.config.data.splits
-        return {split: self.check_split(split, report) for split in splits}
+        source, splits = self.checked_source(), self.config.data.splits
+        return {s: self.check_split(source, s, report) for s in splits}
 
     def check_page(self, found):
         """Shows what is in each class, sizes, and what cannot be used."""

@@ -139,10 +139,10 @@ class Classification(ImageTask):
             "accuracy": keras.metrics.categorical_accuracy(targets, scores),
         }
 
-    def check_split(self, split, report):
+    def check_split(self, source, split, report):
         """Counts the images of every class, and finds what cannot be read."""
         reader = self.config.data.image_reader
-        return check_split(self.source, split, reader, self.tally, report)
+        return check_split(source, split, reader, self.tally, report)
 
     def split_page(self, split, facts):
         """Shows images of every class."""

@@ -133,17 +133,20 @@ class Detection(ImageTask):
         sizes = tf.maximum(inputs["sizes"], 1)
         return {"images": images, "sizes": sizes}, targets
 
-    def check_data(self, report=print):
-        """Reads every image of both splits, and every polygon's sides."""
+    def checked_source(self):
+        """Opens the dataset so that every polygon's sides are looked at."""
         data = self.config.data
-        source = open_source(
+        return open_source(
             data.dataset,
             data.splits,
             self.source.data_dir,
             data.holdout,
             thorough=True,
         )
-        return {s: check_split(source, s, report) for s in data.splits}
+
+    def check_split(self, source, split, report):
+        """Reads every image of a split, and tells its objects."""
+        return check_split(source, split, report)
 
     def split_page(self, split, facts):
         """Shows objects per class, and what cannot be used."""

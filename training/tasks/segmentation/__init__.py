@@ -146,9 +146,9 @@ class Segmentation(ImageTask):
             f"{self.config.data.evaluation_split}: {result['miou']:.2%}"
         )
 
-    def check_split(self, split, report):
+    def check_split(self, source, split, report):
         """Reads every image and label map of a split."""
-        return check_split(self.source, split, report)
+        return check_split(source, split, report)
 
     def split_page(self, split, facts):
         """Shows pixels of every class, and what is no example."""
