@@ -21,6 +21,7 @@ from loopback import Server, torch_file
 from nano import NANO, SHALLOW, pytorch_tensors
 from safetensors.numpy import save_file
 from tensorflow.python.eager.context import Context
+from tensorflow.python.util import tf_stack
 from xdist.scheduler import LoadFileScheduling
 
 import gcvit_keras
@@ -37,6 +38,11 @@ gc.set_threshold(100_000, 20, 20)
 # TensorFlow takes longer to forget a function the more there are: minutes, of
 # all that a process of tests has traced. They are forgotten with the process.
 Context.remove_function = lambda self, name: None
+
+# Each operation of a graph keeps the stack that it was made on, most of which
+# is pytest's: that took a twentieth of the time. One serves them all.
+STACK = tf_stack.extract_stack()
+tf_stack.extract_stack = lambda stacklevel=1: STACK
 
 keras.utils.set_random_seed(0)
 

@@ -3,11 +3,15 @@
 The files are read with TensorFlow's string operations, and may be malicious:
 bytes behind the end of a file read as zeros, and every loop over its parts
 ends. A file of an unknown or broken format has no pixels, and orientation 1.
+What the numbers in every format would be is computed, and one is chosen: that
+takes fewer operations than a branch for each format.
 """
 
 import numpy as np
 import tensorflow as tf
 
+HEAD = 34
+"""Bytes at the beginning of a file in which its format and size stand."""
 MOST_CHUNKS = 64
 """Largest number of parts of a file that are searched for EXIF data."""
 MOST_EXIF = 2**16
@@ -18,6 +22,49 @@ NOWHERE = np.int64(0)
 """Place in a file that stands for its end: no part of it begins at 0."""
 SHORT, LONG = 3, 4
 """Types of a value in EXIF data: unsigned integers of 2 and of 4 bytes."""
+
+# All bytes that decoders recognise a format by: place -> bytes. A decoder must
+# not take a file for another format than the one measured here.
+JPEG = {0: b"\xff\xd8\xff"}
+PNG = {0: b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"}
+BMP = {0: b"BM"}
+GIF = {0: b"GIF8"}
+WEBP_LOSSY, WEBP_LOSSLESS, WEBP_EXTENDED = (
+    {0: b"RIFF", 8: b"WEBPVP8" + kind} for kind in (b" ", b"L", b"X")
+)
+EXIF = b"Exif\0\0"
+"""What EXIF data begin with in a JPEG, and at times in other formats."""
+
+# Numbers in the head of a file, and of a part of it: first byte, and how many.
+PNG_SIDES = {"width": (16, 4), "height": (20, 4)}
+OTHER_SIDES = {
+    "bmp_header": (14, 4),
+    "bmp_width": (18, 4),
+    "bmp_height": (22, 4),
+    "bmp_depth": (28, 2),
+    "bmp_compression": (30, 4),
+    "lossy_width": (26, 2),
+    "lossy_height": (28, 2),
+    "lossless_sides": (21, 4),
+    "flags": (20, 1),
+    "extended_width": (24, 3),
+    "extended_height": (27, 3),
+    "gif_width": (6, 2),
+    "gif_height": (8, 2),
+}
+SEGMENT = {"mark": (0, 1), "kind": (1, 1), "size": (2, 2)}
+PNG_CHUNK = {"size": (0, 4)}
+WEBP_CHUNK = {"size": (4, 4)}
+# Of EXIF data, and of an entry in them.
+DIRECTORY = {"place": (4, 4)}
+ENTRIES = {"count": (0, 2)}
+ENTRY = {
+    "tag": (0, 2),
+    "type": (2, 2),
+    "values": (4, 4),  # how many
+    "short": (8, 2),
+    "long": (8, 4),
+}
 
 
 def count_pixels(encoded, trusted=False):
@@ -32,59 +79,47 @@ def count_pixels(encoded, trusted=False):
         Int64 scalar, height times width; 0 where the format is none of these
         or the header is incomplete.
     """
-    head = tf.strings.substr(encoded, 0, 34)
+    head = _bytes(encoded, 0, HEAD)
+    formats = PNG, BMP, WEBP_LOSSY, WEBP_LOSSLESS, WEBP_EXTENDED, GIF
+    is_jpeg, is_format = _have(head, JPEG)[0], _have(head, *formats)
+    png = _numbers(head, PNG_SIDES, is_big_endian=True)
+    n = _numbers(head, OTHER_SIDES)
+    is_plain = (n["bmp_header"] >= 40) & (n["bmp_compression"] == 0)
+    is_plain &= (n["bmp_depth"] == 24) | (n["bmp_depth"] == 32)
+    is_still = _bit(n["flags"], 1) == 0
+    sides = [
+        (png["width"], png["height"]),
+        # A negative height means that the top row comes first.
+        (tf.abs(_signed(n["bmp_width"])), tf.abs(_signed(n["bmp_height"]))),
+        (n["lossy_width"] % 2**14, n["lossy_height"] % 2**14),
+        (
+            n["lossless_sides"] % 2**14 + 1,
+            n["lossless_sides"] // 2**14 % 2**14 + 1,
+        ),
+        (n["extended_width"] + 1, n["extended_height"] + 1),
+        (n["gif_width"], n["gif_height"]),
+    ]
+    pixels = tf.reduce_prod(tf.stack(sides), -1)
+    is_read = tf.stack([True, is_plain, True, True, is_still, trusted])
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(encoded, output_type=tf.int64)
         return shape[0] * shape[1]
 
-    def bmp():
-        # A negative height means that the top row comes first.
-        width, height = (_signed(_number(head, at, 4)) for at in (18, 22))
-        bits, compression = _number(head, 28, 2), _number(head, 30, 4)
-        known = (_number(head, 14, 4) >= 40) & (compression == 0)
-        known &= (bits == 24) | (bits == 32)
-        return tf.cast(known, tf.int64) * tf.abs(width) * tf.abs(height)
-
-    def webp_lossy():
-        width, height = _number(head, 26, 2), _number(head, 28, 2)
-        return (width % 2**14) * (height % 2**14)
-
-    def webp_lossless():
-        bits = _number(head, 21, 4)
-        return (bits % 2**14 + 1) * (bits // 2**14 % 2**14 + 1)
-
-    def webp_extended():
-        is_still = 1 - _bit(_number(head, 20, 1), 1)
-        width, height = _number(head, 24, 3) + 1, _number(head, 27, 3) + 1
-        return is_still * width * height
-
-    # All bytes that decoders recognise a format by are compared: a decoder must
-    # not take the file for another format than the one measured here.
-    webp = _is_webp(head)
-    formats = [
-        (_has(head, 0, b"\xff\xd8\xff"), jpeg),
-        (
-            _has(head, 0, b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"),
-            lambda: _number(head, 16, 4, True) * _number(head, 20, 4, True),
-        ),
-        (_has(head, 0, b"BM"), bmp),
-        (webp & _has(head, 12, b"VP8 "), webp_lossy),
-        (webp & _has(head, 12, b"VP8L"), webp_lossless),
-        (webp & _has(head, 12, b"VP8X"), webp_extended),
-    ]
-    if trusted:
-        sides = (_number(head, 6, 2), _number(head, 8, 2))
-        formats.append((_has(head, 0, b"GIF8"), lambda: sides[0] * sides[1]))
-    return tf.case(formats, default=lambda: tf.constant(0, tf.int64))
+    return tf.cond(
+        is_jpeg,
+        jpeg,
+        lambda: tf.reduce_sum(tf.where(is_format & is_read, pixels, 0)),
+    )
 
 
 def is_webp_with_alpha(encoded):
     """Tells whether a file, a string tensor, is a WebP with transparency."""
-    head = tf.strings.substr(encoded, 0, 34)
-    extended = _has(head, 12, b"VP8X") & (_bit(_number(head, 20, 1), 4) == 1)
-    lossless = _has(head, 12, b"VP8L") & (_bit(_number(head, 21, 4), 28) == 1)
-    return _is_webp(head) & (extended | lossless)
+    head = _bytes(encoded, 0, HEAD)
+    lossless, extended = tf.unstack(_have(head, WEBP_LOSSLESS, WEBP_EXTENDED))
+    n = _numbers(head, OTHER_SIDES)
+    lossless &= _bit(n["lossless_sides"], 28) == 1
+    return lossless | extended & (_bit(n["flags"], 4) == 1)
 
 
 def find_orientation(encoded):
@@ -93,15 +128,12 @@ def find_orientation(encoded):
     A PNG is searched up to its pixels only: the programs that write EXIF data
     into PNGs put it before them.
     """
-    head = tf.strings.substr(encoded, 0, 34)
-    webp = _is_webp(head) & _has(head, 12, b"VP8X")
-    webp &= _bit(_number(head, 20, 1), 3) == 1
-    formats = [
-        (_has(head, 0, b"\xff\xd8\xff"), lambda: _exif(encoded, 2, _segment)),
-        (_has(head, 0, b"\x89PNG"), lambda: _exif(encoded, 8, _png_chunk)),
-        (webp, lambda: _exif(encoded, 12, _webp_chunk)),
-    ]
-    exif = tf.case(formats, default=lambda: tf.constant(b""))
+    head = _bytes(encoded, 0, HEAD)
+    jpeg, png, webp = tf.unstack(
+        _have(head, JPEG, {0: PNG[0][:4]}, WEBP_EXTENDED)
+    )
+    webp &= _bit(head[20], 3) == 1
+    exif = _exif(encoded, jpeg, png, webp)
     return tf.cond(
         tf.strings.length(exif) > 0,
         lambda: _tiff_orientation(exif),
@@ -109,19 +141,40 @@ def find_orientation(encoded):
     )
 
 
-def _exif(encoded, start, part_at):
-    """Finds the EXIF data of a file of parts; an empty string if it has none.
+def _exif(encoded, jpeg, png, webp):
+    """Finds the EXIF data of a file of a format; an empty string if none.
 
-    `part_at`, a function of the file and of a place in it, returns whether the
-    part there is EXIF data, where its content begins, how long that is, and
-    where the next part begins.
+    A JPEG's parts are segments, those of PNG and WebP chunks.
     """
+    formats = tf.stack([jpeg, png, webp])
+
+    def by_format(*values):
+        """Chooses the format's number; 0 of another format."""
+        values = tf.stack([tf.cast(value, tf.int64) for value in values])
+        return tf.reduce_sum(tf.where(formats, values, 0))
 
     def step(count, place, start, size):
-        is_exif, content, length, following = part_at(encoded, place)
+        head = _bytes(encoded, place, 10)
+        segment = _numbers(head, SEGMENT, is_big_endian=True)
+        png_size = _numbers(head, PNG_CHUNK, is_big_endian=True)["size"]
+        webp_size = _numbers(head, WEBP_CHUNK)["size"]
+        jpeg_exif, png_exif, webp_exif, png_pixels = tf.unstack(
+            _have(head, {4: EXIF}, {4: b"eXIf"}, {0: b"EXIF"}, {4: b"IDAT"})
+        )
+        # Segments for applications, and comments: they come before all others.
+        kind = segment["kind"]
+        is_known = (kind // 16 == 0xE) | (kind == 0xFE)
+        is_known &= (segment["mark"] == 0xFF) & (segment["size"] >= 2)
+        jpeg_exif &= is_known & (kind == 0xE1)
+        is_exif = jpeg & jpeg_exif | png & png_exif | webp & webp_exif
+        is_last = jpeg & ~is_known | png & png_pixels
+        # Where a part's content begins, its length, and that of what follows.
+        content = place + by_format(4, 8, 8)
+        length = by_format(segment["size"] - 2, png_size, webp_size)
+        following = content + length + by_format(0, 4, webp_size % 2)
         return (
             count + 1,
-            following,
+            tf.where(is_last, NOWHERE, following),
             tf.where(is_exif, content, start),
             tf.where(is_exif, length, size),
         )
@@ -131,56 +184,27 @@ def _exif(encoded, start, part_at):
             (count < MOST_CHUNKS) & (place > NOWHERE) & (start == NOWHERE)
         ),
         step,
-        (0, np.int64(start), NOWHERE, NOWHERE),
+        (0, by_format(2, 8, 12), NOWHERE, NOWHERE),
     )
     exif = _part(encoded, start, tf.minimum(size, np.int64(MOST_EXIF)))
-    return tf.cond(
-        _has(exif, 0, b"Exif\0\0"),
-        lambda: tf.strings.substr(exif, 6, MOST_EXIF),
-        lambda: exif,
-    )
-
-
-def _segment(encoded, place):
-    head = _part(encoded, place, 10)
-    marker, size = _number(head, 1, 1), _number(head, 2, 2, True)
-    # Segments for applications, and comments: they come before all others.
-    is_known = (marker // 16 == 0xE) | (marker == 0xFE)
-    is_known &= (_number(head, 0, 1) == 0xFF) & (size >= 2)
-    is_exif = is_known & (marker == 0xE1) & _has(head, 4, b"Exif\0\0")
-    following = tf.where(is_known, place + 2 + size, NOWHERE)
-    return is_exif, place + 4, size - 2, following
-
-
-def _png_chunk(encoded, place):
-    head = _part(encoded, place, 8)
-    size, pixels = _number(head, 0, 4, True), _has(head, 4, b"IDAT")
-    following = tf.where(pixels, NOWHERE, place + 12 + size)
-    return _has(head, 4, b"eXIf"), place + 8, size, following
-
-
-def _webp_chunk(encoded, place):
-    head = _part(encoded, place, 8)
-    size = _number(head, 4, 4)
-    return _has(head, 0, b"EXIF"), place + 8, size, place + 8 + size + size % 2
+    has_mark = tf.strings.substr(exif, 0, len(EXIF)) == EXIF
+    return _part(exif, tf.where(has_mark, len(EXIF), 0), MOST_EXIF)
 
 
 def _tiff_orientation(exif):
     """Reads the orientation in the first directory of EXIF data."""
-    big = _has(exif, 0, b"MM\0*")
-    place = _number(exif, 4, 4, big)
-    count = _number(exif, place, 2, big)
+    head = _bytes(exif, 0, 8)
+    big, little = tf.unstack(_have(head, {0: b"MM\0*"}, {0: b"II*\0"}))
+    place = _numbers(head, DIRECTORY, big)["place"]
+    count = _numbers(_bytes(exif, place, 2), ENTRIES, big)["count"]
     entries = tf.io.decode_raw(_part(exif, place + 2, 12 * count), tf.uint8)
     whole = tf.size(entries) // 12
     entries = tf.cast(tf.reshape(entries[: 12 * whole], (-1, 12)), tf.int64)
-    # (entries, 12): tag, type, number of values, and the value itself.
-    tag, kind = _join(entries[:, :2], big), _join(entries[:, 2:4], big)
-    values = _join(entries[:, 4:8], big)
-    short, long = _join(entries[:, 8:10], big), _join(entries[:, 8:12], big)
-    value = tf.where(kind == SHORT, short, long)
-    right = (tag == ORIENTATION) & ((kind == SHORT) | (kind == LONG))
-    right &= (values == 1) & (value >= 1) & (value <= 8)
-    right &= big | _has(exif, 0, b"II*\0")
+    n = _numbers(entries, ENTRY, big)
+    value = tf.where(n["type"] == SHORT, n["short"], n["long"])
+    right = (n["tag"] == ORIENTATION) & (n["values"] == 1) & (big | little)
+    right &= (n["type"] == SHORT) | (n["type"] == LONG)
+    right &= (value >= 1) & (value <= 8)
     return tf.concat([np.int64([1]), value[right]], 0)[-1]
 
 
@@ -191,18 +215,52 @@ def _part(content, start, size):
     return tf.strings.substr(content, start, tf.cast(size, tf.int64))
 
 
-def _number(content, start, size, big_endian=False):
-    """Reads an unsigned integer of `size` bytes, as int64."""
-    part = _part(content, start, size) + b"\0" * size
-    part = tf.io.decode_raw(tf.strings.substr(part, 0, size), tf.uint8)
-    return _join(tf.cast(tf.ensure_shape(part, (size,)), tf.int64), big_endian)
+def _bytes(content, start, size):
+    """Reads `size` bytes from a place on, an int64 tensor `(size,)`."""
+    part = _part(content, start, size)
+    part = tf.io.decode_raw(part, tf.uint8, fixed_length=size)
+    return tf.cast(tf.ensure_shape(part, (size,)), tf.int64)
 
 
-def _join(digits, big_endian):
-    """Makes integers of their bytes, which are along the last axis."""
-    digits = tf.where(big_endian, digits[..., ::-1], digits)
-    places = tf.range(digits.shape[-1], dtype=tf.int64)
-    return tf.reduce_sum(digits * 256**places, -1)
+def _have(content, *marks):
+    """Tells for each of some marks whether bytes have it.
+
+    Args:
+        content: Int64 tensor `(size,)`.
+        *marks: Dicts of the place of some bytes to these bytes.
+
+    Returns:
+        Boolean tensor `(marks,)`.
+    """
+    wanted = np.full((len(marks), content.shape[0]), -1)
+    for row, mark in zip(wanted, marks, strict=True):
+        for place, part in mark.items():
+            row[place : place + len(part)] = list(part)
+    same = (content == wanted) | (wanted < 0)
+    return tf.reduce_all(same, -1)
+
+
+def _numbers(content, places, is_big_endian=False):
+    """Reads unsigned integers.
+
+    Args:
+        content: Int64 tensor `(..., size)` of bytes.
+        places: Dict of name to `(first byte, number of bytes)`.
+        is_big_endian: Boolean scalar, whether the first byte counts most.
+
+    Returns:
+        Dict of name to int64 tensor `(...)`.
+    """
+    little, big = np.zeros((2, len(places), content.shape[-1]), np.int64)
+    for row, (first, size) in enumerate(places.values()):
+        little[row, first : first + size] = 256 ** np.arange(size)
+        big[row, first : first + size] = 256 ** np.arange(size)[::-1]
+    if tf.is_tensor(is_big_endian):
+        weights = tf.where(is_big_endian, big, little)
+    else:
+        weights = big if is_big_endian else little
+    numbers = tf.reduce_sum(content[..., None, :] * weights, -1)
+    return dict(zip(places, tf.unstack(numbers, axis=-1), strict=True))
 
 
 def _signed(number):
@@ -211,11 +269,3 @@ def _signed(number):
 
 def _bit(number, place):
     return number // 2**place % 2
-
-
-def _has(content, start, mark):
-    return _part(content, start, len(mark)) == mark
-
-
-def _is_webp(head):
-    return _has(head, 0, b"RIFF") & _has(head, 8, b"WEBP")
