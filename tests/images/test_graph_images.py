@@ -344,6 +344,20 @@ def test_exif_is_found_behind_other_segments_and_not_inside_them():
         assert_read_alike(inserted, ImageReader((26, 19)))
         hidden = plain[:2] + before + plain[2:]
         assert find_orientation(tf.constant(hidden)).numpy() == 1
+    other = plain[:2] + jpeg_segment(0xFE, exif) + plain[2:]
+    assert find_orientation(tf.constant(other)).numpy() == 1
+
+
+def test_a_png_is_searched_up_to_its_pixels():
+    data = tiff(">", (0x0112, 3, 1, 6))
+    chunk = b"eXIf" + data
+    chunk = struct.pack(">I", len(data)) + chunk
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    plain = photo("PNG", None)
+    for mark, orientation in ((b"IDAT", 6), (b"IEND", 1)):
+        place = plain.index(mark) - 4
+        changed = plain[:place] + chunk + plain[place:]
+        assert find_orientation(tf.constant(changed)).numpy() == orientation
 
 
 def test_a_walk_through_a_file_ends():
