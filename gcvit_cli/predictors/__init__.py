@@ -9,7 +9,12 @@ def predictor(choice, options):
     Raises a `UsageError` if one of the `Options` is of no use for its kind, a
     `ValueError` if the model cannot be opened, or does not take images.
     """
-    model = _open(choice)
+    if choice.model is None:
+        from gcvit_cli.convert import build
+
+        model = build(choice.weights, choice.variant)
+    else:
+        model = open_model(choice.model)
     return kind_of(model)(choice, model, options)
 
 
@@ -17,16 +22,14 @@ def kind_of(model):
     """Finds the `Predictor` class for a `keras.Model` or an `Artifact`."""
     from gcvit_cli.predictors.classifier import Classes
     from gcvit_cli.predictors.detector import Detections
-    from gcvit_cli.predictors.segmenter import ClassMaps
+    from gcvit_cli.predictors.segmenter import LOGITS, ClassMaps
+    from gcvit_keras.detection.detector import Detector
+    from gcvit_keras.segmentation import UPerNet
 
-    kinds = (Detections, ClassMaps, Classes)
-    return next(kind for kind in kinds if kind.takes(model))
-
-
-def _open(choice):
-    """A `keras.Model`, or an export as `gcvit_export.runner.Artifact`."""
-    if choice.model is None:
-        from gcvit_cli.convert import build
-
-        return build(choice.weights, choice.variant)
-    return open_model(choice.model)
+    ranks = getattr(model, "ranks", {})  # of the outputs of an export
+    if isinstance(model, Detector) or {"boxes", "masks"} <= ranks.keys():
+        return Detections
+    # A classifier may have an output of this name, but of one row per image.
+    if isinstance(model, UPerNet) or ranks == {LOGITS: 4}:
+        return ClassMaps
+    return Classes

@@ -87,11 +87,6 @@ class Predictor(abc.ABC):
         false. `model` is a `gcvit_export.runner.Artifact`.
         """
 
-    @staticmethod
-    @abc.abstractmethod
-    def takes(model) -> bool:
-        """Tells whether a model is of this kind."""
-
     @abc.abstractmethod
     def predict(self, path) -> tuple:
         """Predicts of an image file.

@@ -33,11 +33,6 @@ class Classes(Predictor):
         """Gives the scores of images."""
         return lambda images, training: model.scores(images)
 
-    @staticmethod
-    def takes(model):
-        """Takes what no other kind has taken."""
-        return True
-
     def predict(self, path):
         """See `Predictor`."""
         image = self._reader.read(path)

@@ -46,19 +46,6 @@ class Detections(WholeImages):
 
         return network
 
-    @staticmethod
-    def takes(model):
-        """Takes a detector, and exports of one."""
-        from gcvit_keras.detection.detector import Detector
-
-        names = set(getattr(model, "names", ()))
-        return isinstance(model, Detector) or {"boxes", "masks"} <= names
-
-    @staticmethod
-    def classes(model):
-        """Returns the number of classes of a Keras model."""
-        return model.num_classes
-
     def by_keras(self, model):
         """Asks a Keras model for the objects of pixels."""
         sides = self._reader.short_side, self._reader.long_side

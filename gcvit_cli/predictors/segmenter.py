@@ -38,23 +38,6 @@ class ClassMaps(WholeImages):
 
         return logits
 
-    @staticmethod
-    def takes(model):
-        """Takes a segmenter, and exports of one.
-
-        A classifier may have an output of this name, too, but of one row per
-        image.
-        """
-        from gcvit_keras.segmentation import UPerNet
-
-        ranks = getattr(model, "ranks", None)
-        return isinstance(model, UPerNet) or ranks == {LOGITS: 4}
-
-    @staticmethod
-    def classes(model):
-        """Returns the number of classes of a Keras model."""
-        return model.output_shape[-1]
-
     def by_keras(self, model):
         """Asks a Keras model for the classes of pixels."""
         reader = self._reader

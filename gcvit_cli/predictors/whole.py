@@ -11,9 +11,9 @@ class WholeImages(Predictor):
     """Predicts of images as large as their files are; see `Predictor`.
 
     A kind has `by_keras` and `by_pixels`, of a Keras model and of an export,
-    which make the function that is asked of pixels; `classes`, the number of a
-    Keras model's; `of_file`, which makes the same answer of the outputs of a
-    file; and `row`, which makes of an answer what `predict` returns.
+    which make the function that is asked of pixels; `of_file`, which makes the
+    same answer of the outputs of a file; and `row`, which makes of an answer
+    what `predict` returns.
 
     Attributes:
         of_no_use: Names of the `Options` that such models do not have.
@@ -35,7 +35,9 @@ class WholeImages(Predictor):
         self._reader = Reader.of(choice.model) or Reader()
         classes = None
         if isinstance(model, keras.Model):
-            classes = self.classes(model)
+            # A segmenter has them as its channels.
+            classes = getattr(model, "num_classes", None)
+            classes = classes or model.output_shape[-1]
             self._compute = self.by_keras(model)
         else:
             signature = model.signatures.get(FILES)
