@@ -40,19 +40,14 @@ def rand_augment(image, seed, layers, magnitude, std):
         )
         # One more branch does nothing.
         skips = tf.random.stateless_uniform((), seeds[3]) >= CHOICE_PROBABILITY
+        index = tf.where(skips, len(OPERATIONS), index)
         branches = [
-            functools.partial(_whole_pixels, operation, image, strength, sign)
+            functools.partial(operation, image, strength, sign)
             for operation in OPERATIONS.values()
         ]
         branches.append(functools.partial(tf.identity, image))
-        image = tf.switch_case(
-            tf.where(skips, len(OPERATIONS), index), branches
-        )
+        image = tf.round(tf.switch_case(index, branches))
     return image
-
-
-def _whole_pixels(operation, image, strength, sign):
-    return tf.round(operation(image, strength, sign))
 
 
 def _autocontrast(image, strength, sign):
@@ -98,14 +93,10 @@ def _solarize_add(image, strength, sign):
     return tf.where(image < 128, added, image)
 
 
-def _factor(strength, sign):
-    """Factor of an enhancement: below 1 as often as above."""
-    return tf.maximum(0.1, 1 + sign * strength / 10 * 0.9)
-
-
 def _enhance(image, plain, strength, sign):
     """As PIL.ImageEnhance: from a plain image through the image, or beyond."""
-    mixed = plain + _factor(strength, sign) * (image - plain)
+    factor = tf.maximum(0.1, 1 + sign * strength / 10 * 0.9)
+    mixed = plain + factor * (image - plain)
     return tf.floor(tf.clip_by_value(mixed, 0, 255) + 1e-4)
 
 
@@ -121,17 +112,9 @@ def _grey(image):
     return tf.cast(to_grey(image), tf.float32)
 
 
-def _color(image, strength, sign):
-    return _enhance(image, _grey(image), strength, sign)
-
-
 def _contrast(image, strength, sign):
     mean = tf.floor(tf.reduce_mean(_grey(image)) + 0.5)
     return _enhance(image, mean, strength, sign)
-
-
-def _brightness(image, strength, sign):
-    return _enhance(image, 0.0, strength, sign)
 
 
 def _sharpness(image, strength, sign):
@@ -154,20 +137,8 @@ def _rotate(image, strength, sign):
     return warp(image, cos, -sin, 0.0, sin, cos, 0.0, _fill(image))
 
 
-def _shear(strength, sign):
-    return sign * strength / 10 * 0.3
-
-
-def _shear_x(image, strength, sign):
-    return _warp_corner(image, _shear(strength, sign), 0.0)
-
-
-def _shear_y(image, strength, sign):
-    return _warp_corner(image, 0.0, _shear(strength, sign))
-
-
-def _warp_corner(image, b, c):
-    """A shear about the corner of the image, as PIL's affine transform."""
+def _shear(image, b, c):
+    """Shears an image about its corner, as PIL's affine transform."""
     middle_x, middle_y = (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
     # PIL counts from the corner of the first pixel, TensorFlow its centre.
     x = b * (middle_y + 0.5)
@@ -175,18 +146,11 @@ def _warp_corner(image, b, c):
     return warp(image, 1.0, b, x, c, 1.0, y, _fill(image))
 
 
-def _shift(strength, sign):
-    return sign * strength / 10 * 0.45
-
-
-def _translate_x(image, strength, sign):
-    x = _shift(strength, sign) * image.shape[1]
-    return warp(image, 1.0, 0.0, x, 0.0, 1.0, 0.0, _fill(image))
-
-
-def _translate_y(image, strength, sign):
-    y = _shift(strength, sign) * image.shape[0]
-    return warp(image, 1.0, 0.0, 0.0, 0.0, 1.0, y, _fill(image))
+def _translate(image, x, y):
+    """Shifts an image by shares of its width and height."""
+    height, width, _ = image.shape
+    x, y = x * width, y * height
+    return warp(image, 1.0, 0.0, x, 0.0, 1.0, y, _fill(image))
 
 
 OPERATIONS = {
@@ -197,13 +161,25 @@ OPERATIONS = {
     "Posterize": _posterize,
     "Solarize": _solarize,
     "SolarizeAdd": _solarize_add,
-    "Color": _color,
+    "Color": lambda image, strength, sign: _enhance(
+        image, _grey(image), strength, sign
+    ),
     "Contrast": _contrast,
-    "Brightness": _brightness,
+    "Brightness": lambda image, strength, sign: _enhance(
+        image, 0.0, strength, sign
+    ),
     "Sharpness": _sharpness,
-    "ShearX": _shear_x,
-    "ShearY": _shear_y,
-    "TranslateX": _translate_x,
-    "TranslateY": _translate_y,
+    "ShearX": lambda image, strength, sign: _shear(
+        image, sign * strength / 10 * 0.3, 0.0
+    ),
+    "ShearY": lambda image, strength, sign: _shear(
+        image, 0.0, sign * strength / 10 * 0.3
+    ),
+    "TranslateX": lambda image, strength, sign: _translate(
+        image, sign * strength / 10 * 0.45, 0.0
+    ),
+    "TranslateY": lambda image, strength, sign: _translate(
+        image, 0.0, sign * strength / 10 * 0.45
+    ),
 }
 """timm's increasing operations, each as likely."""
