@@ -14,6 +14,7 @@ import filelock
 import tensorflow as tf
 
 from gcvit_keras.files import WRITING
+from gcvit_keras.images.graph import guarded, zeros
 
 
 def steps_per_epoch(task):
@@ -283,10 +284,6 @@ def _in_folder(examples, path):
 def _guarded(read, name=None, broken=None):
     """Calls `read` in a graph, and goes on where an operation of it fails.
 
-    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
-    that, and it leaves a gap; so an example is a pipeline of one, that has a
-    second element for when the first is missing.
-
     Args:
         read: Function that returns a structure of tensors of static shapes.
         name: Scalar string tensor, the line for `broken`.
@@ -296,30 +293,19 @@ def _guarded(read, name=None, broken=None):
         The structure, of zeros where reading it fails, and a scalar boolean:
         whether it could be read.
     """
-    one = tf.data.Dataset.from_tensors(0)
-    first = one.map(lambda _: (read(), True))
-    specs, _ = first.element_spec
-    for spec in tf.nest.flatten(specs):
-        if not spec.shape.is_fully_defined():
-            raise ValueError(
-                "`Task.example` must make tensors of static shapes. "
-                f"Received: {spec}"
-            )
 
-    def missing(_):
+    def missing(specs):
+        for spec in tf.nest.flatten(specs):
+            if not spec.shape.is_fully_defined():
+                raise ValueError(
+                    "`Task.example` must make tensors of static shapes. "
+                    f"Received: {spec}"
+                )
         if broken is not None:
             tf.print(name, output_stream=f"file://{broken}")
-        zeros = tf.nest.map_structure(
-            lambda s: tf.zeros(s.shape, s.dtype), specs
-        )
-        return zeros, False
+        return zeros(specs)
 
-    return (
-        first.ignore_errors()
-        .concatenate(one.map(missing))
-        .take(1)
-        .get_single_element()
-    )
+    return guarded(lambda: (read(), True), missing)
 
 
 def _fill(made, valid):

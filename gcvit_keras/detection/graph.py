@@ -30,7 +30,7 @@ def read(encoded, reader, divisor):
         image = tf.image.resize(tf.cast(image, tf.float32), size)
         return tf.round(image), size, original, True
 
-    def grey():
+    def grey(_):
         size = tf.constant((BROKEN, BROKEN))
         return tf.fill((BROKEN, BROKEN, 3), GREY), size, size, False
 

@@ -258,7 +258,7 @@ def or_grey(read, size, channels=3):
     does this, with a scalar boolean: whether it could be read.
     """
 
-    def grey():
+    def grey(_):
         mean = np.float32(PIXEL_MEAN)
         if channels == 1:
             mean = mean.mean()
@@ -268,19 +268,28 @@ def or_grey(read, size, channels=3):
     return tf.ensure_shape(image, (*size, channels)), valid
 
 
-def guarded(compute, otherwise):
+def zeros(specs):
+    """Makes zeros, and false, of a structure of `tf.TensorSpec`s."""
+    return tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), specs
+    )
+
+
+def guarded(compute, otherwise=zeros):
     """Computes tensors in a graph, or others where an operation fails.
 
-    `compute` and `otherwise` return structures of the same types. A failing
-    operation ends a graph. Only `ignore_errors` of `tf.data` stops that, and it
-    leaves a gap; so this is a pipeline of one element, that has a second one
-    for when the first is missing.
+    `compute` returns a structure of tensors, and `otherwise` makes one of the
+    same types from their `tf.TensorSpec`s. For zeros their shapes are static.
+
+    A failing operation ends a graph. Only `ignore_errors` of `tf.data` stops
+    that, and it leaves a gap; so this is a pipeline of one element, that has a
+    second one for when the first is missing.
     """
     one = tf.data.Dataset.from_tensors(0)
+    first = one.map(lambda _: compute())
     return (
-        one.map(lambda _: compute())
-        .ignore_errors()
-        .concatenate(one.map(lambda _: otherwise()))
+        first.ignore_errors()
+        .concatenate(one.map(lambda _: otherwise(first.element_spec)))
         .take(1)
         .get_single_element()
     )

@@ -192,7 +192,7 @@ def segment_file(encoded, network, inference, max_pixels=MAX_PIXELS):
     """
     image, valid = guarded(
         lambda: (decode(encoded, max_pixels), True),
-        lambda: (tf.zeros((BROKEN, BROKEN, 3), tf.uint8), False),
+        lambda _: (tf.zeros((BROKEN, BROKEN, 3), tf.uint8), False),
     )
     image = tf.ensure_shape(image, (None, None, 3))
     classes = inference.classes(network, image)

@@ -6,17 +6,18 @@ from gcvit_keras.images.graph import guarded
 from gcvit_training.errors import reason
 
 
-def read_all(examples, look, nothing, count, report=print, every=10_000):
+def read_all(examples, look, count, report=print, every=10_000):
     """Reads every example once, as a run does.
 
     Args:
         examples: `tf.data.Dataset` of examples, dicts with a `"name"`.
         look: Function of an example, in a graph, that returns a tuple of
             tensors, the first one the height and width of its image. An
-            operation fails where the example cannot be read.
-        nothing: What stands for these tensors where one does.
-        count: Function of an example, its tensors, and whether it was read:
-            returns why a run leaves it out, or `None`.
+            operation fails where the example cannot be read. Their shapes are
+            static.
+        count: Function of an example, its tensors, zeros where it was not
+            read, and whether it was: returns why a run leaves it out, or
+            `None`.
         report: Called with the number of examples so far, now and then.
         every: Examples from call to call.
 
@@ -27,9 +28,7 @@ def read_all(examples, look, nothing, count, report=print, every=10_000):
     """
 
     def guarded_look(example):
-        return example, *guarded(
-            lambda: (look(example), True), lambda: (nothing, False)
-        )
+        return example, *guarded(lambda: (look(example), True))
 
     sizes, broken = [], []
     rows = examples.map(

@@ -1,15 +1,11 @@
 """Looks at a dataset before a run: what it holds, what cannot be read."""
 
-import numpy as np
 import tensorflow as tf
 
 from gcvit_keras.images.graph import decode, guarded, resize_and_crop
 from gcvit_keras.images.headers import find_orientation
 from gcvit_training.tasks.look import read_all, why_broken
 from gcvit_training.tasks.sources import list_problems
-
-UNREADABLE = np.int32([0, 0]), np.int64(1)
-"""Size and orientation of an image that cannot be read."""
 
 
 def check_split(source, split, reader, tally, report=print):
@@ -46,7 +42,6 @@ def check_split(source, split, reader, tally, report=print):
     read = read_all(
         source.examples(split).map(with_target, tf.data.AUTOTUNE),
         lambda example: _seen(source, example, reader),
-        UNREADABLE,
         count,
         lambda i: report(f"{split}: {i} of {total} images read"),
     )
@@ -73,6 +68,4 @@ def _target(source, example):
     for field in ("label", "values"):
         if field in example:
             return example[field], True
-    return guarded(
-        lambda: (source.load(example)[1], True), lambda: (np.int64(0), False)
-    )
+    return guarded(lambda: (source.load(example)[1], True))

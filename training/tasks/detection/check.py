@@ -77,7 +77,6 @@ def _read(items, split, report):
             }
         ),
         look,
-        (np.int32([0, 0]), np.int64(1)),
         count,
         lambda i: report(f"{split}: {i} of {len(items)} images read"),
     )

@@ -40,7 +40,6 @@ def check_split(source, split, report=print):
     read = read_all(
         source.examples(split),
         lambda example: _seen(source, example),
-        (tf.zeros((2,), tf.int32), tf.zeros((256,), tf.int32)),
         count,
         lambda i: report(f"{split}: {i} of {total} images read"),
         every=1000,
@@ -69,7 +68,8 @@ def _seen(source, example):
     )
     with tf.control_dependencies([same]):
         size = tf.shape(numbers)
-    return size, tf.math.bincount(numbers, minlength=256, maxlength=256)
+    counts = tf.math.bincount(numbers, minlength=256, maxlength=256)
+    return size, tf.ensure_shape(counts, (256,))
 
 
 def _why_broken(source, example):
