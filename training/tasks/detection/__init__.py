@@ -144,13 +144,8 @@ class Detection(ImageTask):
             thorough=True,
         )
 
-    def check_split(self, source, split, report):
-        """Reads every image of a split, and tells its objects."""
-        return check_split(source, split, report)
-
-    def split_page(self, split, facts):
-        """Shows objects per class, and what cannot be used."""
-        return split_page(split, facts)
+    check_split = staticmethod(check_split)
+    split_page = staticmethod(split_page)
 
     def picture(self, inputs, targets):
         """Draws the objects into an image; its title counts them by class."""

@@ -146,13 +146,8 @@ class Segmentation(ImageTask):
             f"{self.config.data.evaluation_split}: {result['miou']:.2%}"
         )
 
-    def check_split(self, source, split, report):
-        """Reads every image and label map of a split."""
-        return check_split(source, split, report)
-
-    def split_page(self, split, facts):
-        """Shows pixels of every class, and what is no example."""
-        return split_page(split, facts)
+    check_split = staticmethod(check_split)
+    split_page = staticmethod(split_page)
 
     def picture(self, inputs, targets):
         """Lays classes over a crop; its title has the largest three."""
