@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
+from pydantic_core import PydanticCustomError
 
 TASK_FOLDERS = Path(__file__).parent / "tasks"
 """Folder of the tasks, each with its recipes."""
@@ -18,6 +19,19 @@ Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = Annotated[pydantic.PositiveFloat, Finite]
 NonNegative = Annotated[pydantic.NonNegativeFloat, Finite]
 FourPositive = tuple[(pydantic.PositiveInt,) * 4]
+
+
+def _in_order(numbers):
+    least, largest = numbers
+    if least > largest:
+        raise PydanticCustomError(
+            "in_order", "must be two numbers, the least first"
+        )
+    return numbers
+
+
+IN_ORDER = pydantic.AfterValidator(_in_order)
+"""Of two numbers: refuses them unless the least is the first."""
 
 
 class Strict(pydantic.BaseModel):

@@ -203,7 +203,7 @@ def test_parts_of_a_batch_are_for_one_replica(recipe):
         ("data.buckets=[[64, 96]]", "one of 96 x 96 at least"),
         ("optimizer.layer_decay=0.9", "`optimizer.layer_decay` must be 1"),
         ("model.backbone=tiny", "`model.backbone` fixes embed_dim"),
-        ("augment.crop_sides=[90, 60]", "`augment.crop_sides` must be two"),
+        ("augment.crop_sides=[90, 60]", "augment.crop_sides: must be two"),
         ("augment.long_side=32", "`augment.long_side` must be at least"),
     ],
 )

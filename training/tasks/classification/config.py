@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
+    IN_ORDER,
     DataConfig,
     NonNegative,
     Positive,
@@ -29,6 +30,7 @@ def _height_and_width(size):
 
 Sides = Annotated[tuple[int, int], pydantic.BeforeValidator(_height_and_width)]
 """`(height, width)`; one number is both."""
+PositiveShare = Annotated[float, pydantic.Field(gt=0, le=1)]
 
 
 class ImageDataConfig(DataConfig):
@@ -51,7 +53,7 @@ class ImageDataConfig(DataConfig):
     holdout: Share = 0.1
     image_size: Sides
     channels: Literal[1, 3] = 3
-    crop_ratio: Annotated[float, pydantic.Field(gt=0, le=1)] | None = None
+    crop_ratio: PositiveShare | None = None
     crop_mode: Literal["center", "squash"] | None = None
     interpolation: Literal["bicubic", "bilinear"] | None = None
 
@@ -99,8 +101,8 @@ class AugmentConfig(Strict):
     """
 
     layers: str | None = None
-    crop_scale: tuple[Probability, Probability] | None = None
-    crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    crop_scale: Annotated[tuple[(PositiveShare,) * 2], IN_ORDER] | None = None
+    crop_aspect: Annotated[tuple[Positive, Positive], IN_ORDER] = (3 / 4, 4 / 3)
     flip: Probability = 0.0
     rotation: Share = 0.0
     translation: Share = 0.0
@@ -111,17 +113,6 @@ class AugmentConfig(Strict):
     erasing: Probability = 0.0
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
-
-    @pydantic.model_validator(mode="after")
-    def _ranges_are_in_order(self):
-        for field in ("crop_scale", "crop_aspect"):
-            low, high = getattr(self, field) or (1, 1)
-            if not 0 < low <= high:
-                raise ValueError(
-                    f"`augment.{field}` must be two positive numbers, the "
-                    f"least first. Received: {[low, high]}"
-                )
-        return self
 
 
 class ModelConfig(Architecture):

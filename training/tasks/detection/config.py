@@ -6,6 +6,7 @@ import pydantic
 
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
+    IN_ORDER,
     DataConfig,
     FourPositive,
     OptimizerConfig,
@@ -97,19 +98,12 @@ class DetectionAugmentConfig(Strict):
     short_sides: Sides = (800,)
     long_side: Side = 1333
     crop_short_sides: Sides = (400, 500, 600)
-    crop_sides: tuple[Side, Side] = (384, 600)
-    jitter: tuple[Positive, Positive] = (0.1, 2.0)
+    crop_sides: Annotated[tuple[Side, Side], IN_ORDER] = (384, 600)
+    jitter: Annotated[tuple[Positive, Positive], IN_ORDER] = (0.1, 2.0)
     jitter_side: Side = 1024
 
     @pydantic.model_validator(mode="after")
-    def _ranges_are_in_order(self):
-        for field in ("crop_sides", "jitter"):
-            low, high = getattr(self, field)
-            if low > high:
-                raise ValueError(
-                    f"`augment.{field}` must be two numbers, the least first. "
-                    f"Received: {[low, high]}"
-                )
+    def _sides_are_in_order(self):
         if self.long_side < max(self.short_sides):
             raise ValueError(
                 "`augment.long_side` must be at least the largest of "

@@ -6,6 +6,7 @@ import pydantic
 
 from gcvit_keras.variants import VARIANTS
 from gcvit_training.config import (
+    IN_ORDER,
     DataConfig,
     FourPositive,
     NonNegative,
@@ -103,23 +104,13 @@ class SegmentationAugmentConfig(Strict):
         hue: Largest shift of the hue, as a share of the circle.
     """
 
-    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    scale: Annotated[tuple[Positive, Positive], IN_ORDER] = (0.5, 2.0)
     class_share: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.75
     flip: Probability = 0.5
     brightness: Share = 32 / 255
     contrast: Share = 0.5
     saturation: Share = 0.5
     hue: Annotated[float, pydantic.Field(ge=0, le=0.5)] = 0.05
-
-    @pydantic.model_validator(mode="after")
-    def _scales_are_in_order(self):
-        low, high = self.scale
-        if low > high:
-            raise ValueError(
-                "`augment.scale` must be two numbers, the least first. "
-                f"Received: {[low, high]}"
-            )
-        return self
 
 
 class SegmentationModelConfig(Architecture):
