@@ -1,6 +1,8 @@
 """AdamW and its rate: a cosine, as GC ViT was trained (paper section 4)."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -169,6 +171,7 @@ def adamw(config, steps_per_epoch, model=None, not_decayed=()):
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
+@dataclasses.dataclass(eq=False)
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that rises linearly, then falls.
 
@@ -196,30 +199,16 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     [0.001, 0.451, 0.001, 1.0, 0.5, 0.0]
     """
 
-    def __init__(
-        self,
-        rate,
-        final_rate,
-        steps,
-        warmup_steps=0,
-        frozen_steps=0,
-        kind="cosine",
-        power=1.0,
-        decay_steps=(),
-        decay_factor=0.1,
-        warmup_factor=1e-3,
-    ):
-        super().__init__()
-        self.rate = rate
-        self.final_rate = final_rate
-        self.steps = steps
-        self.warmup_steps = warmup_steps
-        self.frozen_steps = frozen_steps
-        self.kind = kind
-        self.power = power
-        self.decay_steps = list(decay_steps)
-        self.decay_factor = decay_factor
-        self.warmup_factor = warmup_factor
+    rate: float
+    final_rate: float
+    steps: int
+    warmup_steps: int = 0
+    frozen_steps: int = 0
+    kind: str = "cosine"
+    power: float = 1.0
+    decay_steps: Sequence[int] = ()
+    decay_factor: float = 0.1
+    warmup_factor: float = 1e-3
 
     def __call__(self, step):
         """Computes the rate of a step, a scalar float32 tensor."""
@@ -252,11 +241,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         """Returns the arguments."""
-        names = (
-            "rate", "final_rate", "steps", "warmup_steps", "frozen_steps",
-            "kind", "power", "decay_steps", "decay_factor", "warmup_factor",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return dataclasses.asdict(self)
 
 
 def layer_scales(model, decay):
