@@ -7,10 +7,13 @@ from faster_coco_eval import COCO
 from faster_coco_eval.core import mask as coco_mask
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-AREAS = ("all", "small", "medium", "large")
-"""Of objects: up to 32 x 32, 96 x 96, and above, in pixels of the files."""
-MOST = (1, 10, 100)
-"""Detections per image that recall is computed with."""
+MEASURES = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+"""COCO's twelve, in the order of its tools. Small objects are of up to 32 x 32
+pixels of the files, medium ones of up to 96 x 96; `ar10` is the recall of 10
+detections per image."""
 CONFIDENT = 0.3
 """Least score of a detection that counts as a confusion."""
 OVERLAP = 0.5
@@ -39,23 +42,16 @@ def average_precision(truth, detections, kind):
     )
     evaluation.evaluate()
     evaluation.accumulate()
-    # (overlaps, recalls, classes, areas, most) and without recalls
+    evaluation.summarize()
+    measures = {
+        name: None if value == -1 else float(value)
+        for name, value in zip(MEASURES, evaluation.stats, strict=True)
+    }
+    # (overlaps, recalls, classes, areas, detections per image)
     precision = np.asarray(evaluation.eval["precision"])
-    recall = np.asarray(evaluation.eval["recall"])
     overlaps = evaluation.params.iouThrs
     at_50 = int(np.argmin(np.abs(overlaps - 0.5)))
     at_75 = int(np.argmin(np.abs(overlaps - 0.75)))
-    measures = {
-        "ap": _mean(precision[:, :, :, 0, -1]),
-        "ap50": _mean(precision[at_50, :, :, 0, -1]),
-        "ap75": _mean(precision[at_75, :, :, 0, -1]),
-    }
-    for a, name in enumerate(AREAS[1:], 1):
-        measures[f"ap_{name}"] = _mean(precision[:, :, :, a, -1])
-    for m, most in enumerate(MOST):
-        measures[f"ar{most}"] = _mean(recall[:, :, 0, m])
-    for a, name in enumerate(AREAS[1:], 1):
-        measures[f"ar_{name}"] = _mean(recall[:, :, a, -1])
     per_class = [
         {
             "ap": _mean(precision[:, :, k, 0, -1]),
