@@ -72,11 +72,6 @@ class Images:
             self.first[split] = len(self.all_items)
             self.all_items += items
 
-    @property
-    def splits(self):
-        """Names of the splits."""
-        return tuple(self.items)
-
     def size(self, split):
         """Number of images of a split."""
         return len(self.items[split])
