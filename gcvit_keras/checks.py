@@ -1,9 +1,12 @@
 """Checks of arguments, with one form of message for the whole project.
 
-Every check returns the value, as Python's own type, or raises a `ValueError`
-"`argument` must be ... Received: argument=...", as Keras words it.
+Every check is given the name of an argument, a string, and the value that was
+received. It returns the value, as Python's own type, or raises a `ValueError`
+"`argument` must be ... Received: argument=...", as Keras words it; `accepted`
+is the text after "must be", such as `"in (0, 1]"`.
 """
 
+import math
 import numbers
 
 import keras
@@ -11,15 +14,7 @@ import numpy as np
 
 
 def error(argument, accepted, value) -> ValueError:
-    """Makes the error of an argument that is not accepted.
-
-    Args:
-        argument: Name of the argument, a string.
-        accepted: Text after "must be", such as `"a positive integer"`.
-        value: The value that was received.
-
-    Returns:
-        A `ValueError` to raise.
+    """Makes the error of an argument that is not accepted, to be raised.
 
     Examples:
     >>> from gcvit_keras import checks
@@ -36,42 +31,35 @@ def is_integer(value) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def integer(argument, value, least=1) -> int:
-    """Checks an integer of at least `least`; numpy's integers are accepted.
-
-    Args:
-        argument: Name of the argument, a string.
-        value: The value that was received.
-        least: The least value that is accepted, an integer.
-
-    Returns:
-        `value` as an `int`.
-
-    Raises:
-        ValueError: If `value` is no integer, a boolean, or below `least`.
-    """
-    if not is_integer(value) or value < least:
+def integer(argument, value, least=1, most=math.inf) -> int:
+    """Checks an integer from `least` to `most`, numpy's, too; no boolean."""
+    if not is_integer(value) or not least <= value <= most:
         names = {0: "a non-negative integer", 1: "a positive integer"}
         accepted = names.get(least, f"an integer of at least {least}")
+        if most < math.inf:
+            accepted = f"an integer from {least} to {most}"
         raise error(argument, accepted, value)
     return int(value)
 
 
-def number(argument, value, accepted, is_accepted) -> float:
-    """Checks a real, finite number.
+def sides(argument, value) -> tuple[int, int]:
+    """Checks a size: a positive integer, or `(height, width)` of such.
 
-    Args:
-        argument: Name of the argument, a string.
-        value: The value that was received.
-        accepted: Text after "must be", such as `"in (0, 1]"`.
-        is_accepted: Function of the number that returns a boolean.
-
-    Returns:
-        `value` as a `float`.
-
-    Raises:
-        ValueError: If `value` is no finite number, or not accepted.
+    Examples:
+    >>> from gcvit_keras import checks
+    >>> checks.sides("window_size", 7), checks.sides("window_size", [10, 6])
+    ((7, 7), (10, 6))
     """
+    try:
+        height, width = value if np.iterable(value) else (value, value)
+        return integer(argument, height), integer(argument, width)
+    except ValueError:
+        accepted = "a positive integer or (height, width)"
+        raise error(argument, accepted, value) from None
+
+
+def number(argument, value, accepted, is_accepted) -> float:
+    """Checks a real, finite number of which `is_accepted` is true."""
     if (
         not isinstance(value, numbers.Real)
         or isinstance(value, bool)
@@ -83,19 +71,7 @@ def number(argument, value, accepted, is_accepted) -> float:
 
 
 def one_of(argument, value, choices):
-    """Checks that a value is one of a few.
-
-    Args:
-        argument: Name of the argument, a string.
-        value: The value that was received.
-        choices: Iterable of what is accepted.
-
-    Returns:
-        `value`, as Python's own type.
-
-    Raises:
-        ValueError: If `value` is none of `choices`.
-    """
+    """Checks that a value is one of a few, an iterable."""
     choices = list(choices)
     plain = value.item() if isinstance(value, np.generic) else value
     # An array compared with a string is no boolean.

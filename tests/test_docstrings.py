@@ -19,7 +19,6 @@ PACKAGES = (
 )
 MODULES = (
     "gcvit_keras.checks",
-    "gcvit_keras.layers.window",
     "gcvit_keras.models.structure",
 )
 """Not public, but with examples of their own."""

@@ -79,8 +79,8 @@ class AttentionMap:
             ValueError: If the window has no such place.
         """
         h, w = self.window_size
-        check_place("y", y, h)
-        check_place("x", x, w)
+        checks.integer("y", y, 0, h - 1)
+        checks.integer("x", x, 0, w - 1)
         return self._stitched(self.weights[..., y * w + x, :])
 
     def mean_map(self) -> np.ndarray:
@@ -106,8 +106,8 @@ class AttentionMap:
             ValueError: If the feature map has no such place.
         """
         h, w = self.window_size
-        check_place("y", y, self.size[0])
-        check_place("x", x, self.size[1])
+        checks.integer("y", y, 0, self.size[0] - 1)
+        checks.integer("x", x, 0, self.size[1] - 1)
         whole = np.zeros_like(self.weights[..., 0, :])
         token = y % h * w + x % w
         row, column = y // h, x // w
@@ -347,13 +347,3 @@ def _check_choice(argument, value, choices, why=""):
     why = why and f": {why}"
     accepted = f"None or one of {sorted(choices)}{why}"
     raise checks.error(argument, accepted, value)
-
-
-def check_place(argument, value, size):
-    """Refuses what is no place of an axis: an integer from 0 to `size - 1`.
-
-    It raises a `ValueError` that names the argument.
-    """
-    if not checks.is_integer(value) or not 0 <= value < size:
-        accepted = f"an integer from 0 to {size - 1}"
-        raise checks.error(argument, accepted, value)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gcvit_keras import checks
-from gcvit_keras.explain.attention import AttentionMap, check_place
+from gcvit_keras.explain.attention import AttentionMap
 from gcvit_keras.explain.cam import enlarged
 
 COLOURS = "inferno"
@@ -77,7 +77,8 @@ def plot_attention(image, maps, index=0, query=None, opacity=0.6):
         )
     if not maps:
         raise ValueError("`maps` must hold one map at least. Received: none")
-    check_place("index", index, min(len(each.weights) for each in maps))
+    images = min(len(each.weights) for each in maps)
+    checks.integer("index", index, 0, images - 1)
     if query is not None and np.shape(query) != (2,):
         raise checks.error("query", "None or (y, x)", query)
     rows = []

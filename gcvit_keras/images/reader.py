@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import numbers
 import os
 
 import numpy as np
@@ -67,7 +66,7 @@ class ImageReader(SavedSettings):
         checks.one_of("interpolation", self.interpolation, load.INTERPOLATIONS)
         checked = {
             "channels": checks.one_of("channels", self.channels, load.MODES),
-            "size": _height_and_width(self.size),
+            "size": checks.sides("size", self.size),
             "crop_ratio": ratio,
             "max_pixels": checks.integer("max_pixels", self.max_pixels),
         }
@@ -130,17 +129,6 @@ class ImageReader(SavedSettings):
         from gcvit_keras.images import graph
 
         return graph.read(encoded, self, trusted)
-
-
-def _height_and_width(size):
-    single = isinstance(size, numbers.Integral)
-    try:
-        height, width = (size, size) if single else size
-        return checks.integer("size", height), checks.integer("size", width)
-    except (TypeError, ValueError):
-        raise checks.error(
-            "size", "a positive integer or (height, width)", size
-        ) from None
 
 
 def load_image(

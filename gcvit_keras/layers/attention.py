@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.layers.composite import CompositeLayer, linear_initializer
 from gcvit_keras.layers.window import (
-    checked_window,
     merge_windows,
     pad_to_windows,
     partition_windows,
@@ -47,7 +47,7 @@ class WindowAttention(CompositeLayer):
     def __init__(self, num_heads, window_size, global_query=False, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.window_size = checked_window(window_size)
+        self.window_size = checks.sides("window_size", window_size)
         self.global_query = global_query
 
     def build(self, inputs_shape, query_shape=None):

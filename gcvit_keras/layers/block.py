@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.layers.attention import WindowAttention
 from gcvit_keras.layers.composite import CompositeLayer
 from gcvit_keras.layers.norm import LayerNorm
 from gcvit_keras.layers.regularization import DropPath, LayerScale
-from gcvit_keras.layers.window import checked_window
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
@@ -53,7 +53,7 @@ class GCViTBlock(CompositeLayer):
     ):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.window_size = checked_window(window_size)
+        self.window_size = checks.sides("window_size", window_size)
         self.global_query = global_query
         self.mlp_ratio = mlp_ratio
         self.layer_scale = layer_scale

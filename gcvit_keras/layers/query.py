@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from gcvit_keras import checks
 from gcvit_keras.cubic import cubic_matrix
 from gcvit_keras.layers.composite import CompositeLayer
 from gcvit_keras.layers.conv import FusedMBConv, halved, repeat_edges
-from gcvit_keras.layers.window import checked_window
 
 
 @keras.saving.register_keras_serializable("gcvit_keras")
@@ -42,7 +42,7 @@ class GlobalQueryGenerator(CompositeLayer):
 
     def __init__(self, window_size, num_pools, se_divisor=1, **kwargs):
         super().__init__(**kwargs)
-        self.window_size = checked_window(window_size)
+        self.window_size = checks.sides("window_size", window_size)
         self.num_pools = num_pools
         self.se_divisor = se_divisor
 

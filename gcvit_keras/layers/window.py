@@ -6,38 +6,6 @@ Every reshape and transpose stays at rank 6 or below: LiteRT has none above.
 import numpy as np
 from keras import ops
 
-from gcvit_keras import checks
-
-
-def checked_window(window_size) -> tuple[int, int]:
-    """Checks the size of a window.
-
-    Args:
-        window_size: Side of a square window in pixels of the feature map, an
-            integer; or `(height, width)`.
-
-    Returns:
-        `(height, width)`, each an `int`.
-
-    Raises:
-        ValueError: If it is neither.
-
-    Examples:
-    >>> from gcvit_keras.layers.window import checked_window
-    >>> checked_window(7), checked_window([10, 6])
-    ((7, 7), (10, 6))
-    """
-    try:
-        sides = tuple(window_size)
-    except TypeError:
-        sides = (window_size, window_size)
-    try:
-        height, width = (checks.integer("window_size", s) for s in sides)
-    except ValueError:
-        accepted = "a positive integer or two, (height, width)"
-        raise checks.error("window_size", accepted, window_size) from None
-    return height, width
-
 
 def pad_to_windows(x, window):
     """Pads a feature map with zeros, right and below, to whole windows.

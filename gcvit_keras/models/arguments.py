@@ -6,7 +6,6 @@ import os
 import keras
 
 from gcvit_keras import checks
-from gcvit_keras.layers.window import checked_window
 from gcvit_keras.weights import PRESETS, Preset, find_preset
 
 DEFAULT_WINDOWS = (7, 7, 14, 7)
@@ -154,7 +153,9 @@ def windows(window_size, image_size, preset):
     if window_size is None:
         window_size = preset.window_size if preset else DEFAULT_WINDOWS
     try:
-        first, second, third, fourth = map(checked_window, window_size)
+        first, second, third, fourth = (
+            checks.sides("window_size", window) for window in window_size
+        )
     except (TypeError, ValueError):
         accepted = "four windows, each a positive integer or (height, width)"
         raise checks.error("window_size", accepted, window_size) from None

@@ -56,7 +56,7 @@ def stem_and_levels(
                 2 * x.shape[-1],
                 se_divisor,
                 dtype=dtype,
-                name=structure.downsample_name(level - 1),
+                name=structure.DOWNSAMPLE.format(level - 1),
             )(x)
         query = None
         if depth > 1:  # a single block is local and asks for none
@@ -65,7 +65,7 @@ def stem_and_levels(
                 query_pools[level],
                 se_divisor,
                 dtype=dtype,
-                name=structure.query_name(level),
+                name=structure.QUERY.format(level),
             )(x)
         for j in range(depth):
             is_global = j % 2 == 1
@@ -77,7 +77,7 @@ def stem_and_levels(
                 layer_scale=layer_scale,
                 drop_path_rate=drop_paths.pop(0),
                 dtype=dtype,
-                name=structure.block_name(level, j),
+                name=structure.BLOCK.format(level, j),
             )
             x = block(x, query) if is_global else block(x)
         levels.append(x)
@@ -209,7 +209,7 @@ class GCViTBackbone(keras.Model):
         )
         if level_norms:
             levels = [
-                LayerNorm(dtype=dtype, name=structure.norm_name(i))(x)
+                LayerNorm(dtype=dtype, name=structure.NORM.format(i))(x)
                 for i, x in enumerate(levels)
             ]
         inputs = arguments.source(images)

@@ -14,28 +14,12 @@ STEM = "stem"
 FINAL_NORM = "norm"
 POOL = "pool"
 HEAD = "predictions"
+QUERY, BLOCK = "level_{}_query", "level_{}_block_{}"
+DOWNSAMPLE, NORM = "level_{}_downsample", "level_{}_norm"
+"""Names to `format` with a level, and a block in it, both from 0. After a
+level's blocks comes DOWNSAMPLE, and NORM normalises its output."""
 _BLOCK = re.compile(r"level_(\d)_block_(\d+)")
 _QUERY = re.compile(r"level_(\d)_query")
-
-
-def query_name(level) -> str:
-    """Names the query generator of a level, an integer from 0."""
-    return f"level_{level}_query"
-
-
-def block_name(level, block) -> str:
-    """Names a block of a level, both integers from 0."""
-    return f"level_{level}_block_{block}"
-
-
-def downsample_name(level) -> str:
-    """Names what comes after a level, an integer from 0."""
-    return f"level_{level}_downsample"
-
-
-def norm_name(level) -> str:
-    """Names the norm of a level's output, an integer from 0."""
-    return f"level_{level}_norm"
 
 
 def all_layers(model) -> list[keras.layers.Layer]:
@@ -94,7 +78,7 @@ def has_levels(model) -> bool:
     They are not where the GC ViT is a model within the model.
     """
     names = {layer.name for layer in getattr(model, "layers", ())}
-    return {block_name(0, 0), block_name(3, 0), FINAL_NORM} <= names
+    return {BLOCK.format(0, 0), BLOCK.format(3, 0), FINAL_NORM} <= names
 
 
 def last_map(model):
