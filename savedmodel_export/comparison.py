@@ -70,18 +70,33 @@ class Comparison:
     detections: int | None = field(default=None, kw_only=True)
 
 
-def compared(values, expected, meaning) -> Comparison:
+def compared(
+    name, kind, values, expected, meaning, users_images=False
+) -> Comparison:
     """Compares an output with what it should be.
 
     Args:
-        values: Array `(images, ...)`.
-        expected: Array of the same shape.
+        name: What an error calls the output, a string.
+        kind: Kind of the artifact, see `Verification`.
+        values: Array `(images, ...)`; `None` where there is none.
+        expected: Array.
         meaning: `"softmax"` or `"sigmoid"` for probabilities, `"logits"` for
             a logit per class, `None` for other values.
+        users_images: Whether the images are the user's. On photographs of
+            something else the classes may be a toss-up.
 
     Returns:
         A `Comparison`.
+
+    Raises:
+        VerificationError: If the shape is another, or the output differs by
+            more than is allowed.
     """
+    shape = getattr(values, "shape", "none")
+    if shape != expected.shape:
+        raise VerificationError(
+            f"{name} gives values of shape {shape}, the model {expected.shape}"
+        )
     values, expected = (np.asarray(x, "float64") for x in (values, expected))
     difference = np.abs(values - expected).max()
     agree = np.ones(1)
@@ -93,23 +108,11 @@ def compared(values, expected, meaning) -> Comparison:
         values, expected = (_logits(x, meaning) for x in (values, expected))
     else:
         difference = difference / max(np.abs(expected).max(), 1e-30)
-    return Comparison(
+    comparison = Comparison(
         float(difference), float(agree.mean()), _snr(values, expected)
     )
-
-
-def same_shape(name, values, expected) -> np.ndarray:
-    """Returns values, or raises an error if their shape is not as expected.
-
-    `name` is what the error calls them; `values` is `None` where there are
-    none.
-    """
-    shape = getattr(values, "shape", "none")
-    if shape != expected.shape:
-        raise VerificationError(
-            f"{name} gives values of shape {shape}, the model {expected.shape}"
-        )
-    return values
+    _check_allowed(name, kind, comparison, meaning, users_images)
+    return comparison
 
 
 def _logits(scores, meaning):
@@ -128,20 +131,7 @@ def _snr(values, expected):
     return min(float(10 * np.log10(power / noise)), BEST_SNR)
 
 
-def check_allowed(name, kind, comparison, meaning, users_images=False):
-    """Refuses an output that differs by more than is allowed.
-
-    Args:
-        name: What the error calls the output, a string.
-        kind: Kind of the artifact, see `Verification`.
-        comparison: A `Comparison`.
-        meaning: As of `compared`.
-        users_images: Whether the images are the user's. On photographs of
-            something else the classes may be a toss-up.
-
-    Raises:
-        VerificationError: If it differs by more.
-    """
+def _check_allowed(name, kind, comparison, meaning, users_images):
     # Negated comparisons, so that NaN fails.
     tolerance = TOLERANCE.get(kind)
     if tolerance is not None:

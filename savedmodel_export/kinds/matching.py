@@ -12,6 +12,7 @@ from gcvit_export.comparison import (
     Comparison,
     VerificationError,
 )
+from gcvit_keras.detection.boxes import box_iou
 
 LEAST_IOU = 0.95
 """Overlap of boxes that are the same one."""
@@ -85,7 +86,7 @@ def matches(found, expected) -> list:
     Both are dicts of `"boxes"` `(n, 4)` and `"classes"` `(n,)`. Returns pairs
     of rows, of `found` and of `expected`; each row is in one at most.
     """
-    overlaps = box_overlaps(found["boxes"], expected["boxes"])
+    overlaps = box_iou(found["boxes"], expected["boxes"])
     same = found["classes"][:, None] == expected["classes"][None]
     overlaps = np.where(same, overlaps, 0)
     pairs = []
@@ -94,17 +95,6 @@ def matches(found, expected) -> list:
         pairs.append((i, j))
         overlaps[i], overlaps[:, j] = 0, 0
     return pairs
-
-
-def box_overlaps(boxes, others):
-    """Computes the IoU of all pairs, `(n, m)`, of two arrays of boxes."""
-    boxes, others = (np.asarray(x, "float64") for x in (boxes, others))
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    areas = [(x[:, 2:] - x[:, :2]).prod(-1) for x in (boxes, others)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return shared / np.maximum(union, 1e-9)
 
 
 def _certain(detections, threshold, tolerance):

@@ -6,12 +6,7 @@ import tensorflow as tf
 
 from gcvit_export import runner
 from gcvit_export.activations import applied
-from gcvit_export.comparison import (
-    VerificationError,
-    check_allowed,
-    compared,
-    same_shape,
-)
+from gcvit_export.comparison import VerificationError, compared
 from gcvit_export.kinds.base import (
     FILES_CHECKED,
     Served,
@@ -220,11 +215,15 @@ class Outputs(Served):
         comparisons = []
         for key, meaning in self.meanings.items():
             one = len(self.meanings) == 1
-            title = artifact.name if one else f"{artifact.name}: {key}"
-            values = same_shape(title, seen.get(f"images/{key}"), expected[key])
-            result = compared(values, expected[key], meaning)
-            check_allowed(title, artifact.kind, result, meaning, users_images)
-            comparisons.append(result)
+            comparison = compared(
+                artifact.name if one else f"{artifact.name}: {key}",
+                artifact.kind,
+                seen.get(f"images/{key}"),
+                expected[key],
+                meaning,
+                users_images,
+            )
+            comparisons.append(comparison)
         check_features(self, artifact, seen, images)
         if f"{runner.FILES}/valid" in seen:
             self.check_files(artifact, seen, files)
@@ -237,12 +236,10 @@ class Outputs(Served):
                 f"{artifact.name}: serve_bytes cannot read a PNG"
             )
         expected = in_parts(self.expected, pixels)
+        name, kind = f"{artifact.name}: serve_bytes", artifact.kind
         for key, meaning in self.meanings.items():
-            title = f"{artifact.name}: serve_bytes"
             values = seen.get(f"{runner.FILES}/{key}")
-            values = same_shape(title, values, expected[key])
-            result = compared(values, expected[key], meaning)
-            check_allowed(title, artifact.kind, result, meaning)
+            compared(name, kind, values, expected[key], meaning)
 
     def expected(self, images) -> dict[str, np.ndarray]:
         """Computes what an artifact has to compute.
@@ -292,10 +289,9 @@ def check_features(model, artifact, seen, images):
         return
     expected = model.expected_features(images[: runner.BATCH])
     for key, values in expected.items():
-        title = f"{artifact.name}: {key}"
-        maps = same_shape(title, seen.get(f"{runner.FEATURES}/{key}"), values)
-        result = compared(maps, values, None)
-        check_allowed(title, artifact.kind, result, None)
+        maps = seen.get(f"{runner.FEATURES}/{key}")
+        name = f"{artifact.name}: {key}"
+        compared(name, artifact.kind, maps, values, None)
 
 
 def _read(image_bytes, reader):
