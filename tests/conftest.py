@@ -15,11 +15,13 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from client_help import NOWHERE, encoded
 from loopback import Server, torch_file
 from nano import NANO, SHALLOW, pytorch_tensors
 from safetensors.numpy import save_file
+from tensorflow.python.autograph.core import ag_ctx
 from tensorflow.python.eager.context import Context
 from tensorflow.python.util import tf_stack
 from xdist.scheduler import LoadFileScheduling
@@ -45,6 +47,13 @@ STACK = tf_stack.extract_stack()
 tf_stack.extract_stack = lambda stacklevel=1: STACK
 
 keras.utils.set_random_seed(0)
+
+PLAIN = ("cli", "detection", "explain", "segmentation", "training", "weights")
+"""Folders of tests whose graphs run as they are made: to optimise one first
+takes a quarter of what it takes to make it and run it once or twice. Those
+that compare numbers with another library's or another process's, those of
+models and of exports, and all in processes of their own, run them as users do.
+"""
 
 REPLICAS = "tests/training/test_detection_task.py::test_replicas"
 LONGEST = (
@@ -89,6 +98,22 @@ def _fixed_seed_and_policy():
     keras.config.set_dtype_policy("float32")
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plain_graphs(request):
+    folder, name = request.path.parent.name, request.path.name
+    exact = "parity" in name or hasattr(request.module, "goes_through")
+    plain = folder in PLAIN and not exact
+    options = {"disable_meta_optimizer": plain}
+    tf.config.optimizer.set_experimental_options(options)
+    # Nothing here is written for AutoGraph, which rewrites each function that
+    # is traced, a sixth of the time. What users add to a run may be: layers of
+    # keras-cv are.
+    status = ag_ctx.Status.UNSPECIFIED
+    if plain and folder != "training":
+        status = ag_ctx.Status.DISABLED
+    ag_ctx.stacks.control_status = [ag_ctx.ControlStatusCtx(status)]
 
 
 @pytest.fixture
