@@ -13,8 +13,11 @@ from gcvit_training.tasks.classification.network import build_network
 from gcvit_training.trainer import Trainer
 
 
-def after_steps(*overrides, steps=2, batch=8, rate=None):
-    """Weights and losses of a model after a few steps."""
+def after_steps(*overrides, steps=2, batch=8):
+    """A trainer after a few steps, their losses, and its weights after each.
+
+    The first weights are those before any step.
+    """
     config = small("model.depths=[1, 2, 1, 1]", *overrides)
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(config.precision)
@@ -28,12 +31,17 @@ def after_steps(*overrides, steps=2, batch=8, rate=None):
     rng = np.random.default_rng(0)
     images = tf.constant(255 * rng.random((batch, 32, 32, 3), "float32"))
     labels = tf.one_hot(np.arange(batch) % 10, 10)
-    losses = []
+    weights, losses = [values(network)], []
     for _ in range(steps):
         trainer.reset_metrics()
         losses.append(float(trainer.train_step((images, labels))["loss"]))
-    weights = [np.asarray(v) for v in network.trainable_variables]
+        weights.append(values(network))
     return weights, losses, trainer
+
+
+def values(network):
+    """Arrays of the trainable variables."""
+    return [np.array(v) for v in network.trainable_variables]
 
 
 # Two graphs of the same numbers differ by a last bit. Where a gradient is next
@@ -47,7 +55,9 @@ def dropped():
 
 
 def largest_gap(first, second):
-    return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))
+    """Largest difference of two lists of weights after the last step."""
+    pairs = zip(first[-1], second[-1], strict=True)
+    return max(np.abs(a - b).max() for a, b in pairs)
 
 
 def test_drop_path_repeats_from_the_step_and_differs_with_the_seed(dropped):
@@ -71,22 +81,14 @@ def test_a_batch_in_parts_gives_the_same_update():
     parts, same, _ = after_steps(still, "optimizer.accumulate=4")
     np.testing.assert_allclose(same, losses, rtol=1e-5)
     # Adam's first steps magnify rounding where a gradient is near 0.
-    assert (
-        np.median(
-            [np.abs(a - b).max() for a, b in zip(whole, parts, strict=True)]
-        )
-        < 1e-5
-    )
+    pairs = zip(whole[-1], parts[-1], strict=True)
+    assert np.median([np.abs(a - b).max() for a, b in pairs]) < 1e-5
     assert largest_gap(whole, parts) < 2e-3
 
 
 def test_averages_follow_the_weights():
-    start, _, _ = after_steps(steps=0)
-    first, _, _ = after_steps(steps=1)
-    second, _, trainer = after_steps("optimizer.ema=0.75")
-    for average, a, b, c in zip(
-        trainer.averages, start, first, second, strict=True
-    ):
+    weights, _, trainer = after_steps("optimizer.ema=0.75")
+    for average, a, b, c in zip(trainer.averages, *weights, strict=True):
         expected = 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c
         np.testing.assert_allclose(average, expected, atol=1e-6)
 
@@ -100,14 +102,12 @@ def test_half_precision_learns(precision):
 
 
 def test_an_overflow_is_skipped_and_halves_the_loss_scale():
-    _, _, trainer = after_steps("precision=mixed_float16", steps=1)
+    before, _, trainer = after_steps("precision=mixed_float16", steps=1)
     optimizer = trainer.optimizer
-    before = [np.asarray(v) for v in trainer.network.trainable_variables]
     optimizer.dynamic_scale.assign(1e38)
     images = tf.ones((2, 32, 32, 3))
     trainer.train_step((images, tf.one_hot([0, 1], 10)))
-    after = [np.asarray(v) for v in trainer.network.trainable_variables]
-    assert largest_gap(before, after) == 0
+    assert largest_gap(before, [values(trainer.network)]) == 0
     assert float(optimizer.dynamic_scale) == pytest.approx(0.5e38)
 
 
