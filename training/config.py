@@ -16,6 +16,7 @@ TASK_FOLDERS = Path(__file__).parent / "tasks"
 Finite = pydantic.Field(allow_inf_nan=False)
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
+PositiveShare = Annotated[float, pydantic.Field(gt=0, le=1)]
 Positive = Annotated[pydantic.PositiveFloat, Finite]
 NonNegative = Annotated[pydantic.NonNegativeFloat, Finite]
 FourPositive = tuple[(pydantic.PositiveInt,) * 4]
@@ -121,17 +122,17 @@ class OptimizerConfig(Strict):
     final_learning_rate: NonNegative = 0.0
     poly_power: Positive = 1.0
     decay_epochs: tuple[pydantic.PositiveInt, ...] = ()
-    decay_factor: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
+    decay_factor: PositiveShare = 0.1
     warmup_epochs: pydantic.NonNegativeInt = 0
     warmup_steps: pydantic.NonNegativeInt | None = None
-    warmup_factor: Annotated[float, pydantic.Field(gt=0, le=1)] = 1e-3
+    warmup_factor: PositiveShare = 1e-3
     cooldown_epochs: pydantic.NonNegativeInt = 0
     beta_1: Share = 0.9
     beta_2: Share = 0.999
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.05
     gradient_norm: Positive | None = 5.0
-    layer_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
+    layer_decay: PositiveShare = 1.0
     freeze_epochs: pydantic.NonNegativeInt = 0
     accumulate: pydantic.PositiveInt = 1
     ema: Share | None = None

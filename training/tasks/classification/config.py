@@ -11,6 +11,7 @@ from gcvit_training.config import (
     DataConfig,
     NonNegative,
     Positive,
+    PositiveShare,
     Probability,
     RunConfig,
     Share,
@@ -30,7 +31,6 @@ def _height_and_width(size):
 
 Sides = Annotated[tuple[int, int], pydantic.BeforeValidator(_height_and_width)]
 """`(height, width)`; one number is both."""
-PositiveShare = Annotated[float, pydantic.Field(gt=0, le=1)]
 
 
 class ImageDataConfig(DataConfig):

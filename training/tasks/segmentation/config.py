@@ -11,6 +11,7 @@ from gcvit_training.config import (
     FourPositive,
     NonNegative,
     Positive,
+    PositiveShare,
     Probability,
     RunConfig,
     Share,
@@ -105,7 +106,7 @@ class SegmentationAugmentConfig(Strict):
     """
 
     scale: Annotated[tuple[Positive, Positive], IN_ORDER] = (0.5, 2.0)
-    class_share: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.75
+    class_share: PositiveShare = 0.75
     flip: Probability = 0.5
     brightness: Share = 32 / 255
     contrast: Share = 0.5
