@@ -139,7 +139,7 @@ def test_fit_learns_by_the_model_s_own_losses(detector_class):
 def test_losses_of_layers_count_once():
     """Regularisers, for instance, which the detector itself has none of."""
     model = make()
-    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    model.compile(keras.optimizers.SGD(0.0))
     kernel = model.get_layer("neck").weights[0]
     kernel.regularizer = keras.regularizers.L2(1.0)
     head = model.get_layer("box_head")

@@ -110,9 +110,9 @@ def test_files_give_class_maps_of_their_own_size(model, signatures):
 
 @pytest.fixture(scope="module")
 def files(model, tmp_path_factory):
-    """Files of images of 50 x 70 pixels, by suffix."""
+    """Files of images of 50 x 70 pixels, verified, by suffix."""
     folder = tmp_path_factory.mktemp("files")
-    how = {"labels": LABELS, "image_size": (50, 70), "verify": False}
+    how = {"labels": LABELS, "image_size": (50, 70)}
     return {
         ".tflite": export_litert(model, folder / "model.tflite", **how),
         ".onnx": export_onnx(model, folder / "model.onnx", **how),
