@@ -55,10 +55,9 @@ that compare numbers with another library's or another process's, those of
 models and of exports, and all in processes of their own, run them as users do.
 """
 
-REPLICAS = "tests/training/test_detection_task.py::test_replicas"
 LONGEST = (
-    f"{REPLICAS}_and_workers_train_as_one_device[cascade_mask_rcnn]",
-    f"{REPLICAS}_and_workers_train_as_one_device[mask_rcnn]",
+    "tests/training/test_detection_task.py::test_replicas_and_workers",
+    "tests/backends",
     "tests/test_docs.py",
 )
 """Beginnings of names of the files and tests that take minutes."""
