@@ -19,8 +19,12 @@ from gcvit_keras.weights.download import download_weights
 from gcvit_keras.weights.keras_file import load_keras_file
 from gcvit_keras.weights.messages import tell
 from gcvit_keras.weights.names import (
+    FINAL_NORM,
     FIRST_KEYS,
+    HEAD,
     LAYER,
+    LEVEL_NORMS,
+    STEM_KERNEL,
     architecture,
     checkpoint_key,
     detect_scheme,
@@ -245,14 +249,14 @@ def _match_ends(variables, tensors, scheme, source):
     is told.
     """
 
-    def keys(layer, *names):
-        return [checkpoint_key(f"{layer}/{name}", scheme) for name in names]
+    def keys(paths):
+        return [checkpoint_key(path, scheme) for path in paths]
 
     def take_out(keys, items):
         return [items.pop(key, None) for key in keys]
 
     notes = []
-    head = kernel, bias = keys("predictions", "kernel", "bias")
+    head = kernel, bias = keys(HEAD)
     whole = kernel in variables and bias in variables
     own = variables[kernel].shape[1] if whole else None
     theirs = tensors[bias].shape[0] if {*head} <= {*tensors} else None
@@ -272,14 +276,10 @@ def _match_ends(variables, tensors, scheme, source):
     elif own and not {*head} & {*tensors}:
         notes.append("all, a backbone without a classifier" + untrained)
         take_out(head, variables)
-    norm = keys("norm", "gamma", "beta")
+    norm = keys(FINAL_NORM)
     if not {*norm} & {*variables} and any(take_out(norm, tensors)):
         notes.append("without its final norm")
-    norms = [
-        key
-        for level in range(4)
-        for key in keys(f"level_{level}_norm", "gamma", "beta")
-    ]
+    norms = keys(LEVEL_NORMS)
     if {*norms} & {*variables} and not {*norms} & {*tensors}:
         notes.append("the norms of the levels are untrained")
         take_out(norms, variables)
@@ -310,7 +310,7 @@ class Adaptations:
     def __call__(self, variable, shape):
         """Finds the function for a variable; see `assign_tensors`."""
         target = tuple(variable.shape)
-        is_stem = variable.path.endswith("stem/conv/kernel")
+        is_stem = variable.path.endswith(STEM_KERNEL)
         if is_stem and shape[2:] == (3, target[3]):
             if target[2] == 1:
                 self.notes.append("with the stem's kernels summed over RGB")

@@ -7,6 +7,16 @@ LAYER = re.compile(
 )
 """Names of the layers whose variables a checkpoint holds."""
 
+HEAD = ("predictions/kernel", "predictions/bias")
+FINAL_NORM = ("norm/gamma", "norm/beta")
+LEVEL_NORMS = tuple(
+    f"level_{level}_norm/{name}"
+    for level in range(4)
+    for name in ("gamma", "beta")
+)
+STEM_KERNEL = "stem/conv/kernel"
+"""Paths of variables within a model, for which a checkpoint may not fit."""
+
 FIRST_KEYS = {
     "official": "patch_embed.proj.weight",
     "timm": "stem.conv1.weight",
