@@ -109,6 +109,8 @@ def find_labels(path, model, classes):
         )
     else:
         names, source = _lines(path), path
+        if not names:
+            raise ValueError(f"{path} has no labels")
     fits = names is None or classes in (None, len(names))
     if fits or (classes, len(names)) == (1, 2):
         return names

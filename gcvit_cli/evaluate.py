@@ -123,7 +123,8 @@ def command(
             batch_size=batch_size,
         )
     task = kind(config, open_source(kind, config, data_dir))
-    for line in task.use_classes(find_labels(labels, path, None), str(path)):
+    names = find_labels(labels, path, None)
+    for line in task.use_classes(names, str(labels or path)):
         note_line(line)
 
     if path.suffix == ".keras":

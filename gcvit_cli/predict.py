@@ -72,6 +72,8 @@ def command(
             console.print(str(path), style="bold", soft_wrap=True)
             for line in lines:
                 console.print(f"  {line}", soft_wrap=True)
+    if not rows and not failed:
+        raise ValueError(f"no image in {', '.join(map(str, images))}")
     if json:
         print_json(rows)
     if failed:

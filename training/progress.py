@@ -152,7 +152,7 @@ class Progress(keras.callbacks.Callback):
             )
 
     def _passed(self, every):
-        """Whether the last call passed a multiple of so many steps."""
+        """Tells whether the last call passed a multiple of `every` steps."""
         step, steps = self.run.step, self.run.config.steps_per_execution
         return step // every > (step - steps) // every
 
@@ -175,7 +175,7 @@ class Progress(keras.callbacks.Callback):
             raise self.run.not_finite("gradients are")
 
     def _stops(self):
-        """Whether all workers are to stop, since one was asked to."""
+        """Tells whether all workers are to stop, since one was asked to."""
         strategy = self.run.strategy
         if not is_multi_worker(strategy):
             return self.asked_to_stop

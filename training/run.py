@@ -18,7 +18,7 @@ SHOWN = 5
 
 
 class Run:
-    """What is trained, and how far it has come.
+    """A run in this process: its network, its trainer and its progress.
 
     Args:
         task: The `Task`.

@@ -49,7 +49,7 @@ LEFT = {
 
 
 class RunFolder:
-    """What a run leaves on disk, written so that a kill loses nothing.
+    """The folder of a run, written so that a kill loses nothing.
 
     Every file is written beside its place, flushed to the disk and renamed.
 
@@ -84,6 +84,7 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(lock)
+                held.callback(self._leave_unused)
                 self._check(config)
                 # Nobody else writes checkpoints; an export may be written.
                 for left in self.checkpoints.glob(f"{WRITING}*"):
@@ -105,6 +106,11 @@ class RunFolder:
                 raise ValueError(
                     f"`out` cannot be written: {self.path}: {error.strerror}"
                 ) from error
+
+    def _leave_unused(self):
+        """Takes the lock away where nothing was saved, as what was refused."""
+        if not self.saved():
+            (self.path / ".lock").unlink(missing_ok=True)
 
     def _check(self, config):
         kept = self.path / "config.yaml"
@@ -137,7 +143,7 @@ class RunFolder:
             )
 
     def _holds(self, path):
-        """Whether a path, or what an error has in its place, is within."""
+        """Tells whether a path is in the folder; errors may have no path."""
         if not isinstance(path, (str, os.PathLike)):
             return False
         return Path(path).absolute().is_relative_to(self.path.absolute())

@@ -111,6 +111,26 @@ def test_labels_can_be_given(folder, tmp_path):
     assert json.loads(output)["top1"] == 0
 
 
+@pytest.mark.parametrize("artifact", ["run", "m.tflite"])
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        ("", "names.txt has no labels"),
+        ("apple\nberry\n", "that names.txt does not know: zebra (1 of 3)"),
+    ],
+)
+def test_labels_that_are_not_the_models_are_refused(
+    folder, tmp_path, artifact, names, words
+):
+    (tmp_path / "names.txt").write_text(names)
+    line = refused(
+        *("evaluate", folder / artifact, "--data", folder / "photos"),
+        *("--labels", "names.txt"),
+        cwd=tmp_path,
+    )
+    assert words in line
+
+
 @pytest.mark.parametrize(
     "artifact, words",
     [
@@ -162,6 +182,19 @@ def test_predict_takes_a_run_and_sees_what_its_evaluation_saw(folder, tmp_path):
         *command, folder / "run", "--crop-ratio", 1, cwd=tmp_path
     )
     assert best(output) == {"a.png": "zebra"}
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_predict_of_no_image_is_an_error(folder, tmp_path, more):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    code, output, errors = inside(
+        *("predict", "photos", "--model", folder / "run", *more), cwd=tmp_path
+    )
+    assert (code, output) == (1, "")
+    note, error = errors.splitlines()
+    assert note == "note: photos: 0 images, and 1 files that are none"
+    assert error == "error: no image in photos"
 
 
 def test_predict_takes_folders(folder, tmp_path):

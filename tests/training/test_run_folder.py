@@ -74,6 +74,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path, data_dir, config):
     with pytest.raises(ValueError, match="not empty and holds no run"):
         train(small(), tmp_path, data_dir)
     assert (tmp_path / "thesis.doc").read_text() == "text"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == ({"thesis.doc", "config.yaml"} if config else {"thesis.doc"})
 
 
 @pytest.mark.parametrize(

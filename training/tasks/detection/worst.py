@@ -50,7 +50,7 @@ def write_worst(worst, evaluator, folder):
 
 
 def _objects(item):
-    """What there is in an image, but for crowds."""
+    """Returns the true objects of an image, without crowds."""
     real = ~item.is_crowd
     found = {"boxes": item.boxes[real], "classes": item.classes[real]}
     if item.masks is not None:
@@ -60,7 +60,7 @@ def _objects(item):
 
 
 def _found(item, evaluator):
-    """What was found in an image, of which the model is confident."""
+    """Returns the detections of an image that the model is confident of."""
     categories = list(evaluator.source.categories)
     detections = [
         detection
