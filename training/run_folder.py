@@ -84,7 +84,7 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(lock)
-                held.callback(self._leave_unused)
+                held.callback(self._remove_unused_lock)
                 self._check(config)
                 # Nobody else writes checkpoints; an export may be written.
                 for left in self.checkpoints.glob(f"{WRITING}*"):
@@ -107,8 +107,8 @@ class RunFolder:
                     f"`out` cannot be written: {self.path}: {error.strerror}"
                 ) from error
 
-    def _leave_unused(self):
-        """Takes the lock away where nothing was saved, as what was refused."""
+    def _remove_unused_lock(self):
+        """Removes the lock of a run that was refused, or has saved nothing."""
         if not self.saved():
             (self.path / ".lock").unlink(missing_ok=True)
 
@@ -143,7 +143,7 @@ class RunFolder:
             )
 
     def _holds(self, path):
-        """Tells whether a path is in the folder; errors may have no path."""
+        """Tells whether the path that an error names, if any, is in here."""
         if not isinstance(path, (str, os.PathLike)):
             return False
         return Path(path).absolute().is_relative_to(self.path.absolute())

@@ -15,7 +15,8 @@ LEVEL_NORMS = tuple(
     for name in ("gamma", "beta")
 )
 STEM_KERNEL = "stem/conv/kernel"
-"""Paths of variables within a model, for which a checkpoint may not fit."""
+"""Paths, within a model, of variables that a checkpoint may lack or shape
+otherwise: the classifier, norms that only some models have, and the stem."""
 
 FIRST_KEYS = {
     "official": "patch_embed.proj.weight",

@@ -1,7 +1,6 @@
 """Presets: the table of them, and what is said without a server."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,15 +21,16 @@ def test_a_wrong_name_lists_the_right_ones():
         gcvit_keras.GCViT(**NANO, weights="imagenet")
 
 
-def test_the_traceback_of_no_network_is_one(tmp_path):
+def test_the_traceback_of_no_network_is_one(tmp_path, monkeypatch):
     """Not those of what the network's libraries raised in turn, too."""
+    for name in ("GCVIT_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GCVIT_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GCVIT_MIRROR", "")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     process = subprocess.run(
         [sys.executable, "-c", "import gcvit_keras as g; g.GCViTTiny2()"],
-        env={
-            **os.environ,
-            "HF_ENDPOINT": "http://127.0.0.1:9",
-            "GCVIT_HOME": str(tmp_path),
-        },
         capture_output=True,
         text=True,
     )

@@ -337,7 +337,7 @@ class Task(abc.ABC):
         Args:
             names: Names of the model's classes, or `None` where it has none:
                 then they are those of the data, in their order.
-            model: What the model is called, for messages.
+            model: Path of the model or of its labels, for messages.
 
         Returns:
             List of lines to tell the user.
